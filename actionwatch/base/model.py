@@ -222,7 +222,7 @@ class CorrelatedAlert:
     reported_as: str | None = None
     resolved_at: datetime | None = None
     firing: HitOrder | None = None
-    """The hit that completed it; None for what is missing, and if an older version stored the alert."""
+    """The hit that completed it; None for what is missing."""
     has_waited: bool = False
     """Whether it fired only after a time in which something else did not happen."""
     is_quiet: bool = False

@@ -24,8 +24,8 @@ from actionwatch.rules.correlations.feed import GroupedHits, keep_reference
 from actionwatch.rules.correlations.fold_cache import FoldCache
 from actionwatch.rules.correlations.order import KEEP, running
 from actionwatch.rules.engine import RuleFailure
-from actionwatch.rules.model import Correlation, Rule
-from actionwatch.store import correlations, positions
+from actionwatch.rules.model import Rule
+from actionwatch.store import positions
 from actionwatch.store.database import Database
 
 PLACED_AT_ONCE = 5000  # alerts
@@ -158,28 +158,8 @@ class Correlating:
         fed_again = self.feeding.align(connection, position, self.backlog.progress)
         correlator = Correlator(self._rules, self.feeding.bounds(), keep_reference, self._cache)
         rows = self.feeding.rows(connection)
-        _place_alerts(connection, correlator.rules, rows)
         for number, spans in correlator.begin().items():
             if number in fed_again:
                 rows.hits.postpone(number, spans)
                 self.feeding.judging.add(number)
-        correlations.delete_saved_state(connection)
-        positions.note_fed(connection, position)
         return correlator
-
-
-def _place_alerts(connection: Connection, rules: Sequence[Correlation], rows: StoredRows) -> None:
-    """Note the groups of the alerts that a replica of an older version stored."""
-    places = {rule.name.id: place for place, rule in enumerate(rules)}
-    while unplaced := correlations.read_unplaced(connection, places, PLACED_AT_ONCE):
-        doomed = []
-        for known in unplaced:
-            place = places[known.rule_id]
-            rule = rules[place]
-            known.stored, known.back_at = None, known.resolved_at if rule.is_absence else None
-            if len(known.group) == len(rule.group_fields):
-                rows.alerts.put(place, [known])
-            else:
-                doomed.append(known.id)
-        correlations.delete(connection, doomed)
-        rows.alerts.flush()

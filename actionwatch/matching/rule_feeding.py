@@ -20,7 +20,7 @@ from actionwatch.matching.stored_rows import StoredRows
 from actionwatch.rules.correlations.context import StreamBounds
 from actionwatch.rules.correlations.order import linked, lookbacks
 from actionwatch.rules.model import Correlation
-from actionwatch.store import correlations, hits, positions, records
+from actionwatch.store import correlations, hits, records
 from actionwatch.store.correlations import CorrelationVersion
 
 log = structlog.get_logger()
@@ -45,7 +45,7 @@ class RuleFeeding:
     @property
     def numbers(self) -> list[int]:
         """The numbers of the rules in the store."""
-        return [version.number or 0 for version in self.versions]
+        return [version.number for version in self.versions]
 
     @property
     def feeding(self) -> set[int]:
@@ -70,9 +70,6 @@ class RuleFeeding:
     def align(self, connection: Connection, position: int, progress: SourceProgress) -> set[int]:
         """Read how far rules were fed, and let new and changed ones be fed. Return the places of these."""
         known = correlations.read_versions(connection)
-        fed = positions.read(connection, positions.FED)
-        if fed < position:  # a replica of an older version has matched what lies between
-            known = {name: _behind(version, fed) for name, version in known.items()}
         changed = {rule.name.id for rule in self._rules if not _is_as(known.get(rule.name.id), rule, progress)}
         changed = set().union(*(together for together in linked(self._rules) if together & changed))
         # A rule that does not run gets no hits, and nothing of it is judged: when it is back, it is new.
@@ -81,10 +78,7 @@ class RuleFeeding:
         correlations.forget_pending(connection, running)
         new = self._fed_again(connection, known, changed, position, progress)
         self.versions = [new.get(rule.name.id) or known[rule.name.id] for rule in self._rules]
-        behind = {
-            rule.name.id: known[rule.name.id] for rule in self._rules if fed < position and rule.name.id not in new
-        }
-        correlations.write_versions(connection, {**behind, **new})
+        correlations.write_versions(connection, new)
         if changed:
             correlations.forget_above(connection, changed)
             names = [rule.name.name for rule in self._rules if rule.name.id in changed]
@@ -153,7 +147,7 @@ class RuleFeeding:
         """Return versions for rules that are fed again."""
         if not changed:
             return {}
-        numbers = (version.number or 0 for version in known.values())
+        numbers = (version.number for version in known.values())
         number = max(hits.newest_number(connection), *numbers, 0)
         starts = self._starts(connection, known, changed, position, progress)
         first = records.first_id_since(connection, min(starts.values())) if len(starts) == len(changed) else 1
@@ -209,12 +203,7 @@ class RuleFeeding:
 
 def _is_as(version: CorrelationVersion | None, rule: Correlation, progress: SourceProgress) -> bool:
     """Return whether a rule was fed as it is now. While a source was never polled, the beginning is not known."""
-    if version is None or version.number is None or version.digest != rule.version.rows:
+    if version is None or version.digest != rule.version.rows:
         return False
     begins = version.begins_at, version.alerts_from
     return not progress.names or begins == (progress.begin, progress.alerts_from)
-
-
-def _behind(version: CorrelationVersion, fed: int) -> CorrelationVersion:
-    through = fed if version.fed_through is None else min(version.fed_through, fed)
-    return replace(version, fed_through=through)

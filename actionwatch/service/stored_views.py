@@ -52,12 +52,12 @@ def _stored_rows(
     connection: Connection, rules: Sequence[Correlation], since: datetime, newest_id: int
 ) -> StoredRows | None:
     """Return the rows of rules, if these run as they are, and were fed with all records from a time on up to an id."""
-    if positions.read(connection, positions.FED) < newest_id:
+    if positions.read(connection, positions.MATCHED) < newest_id:
         return None
     versions, unjudged, numbers = correlations.read_versions(connection), hits.touched_rules(connection), list[int]()
     for rule in rules:
         fed = versions.get(rule.name.id)
-        if fed is None or fed.version != rule.version.matching or fed.number is None or fed.fed_through is not None:
+        if fed is None or fed.version != rule.version.matching or fed.fed_through is not None:
             return None
         if fed.number in unjudged or (fed.fed_from is not None and fed.fed_from > since):
             return None

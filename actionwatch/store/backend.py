@@ -31,6 +31,8 @@ class Backend(Protocol):
     """What the driver raises where a statement does not go through SQLAlchemy."""
     replacing: str
     """How a person replaces a store that cannot be used."""
+    beginning_anew: str
+    """How a person begins with an empty store, up to its first start."""
     upgrading: str
     """How a person upgrades a store with an older schema."""
     minimum_reader: str

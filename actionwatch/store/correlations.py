@@ -17,8 +17,6 @@ from actionwatch.store.statements import bulk_join, bulk_read, portions, upsert
 from actionwatch.store.tables import (
     ALERT_RECORD,
     CORRELATED_ALERT,
-    CORRELATION_STATE,
-    CORRELATION_STATE_PIECE,
     CORRELATION_VERSION,
     RECORD,
 )
@@ -79,7 +77,7 @@ class CorrelationVersion:
 
     version: str
     floor: int
-    number: int | None = None
+    number: int
     digest: str | None = None
     fed_from: datetime | None = None
     fed_through: int | None = None
@@ -143,11 +141,6 @@ def read_open(connection: Connection) -> list[CorrelatedAlert]:
     return _read(connection, _ALERTS.where(_TABLE.is_open).order_by(_TABLE.first_at, _TABLE.id))
 
 
-def read_unplaced(connection: Connection, rule_ids: Collection[str], limit: int) -> list[CorrelatedAlert]:
-    """Read some alerts of rules that a replica of an older version stored."""
-    return _read(connection, _ALERTS.where(_TABLE.group_id.is_(None), _TABLE.rule_id.in_(rule_ids)).limit(limit))
-
-
 def write(connection: Connection, alerts: Iterable[tuple[CorrelatedAlert, str, str | None]]) -> None:
     """Store alerts, each with the id of its group and, if it shares an alert with other groups, of these."""
     upsert(connection, CORRELATED_ALERT, *(_row(*each) for each in alerts))
@@ -207,13 +200,6 @@ def write_versions(connection: Connection, versions: Mapping[str, CorrelationVer
 def forget_versions(connection: Connection, kept: Collection[str]) -> None:
     """Delete the versions of all other rules: a rule that returns starts as new."""
     connection.execute(CORRELATION_VERSION.delete().where(CORRELATION_VERSION.c.rule_id.not_in(kept)))
-
-
-def delete_saved_state(connection: Connection) -> None:
-    """Delete the state that a replica of schema 0018 saved: it does not have what this version finds."""
-    for table in (CORRELATION_STATE, CORRELATION_STATE_PIECE):
-        if connection.execute(select(table).limit(1)).first() is not None:
-            connection.execute(table.delete())
 
 
 # -- rows --------------------------------------------------------------------------------------------------------------

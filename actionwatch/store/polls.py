@@ -39,7 +39,7 @@ class Poll:
 def read_all(connection: Connection) -> dict[str, Poll]:
     """Read the last poll of every source by name."""
     return {
-        row.source: Poll(row.last_poll_at, row.failures, row.last_error, row.clock_skew, row.backoff or timedelta(0))
+        row.source: Poll(row.last_poll_at, row.failures, row.last_error, row.clock_skew, row.backoff)
         for row in connection.execute(select(POLL))
     }
 

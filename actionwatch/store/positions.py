@@ -9,8 +9,6 @@ from actionwatch.store.statements import upsert
 from actionwatch.store.tables import POSITION, RECORD
 
 MATCHED = "match"  # rules have seen all records up to it
-FED = "feed"
-"""As `MATCHED`; a version before schema 0019 leaves it where it is, and does not store hits."""
 CORRELATED = "correlate"  # all correlations are evaluated up to it: it stays behind while some are fed again
 
 # Built once: every batch of records runs them.
@@ -65,13 +63,8 @@ def move(connection: Connection, before: int, after: int, *, is_correlated: bool
     check(connection, before)
     handled = read_handled(connection, MATCHED) + _count_between(connection, before, after)
     handled -= _count_between(connection, after, before)
-    names = (MATCHED, FED, CORRELATED) if is_correlated else (MATCHED, FED)
+    names = (MATCHED, CORRELATED) if is_correlated else (MATCHED,)
     upsert(connection, POSITION, *({"name": name, "record_id": after, "handled_count": handled} for name in names))
-
-
-def note_fed(connection: Connection, position: int) -> None:
-    """Note that hits are stored up to a position, or will be."""
-    upsert(connection, POSITION, {"name": FED, "record_id": position, "handled_count": 0})
 
 
 def _count_between(connection: Connection, after: int, through: int) -> int:

@@ -154,8 +154,9 @@ class PostgresqlBackend:
     further_tables = ("replica", "lease")
     look_seconds = 0.1  # the replica that sends an alert may be another than the one that opened it
     driver_error: type[Exception] = psycopg.Error
+    beginning_anew = "name an empty database in store.url: 'actionwatch run' creates its tables"
     replacing = "name an empty database in store.url, or restore a backup of this one with pg_restore"
-    minimum_reader = "0016"  # an older version refuses the indexes that 0016 replaced
+    minimum_reader = "1000"
     upgrading = "run 'actionwatch store upgrade' of this version, after a backup"
 
     def __init__(self, url: URL, busy_seconds: float) -> None:

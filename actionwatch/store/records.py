@@ -36,7 +36,7 @@ from actionwatch.store.statements import (
     stream_rows,
     without_index,
 )
-from actionwatch.store.tables import ALERT, ALERT_RECORD, HAS_OTHER_KEY, RECORD, RECORD_COUNT, TIME_UNKNOWN
+from actionwatch.store.tables import ALERT, ALERT_RECORD, HAS_OTHER_KEY, RECORD, RECORD_COUNT
 
 MOST_SKIPPED = 100_000  # rows that one look for records that may alert passes over: a tenth of a second
 
@@ -62,10 +62,10 @@ _NEWEST_FIRST = (RECORD.c.occurred_at.desc(), RECORD.c.record_key.desc(), RECORD
 _JOINED_AT = type_coerce(ALERT_RECORD.c.occurred_at, BigInteger)
 _OTHER = ALERT_RECORD.alias("other")
 _OTHER_AT = type_coerce(_OTHER.c.occurred_at, BigInteger)
-# The time of the last record of an alert that is shown; 0 where all are shown. Records whose time is unknown may be newer.
+# The time of the last record of an alert that is shown; 0 where all are shown.
 _SHOWN_FROM = func.coalesce(
     select(_OTHER_AT)
-    .where(_OTHER.c.alert_id == ALERT.c.id, _OTHER_AT < TIME_UNKNOWN)
+    .where(_OTHER.c.alert_id == ALERT.c.id)
     .order_by(_OTHER_AT.desc())
     .limit(1)
     .offset(bindparam("most") - 1)

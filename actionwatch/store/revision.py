@@ -10,7 +10,8 @@ from actionwatch.store import schema
 from actionwatch.store.backend import Backend
 from actionwatch.store.tables import METADATA
 
-SCHEMA_VERSION = "0019"  # the newest revision under migrations/versions/
+FIRST_VERSION = "1000"  # that of 1.0; a development version before it had a lower one
+SCHEMA_VERSION = "1000"  # the newest revision under migrations/versions/
 UNFINISHED = "unfinished"  # the revision of a store that `copying.py` has not copied completely
 
 
@@ -32,7 +33,7 @@ def set_up(backend: Backend, connection: Connection, *, may_migrate: bool) -> st
         _check_empty(backend.name, connection)
         _create(backend, connection)
     elif found < SCHEMA_VERSION:
-        if not may_migrate:
+        if found < FIRST_VERSION or not may_migrate:
             raise _older(backend, found)
         if backend.is_shared and found < backend.minimum_reader and backend.roster().hosts:
             raise StoreOwned(
@@ -46,7 +47,7 @@ def set_up(backend: Backend, connection: Connection, *, may_migrate: bool) -> st
 
 
 def _create(backend: Backend, connection: Connection) -> None:
-    """Create the newest schema in an empty database; a test compares it with what the migrations make of the first one."""
+    """Create the newest schema in an empty database; a test compares it with what the migrations make of the one of 1.0."""
     for table in METADATA.sorted_tables:
         connection.execute(CreateTable(table))
         # In one order in every store: SQLite chooses by it among indexes that it believes to be as good.
@@ -77,7 +78,7 @@ def check(backend: Backend, connection: Connection, *, is_older_accepted: bool) 
             f"the store {path} is empty: check store.url; 'actionwatch run' sets it up at its first start"
         )
     if found < SCHEMA_VERSION:
-        if is_older_accepted:
+        if is_older_accepted and found >= FIRST_VERSION:
             return
         raise _older(backend, found)
     _check_revision(backend, connection, found)
@@ -129,6 +130,11 @@ def _check_tables(backend: Backend, connection: Connection, found: str) -> None:
 
 
 def _older(backend: Backend, found: str) -> SchemaMismatch:
+    if found < FIRST_VERSION:
+        return SchemaMismatch(
+            f"the store {backend.name} has schema {found} of a development version before 1.0, which no release upgrades: "
+            f"{backend.beginning_anew}, and reads from the upstream what its log still has"
+        )
     return SchemaMismatch(
         f"the store {backend.name} has the older schema {found}, this actionwatch reads {SCHEMA_VERSION}: {backend.upgrading}"
     )

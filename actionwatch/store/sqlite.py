@@ -33,10 +33,8 @@ from actionwatch.store.sealed_tables import SEALED
 from actionwatch.store.wal_checkpoints import LONGEST_LOG_BYTES, Checkpoints
 
 _PAGE_BYTES = 16_384
-_REPLACING = (
-    "stop the service, then run 'actionwatch store restore BACKUP --replace', or move it away with its -wal, -shm "
-    "and .lock: 'actionwatch run' creates a new store"
-)
+_BEGINNING_ANEW = "move it away with its -wal, -shm and .lock: 'actionwatch run' creates a new store"
+_REPLACING = f"stop the service, then run 'actionwatch store restore BACKUP --replace', or {_BEGINNING_ANEW}"
 _BUSY_STEP = 0.01  # seconds
 _DAMAGES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _REMEDIES = {
@@ -126,7 +124,8 @@ class SqliteBackend:
     look_seconds = 1.0  # only people write in addition to the service
     driver_error: type[Exception] = sqlite3.Error
     replacing = _REPLACING
-    minimum_reader = "0016"  # an older version refuses the indexes that 0016 replaced
+    beginning_anew = f"stop the service, and {_BEGINNING_ANEW}"
+    minimum_reader = "1000"
     upgrading = "start 'actionwatch run' of this version, which upgrades it"
 
     def __init__(self, url: URL, busy_seconds: float, turn: threading.Lock) -> None:
@@ -298,10 +297,9 @@ class SqliteBackend:
 
 
 def delete_sessions(path: Path) -> None:
-    """Delete the sessions in the copy of a store, because people have signed out of some since then. Old schemas have none."""
+    """Delete the sessions in the copy of a store, because people have signed out of some since then."""
     with contextlib.closing(sqlite3.connect(path)) as copy, copy:
-        if copy.execute("SELECT 1 FROM sqlite_schema WHERE name = 'session'").fetchone():
-            copy.execute("DELETE FROM session")
+        copy.execute("DELETE FROM session")
 
 
 def path_of(url: str | URL) -> Path:

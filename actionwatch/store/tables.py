@@ -1,6 +1,6 @@
 """All tables. `column_types.py` says how times, durations and small structures are stored.
 
-A change here requires a migration in `migrations/versions/`.
+From 1.0 on, a change here needs a migration in `migrations/versions/`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
-    false,
     literal_column,
-    text,
     true,
 )
 
@@ -81,8 +79,8 @@ POLL = Table(
     Column("last_error", Text),
     # How far the clock of the upstream is ahead of ours.
     Column("clock_skew", Duration, nullable=False),
-    # How long the source waits after a poll that failed; NULL in a row of an older version.
-    Column("backoff", Duration),
+    # How long the source waits after a poll that failed.
+    Column("backoff", Duration, nullable=False),
 )
 
 RECORD = Table(
@@ -230,8 +228,6 @@ POSITION = Table(
     Column("record_id", BigInteger, nullable=False),
     # How many records the step has handled.
     Column("handled_count", BigInteger, nullable=False),
-    # Of correlations: up to when all that waited for verified time was judged.
-    Column("judged_through", Instant),
 )
 
 ALERT = Table(
@@ -276,16 +272,13 @@ ALERT = Table(
     Index("alert_by_realert", "realert"),
 )
 
-TIME_UNKNOWN = 2**63 - 1
-"""The time of a record in `alert_record` that an older version has joined."""
-
 ALERT_RECORD = Table(
     "alert_record",
     METADATA,
     Column("alert_id", Text, primary_key=True),
     Column("record_id", BigInteger, primary_key=True),
-    # Of the record, so that the newest ones of an alert with thousands are found. Unknown in rows of older versions.
-    Column("occurred_at", Instant, nullable=False, server_default=text(str(TIME_UNKNOWN))),
+    # Of the record, so that the newest ones of an alert with thousands are found.
+    Column("occurred_at", Instant, nullable=False),
     Index("alert_record_by_record", "record_id"),
     Index("alert_record_by_time", "alert_id", "occurred_at"),
 )
@@ -468,26 +461,22 @@ CORRELATED_ALERT = Table(
     # The alert that people see, if it is another one.
     Column("reported_as", Text),
     Column("resolved_at", Instant),
-    Column("epoch", BigInteger),  # only for replicas of schema 0018
-    # Null if such a replica stored it.
-    Column("group_id", Text),
+    Column("group_id", Text, nullable=False),
     # Rule and shown values, where groups share an alert.
     Column("shared_id", Text),
     Column("firing_at", Instant),
     Column("firing_step", Integer),
     Column("firing_key", Text),
-    Column("has_waited", Boolean, nullable=False, server_default=false()),
-    Column("is_quiet", Boolean, nullable=False, server_default=false()),
+    Column("has_waited", Boolean, nullable=False),
+    Column("is_quiet", Boolean, nullable=False),
     Column("back_at", Instant),
-    Column("is_judged", Boolean, nullable=False, server_default=true()),
-    Column("is_noted", Boolean, nullable=False, server_default=true()),
+    Column("is_judged", Boolean, nullable=False),
+    Column("is_noted", Boolean, nullable=False),
     Column("pending_at", Instant),
-    Column("is_held", Boolean, nullable=False, server_default=false()),
+    Column("is_held", Boolean, nullable=False),
     Column("leader", Text),
     Column("above", Text),
     Index("correlated_alert_by_rule", "rule_id", "until"),
-    Index("correlated_alert_by_reported", "reported_as"),  # only for replicas of schema 0016
-    Index("correlated_alert_by_epoch", "epoch"),  # only for replicas of schema 0018
     Index("correlated_alert_by_end", "until"),
     Index("correlated_alert_by_group", "group_id", "fired_at"),
 )
@@ -500,25 +489,6 @@ _SHARED = CORRELATED_ALERT.c.shared_id
 _partial("correlated_alert_shared", _SHARED, CORRELATED_ALERT.c.fired_at, where=_SHARED.is_not(None))
 _partial("correlated_alert_held", _SHARED, where=CORRELATED_ALERT.c.is_held == true())
 
-# Only for replicas of schema 0018, which save their state of correlations. This version deletes it.
-CORRELATION_STATE = Table(
-    "correlation_state",
-    METADATA,
-    Column("id", Integer, primary_key=True),
-    Column("position", BigInteger, nullable=False),
-    Column("epoch", BigInteger, nullable=False),
-    Column("digest", Text, nullable=False),
-    Column("body", LargeBinary, nullable=False),
-    Column("state", Text),
-)
-CORRELATION_STATE_PIECE = Table(
-    "correlation_state_piece",
-    METADATA,
-    Column("state", Text, primary_key=True),
-    Column("number", BigInteger, primary_key=True),
-    Column("body", LargeBinary, nullable=False),
-)
-
 # How far each correlation was fed. A record up to `floor` is older than the rule, and cannot open an alert alone.
 CORRELATION_VERSION = Table(
     "correlation_version",
@@ -526,8 +496,8 @@ CORRELATION_VERSION = Table(
     Column("rule_id", Text, primary_key=True),
     Column("version", Text, nullable=False),
     Column("floor", BigInteger, nullable=False),
-    # The rule in `hit`: another one each time that it is fed again. Null if a replica of schema 0018 stored the version.
-    Column("number", Integer),
+    # The rule in `hit`: another one each time that it is fed again.
+    Column("number", Integer, nullable=False),
     Column("digest", Text),
     # The oldest records that it was fed; null: all there are.
     Column("fed_from", Instant),

@@ -116,7 +116,7 @@ class Poller:
     def _rewind(self, report: PollReport) -> None:
         """If marks lie in the future, set them to the last proof that does not.
 
-        An earlier version may have stored such marks, or this machine's clock was ahead when the source began.
+        This machine's clock was ahead when the source began.
         """
         known = self._state.marks
         if self._marks_ahead():

@@ -57,7 +57,6 @@ from actionwatch.store import (
 from actionwatch.store.backlog_progress import Backlog
 from actionwatch.store.database import Database, StoreReader
 from actionwatch.store.outbox import DeliveryFilter
-from actionwatch.store.statements import upsert
 from actionwatch.store.unproved_windows import UnprovedWindow
 from actionwatch.web.access import SESSION
 from tests.builders import NOON
@@ -413,12 +412,9 @@ class Removal:
             )  # fmt: skip
             backlog_progress.write(connection, left)
             record_aliases.insert(connection, [("0-alias", 0, f"0-{source}")])
-            numbers = [version.number for version in correlations.read_versions(connection).values() if version.number]
+            numbers = [version.number for version in correlations.read_versions(connection).values()]
             for number in (self.chance.choice(numbers or [1]), 1_000_000):
                 hits.touch(connection, [(number, "group", ("eve",), now - span, now)])
-            saved = {"state": "saved", "epoch": 1, "digest": "", "body": b"", "position": 1}
-            upsert(connection, tables.CORRELATION_STATE, {"id": 1, **saved})
-            upsert(connection, tables.CORRELATION_STATE_PIECE, {"state": "saved", "number": 0, "body": b"x"})
 
     def _note_states(self) -> None:
         with self._reading() as connection:
@@ -646,8 +642,8 @@ class Removal:
         names = {receiver.name for receiver in self.settings.receivers}
         self._note(receivers.read_all(connection).keys() - names, "stuck: the health of ")
         self._note(backlog_progress.read_all(connection).keys() & sources, "stuck: the progress of ")
-        for table in (tables.TOUCHED_GROUP, tables.CORRELATION_STATE, tables.CORRELATION_STATE_PIECE):
-            self._note([table.name] if connection.execute(select(table)).first() else [], "stuck: a row of ")
+        touched = connection.execute(select(tables.TOUCHED_GROUP)).first()
+        self._note([tables.TOUCHED_GROUP.name] if touched else [], "stuck: a row of ")
         for name in sources:
             self._note(unproved_windows.read(connection, name), "stuck: ")
         versions = connection.execute(select(tables.RULE_VERSION.c.rule_id)).scalars()

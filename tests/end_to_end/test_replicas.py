@@ -20,7 +20,7 @@ from actionwatch.store.lease import SPAN
 from tests import http_client, postgresql
 from tests.end_to_end import kit
 from tests.integration.notifiers.http_end import HttpEnd
-from tests.migrations import LATER, migrate_later
+from tests.next_release import NEXT, NextRelease
 from tests.waiting import wait_until
 
 
@@ -282,8 +282,7 @@ def test_old_replicas_work_on_while_a_newer_version_upgrades(
     leader, other = pair
     up.delete_cluster("eve@example.com")
     soar.wait_for(user="eve@example.com")
-    with contextlib.closing(Database(replicas.url)) as newer, newer.write() as connection:
-        migrate_later(connection, tmp_path)
+    assert NextRelease(tmp_path).upgrade(replicas.url).returncode == 0
     up.delete_cluster("bob@example.com")
     soar.wait_for(user="bob@example.com")
     leader.end()
@@ -291,7 +290,7 @@ def test_old_replicas_work_on_while_a_newer_version_upgrades(
     soar.wait_for(user="mallory@example.com")
     replicas.wait_until_sent()
     assert_nothing_lost_or_doubled(replicas, up, soar, [f"{name}@example.com" for name in ("eve", "bob", "mallory")])
-    assert replicas.query("SELECT version_num FROM alembic_version") == [(LATER,)]
+    assert replicas.query("SELECT version_num FROM alembic_version") == [(NEXT,)]
     other.end()
     for replica in pair:
         assert not [name for name in ("thread_died", "step_failed", "store_failed") if replica.events(name)]

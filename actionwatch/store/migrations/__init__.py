@@ -9,9 +9,9 @@ from alembic.config import Config
 from sqlalchemy import Connection
 
 
-def migrate(connection: Connection, folder: Path = Path(__file__).parent, revision: str = "head") -> None:
-    """Bring the schema to a revision in `folder`, within the transaction of the caller, which holds the write lock."""
+def migrate(connection: Connection) -> None:
+    """Bring the schema to the newest revision, within the transaction of the caller, which holds the write lock."""
     config = Config()
-    config.set_main_option("script_location", str(folder))
+    config.set_main_option("script_location", str(Path(__file__).parent))
     config.attributes["connection"] = connection
-    command.upgrade(config, revision)
+    command.upgrade(config, "head")

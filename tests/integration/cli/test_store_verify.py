@@ -13,7 +13,6 @@ from actionwatch.store.sealed_tables import SEALED
 from actionwatch.store.seals import Head
 from tests.integration.cli.conftest import Desk, call
 from tests.integration.store.sealed import stranger
-from tests.integration.store.test_database import create_first_schema
 
 
 def change(desk: Desk, statement: str) -> None:
@@ -117,24 +116,6 @@ def test_head_must_be_one(desk: Desk, text: str) -> None:
     refused = desk.call("store", "verify", "--head", text)
     assert refused.status == 2
     assert "write the number of a seal, a colon and its digest" in " ".join(refused.err.split())
-
-
-def test_upgraded_store_begins_its_chain(desk: Desk) -> None:
-    """A store of an older version is not sealed after its upgrade, and the next round seals what is there."""
-    with contextlib.closing(desk.open_store()) as database, database.write() as connection:
-        if database.path is None:
-            pytest.skip("the first schema is one of SQLite")
-        create_first_schema(connection)
-        connection.exec_driver_sql(
-            "INSERT INTO silence (id, matchers, author, comment, starts_at, ends_at) VALUES ('a', '[]', 'sam', 'x', 1, 2)"
-        )
-    assert desk.call("store", "upgrade").status == 0
-    before = desk.call("store", "verify")
-    assert (before.status, before.err) == (0, "")
-    assert "there is no seal yet" in before.out
-    assert desk.call("run", "--once").status == 0
-    document = desk.call("store", "verify", "-o", "json").json
-    assert (document["agrees"], document["tables"]["silence"]) == (True, {"sealed": 1, "unsealed": 0, "removed": 0})
 
 
 def test_restored_backup_agrees(round_: Desk, tmp_path: Path) -> None:

@@ -36,7 +36,6 @@ from tests.integration.matching.test_correlation import (
     rules_of,
     see,
 )
-from tests.positions import move_to
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
@@ -536,91 +535,7 @@ def _plain_starts(rules: Sequence[Rule], stored: Sequence[Record]) -> set[object
     }
 
 
-# -- other versions, late records, retention
-
-
-def test_what_an_older_replica_has_matched_is_caught_up(post: Post) -> None:
-    """A replica of the version before moves the position, and stores no hits: the next start feeds what it passed."""
-    delete(post, range(1), rules=rules_of(BURST))
-    post.store(make_record(1, minutes=1))
-    see(post.database, NOON + MINUTE)
-    with post.database.write() as connection:
-        for name in (positions.MATCHED, positions.CORRELATED):
-            move_to(connection, name, 2)
-    step = matcher(post, rules_of(BURST))
-    count, fed = fed_by(step)
-    assert (count, fed) == (1, [])
-    post.store(make_record(2, minutes=2))
-    assert step.run_once() == 1
-    assert only(post).count == 3
-
-
-def test_an_older_replica_that_works_beside_is_caught_up(post: Post) -> None:
-    """Also where this process runs meanwhile, and matches again after the other one."""
-    step = matcher(post, rules_of(BURST))
-    post.store(make_record(0))
-    see(post.database, NOON + HOUR)
-    step.run_once()
-    post.store(make_record(1, minutes=1))
-    with post.database.write() as connection:
-        for name in (positions.MATCHED, positions.CORRELATED):
-            move_to(connection, name, 2)
-    post.store(make_record(2, minutes=2))
-    assert step.run_once() == 1
-    assert only(post).count == 3
-
-
-UNPLACED = (
-    "UPDATE correlated_alert SET group_id = NULL, shared_id = NULL, firing_at = NULL, firing_step = NULL,"
-    " firing_key = NULL, back_at = NULL, leader = NULL, above = NULL"
-)
-SHARED = BURST.replace("[userName], timespan", "[userName, cluster.id], timespan").replace(
-    "alert: {", "alert: {group_by: [userName], "
-)
-
-
-@pytest.mark.parametrize("rules", [BURST, SHARED], ids=["alone", "shared"])
-def test_an_alert_that_an_older_replica_stored_is_joined(post: Post, rules: str) -> None:
-    """An alert that is stored without its group is the one that later records join, under the same id."""
-    delete(post, range(3), rules=rules_of(rules))
-    with post.database.write() as connection:
-        connection.execute(text(UNPLACED))
-        connection.execute(text("DELETE FROM hit"))
-        connection.execute(text("DELETE FROM correlation_version"))
-    step = matcher(post, rules_of(rules))
-    assert step.run_once() == 0
-    post.store(make_record(3, minutes=3))
-    assert step.run_once() == 0
-    assert only(post).count == 4
-    with post.database.read() as connection:
-        assert connection.execute(text("SELECT count(*) FROM correlated_alert WHERE group_id IS NULL")).scalar() == 0
-
-
-def test_an_absence_that_an_older_replica_stored_resolves(post: Post) -> None:
-    """What an older replica reported as missing is not reported again, and resolves with the next match."""
-    see(post.database, NOON + 2 * HOUR)
-    assert matcher(post, rules_of(MISSING)).run_once() == 1
-    with post.database.write() as connection:
-        connection.execute(text(UNPLACED))
-        connection.execute(text("DELETE FROM correlation_version"))
-    step = matcher(post, rules_of(MISSING))
-    assert step.run_once() == 0
-    post.store(make_record(9, minutes=130, cluster=Entity("c-1")))
-    see(post.database, NOON + timedelta(minutes=131))
-    assert step.run_once() == 0
-    assert only(post).resolved_at == NOON + timedelta(minutes=130)
-
-
-def test_the_state_that_an_older_version_saved_is_deleted(post: Post) -> None:
-    """It does not have what this version finds, and takes room."""
-    see(post.database, NOON)
-    with post.database.write() as connection:
-        connection.execute(
-            text("INSERT INTO correlation_state (id, position, epoch, digest, body) VALUES (1, 1, 1, 'd', 'b')")
-        )
-    matcher(post, rules_of(BURST)).run_once()
-    with post.database.read() as connection:
-        assert connection.execute(text("SELECT count(*) FROM correlation_state")).scalar() == 0
+# -- late records, retention
 
 
 @pytest.mark.parametrize("hours", [2, 30, 70])

@@ -13,13 +13,11 @@ from pathlib import Path
 import pytest
 
 from actionwatch.base.access import AccessRole, AccessToken
-from actionwatch.base.errors import SchemaMismatch, StoreBusy, StoreError, StoreMissing
+from actionwatch.base.errors import StoreBusy, StoreError, StoreMissing
 from actionwatch.store import positions, sessions, tokens
 from actionwatch.store.backup import restore, write_backup
 from actionwatch.store.database import Database, StoreReader
-from actionwatch.store.revision import SCHEMA_VERSION
 from tests.builders import NOON
-from tests.integration.store.test_database import create_first_schema
 from tests.positions import move_to
 from tests.waiting import join, wait_until
 
@@ -215,17 +213,3 @@ def test_what_is_no_backup_changes_nothing(tmp_path: Path, kind: str) -> None:
         restore(url_of(path), other, NOON, is_replacing=True)
     assert position_in(path) == 7
     assert not [name for name in names(tmp_path) if "replaced" in name or name.startswith(".")]
-
-
-def test_older_schema_is_backed_up_and_restored(tmp_path: Path) -> None:
-    """A new version backs up the store of an older one before it upgrades it, and upgrades it after it was restored."""
-    old, path = tmp_path / "old.db", tmp_path / "store.db"
-    with closing(Database(url_of(old))) as database, database.write() as connection:
-        create_first_schema(connection)
-    write_backup(url_of(old), tmp_path / "b.db")
-    restore(url_of(path), tmp_path / "b.db", NOON, is_replacing=False)
-    with pytest.raises(SchemaMismatch, match=f"older schema 0001, this actionwatch reads {SCHEMA_VERSION}"):
-        StoreReader.open(url_of(path))
-    with closing(Database(url_of(path))) as database:
-        database.upgrade()
-    StoreReader.open(url_of(path)).close()

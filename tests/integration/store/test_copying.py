@@ -70,8 +70,6 @@ def origin(tmp_path: Path) -> Iterator[Database]:
         token = AccessToken("id-1", "sam", AccessRole.OPERATOR, NOON, "admin")
         tokens.insert(connection, token, digest_of("secret"))
         sessions.insert(connection, "cookie", "id-1", NOON)
-        connection.exec_driver_sql("INSERT INTO correlation_state VALUES (1, 120, 3, 'digest', x'', 'a')")
-        connection.exec_driver_sql("INSERT INTO correlation_state_piece VALUES ('a', 0, x'00ff5c0a')")
     yield database
     database.close()
 

@@ -15,18 +15,16 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, select
 
 from actionwatch.base.clock import from_micros, to_micros
 from actionwatch.base.errors import SchemaMismatch, StoreBusy, StoreClosed, StoreError, StoreReplaced
-from actionwatch.store import migrations, positions, revision, sqlite
+from actionwatch.store import positions, sqlite
 from actionwatch.store.backend import backend_of
 from actionwatch.store.database import Database, StoreReader
 from actionwatch.store.revision import SCHEMA_VERSION
 from actionwatch.store.statements import has_prefix
-from actionwatch.store.tables import ALERT, DELIVERY, METADATA, RECORD, SILENCE
+from actionwatch.store.tables import ALERT, DELIVERY, RECORD, SILENCE
 from actionwatch.store.wal_checkpoints import (
     FIRST_COMMITS,
     IDLE_LOG_BYTES,
@@ -38,7 +36,6 @@ from actionwatch.store.wal_checkpoints import (
 from tests import postgresql
 from tests.builders import NOON, file_of, only_sqlite, open_database, url_of
 from tests.children import child, printed, run_child
-from tests.migrations import later_migrations
 from tests.positions import move_to
 from tests.threads import raise_in_thread
 from tests.waiting import LIMIT, all_at_once, beside, join, wait_for_event, wait_until
@@ -52,49 +49,6 @@ def test_new_store_gets_the_newest_schema(tmp_path: Path) -> None:
     assert _revisions(database) == [SCHEMA_VERSION]
     database.upgrade()
     database.close()
-
-
-def test_first_schema_is_migrated_to_the_newest(tmp_path: Path) -> None:
-    """The migrations lead from the first schema to exactly the tables and indexes of `tables.py`."""
-    new, migrated = (Database(f"sqlite:///{tmp_path / name}.db") for name in ("new", "migrated"))
-    new.upgrade()
-    with migrated.write() as connection:
-        create_first_schema(connection)
-    migrated.upgrade()
-    assert _revisions(migrated) == _revisions(new) == [SCHEMA_VERSION]
-    assert _schema(migrated) == _schema(new)
-    with migrated.read() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, METADATA) == []
-    new.close()
-    migrated.close()
-
-
-def test_migration_keeps_the_stored_rows(tmp_path: Path) -> None:
-    """A migration runs in the transaction of the caller, and keeps all rows."""
-    folder = later_migrations(tmp_path)
-    database = Database(f"sqlite:///{tmp_path / 'store.db'}")
-    with database.write() as connection:
-        create_first_schema(connection)
-        move_to(connection, positions.MATCHED, 7)
-    with contextlib.suppress(ZeroDivisionError), database.write() as connection:
-        migrations.migrate(connection, folder)
-        raise ZeroDivisionError
-    assert _revisions(database) == ["0001"]
-    with database.write() as connection:
-        migrations.migrate(connection, folder)
-        rows = connection.exec_driver_sql("SELECT name, record_id, note FROM position").all()
-    assert rows == [(positions.MATCHED, 7, None)]
-    assert _revisions(database) == ["9999"]
-    database.close()
-
-
-def create_first_schema(connection: Connection) -> None:
-    """Make a store like the first version did; `schema_0001.sql` never changes."""
-    for statement in (Path(__file__).parent / "schema_0001.sql").read_text().split(";\n"):
-        if statement:
-            connection.exec_driver_sql(statement)
-    connection.exec_driver_sql("INSERT INTO alembic_version VALUES ('0001')")
 
 
 def _revisions(database: Database) -> list[str]:
@@ -125,21 +79,6 @@ def test_data_version_changes_with_every_commit(tmp_path: Path, database: Databa
         seen.append(database.version())
     assert len(set(seen)) == 3
     other.close()
-
-
-def test_older_version_refuses_a_file_with_seals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A version before the seals would write rows without noting them: it refuses a new file, and a migrated one."""
-    new, migrated = (Database(f"sqlite:///{tmp_path / name}.db") for name in ("new", "migrated"))
-    with contextlib.closing(new), contextlib.closing(migrated):
-        with migrated.write() as connection:
-            create_first_schema(connection)
-        for database in (new, migrated):
-            database.set_up()
-            with monkeypatch.context() as patch:
-                patch.setattr(revision, "SCHEMA_VERSION", "0010")  # as the older version has it
-                with pytest.raises(SchemaMismatch, match="use the newer version"):
-                    database.set_up()
-            database.set_up()
 
 
 def test_newer_schema_is_refused(tmp_path: Path) -> None:
@@ -303,37 +242,6 @@ def test_missing_trigger_of_ours_is_created_again(change: str) -> None:
         else:
             database.set_up()
             StoreReader.open(url).close()
-
-
-@pytest.mark.parametrize(
-    "statements",
-    [
-        ["DROP TABLE poll"],
-        ["ALTER TABLE poll ADD COLUMN backoff BIGINT"],  # which a migration adds
-        ["UPDATE alembic_version SET version_num = '0012'", "DROP TABLE alert_record"],
-        ["UPDATE alembic_version SET version_num = '0016'"],  # with the tables of the newest one
-    ],
-)
-def test_older_store_without_its_tables_is_refused(tmp_path: Path, statements: list[str]) -> None:
-    """A store whose tables are not those of its older revision is refused in one sentence, with a remedy, and not changed."""
-    database = Database(f"sqlite:///{tmp_path / 'store.db'}")
-    is_first = not statements[0].startswith("UPDATE")
-    if not is_first:
-        database.upgrade()
-    with contextlib.closing(database):
-        with database.write() as connection:
-            if is_first:
-                create_first_schema(connection)
-            for each in statements:
-                connection.exec_driver_sql(each)
-        before = _schema(database)
-        with pytest.raises(SchemaMismatch) as refused:
-            database.set_up()
-        message = str(refused.value)
-        assert message.startswith(f"the store {database.path} does not have the tables of its schema")
-        assert "'actionwatch store restore BACKUP --replace'" in message
-        assert "\n" not in message
-        assert _schema(database) == before
 
 
 def test_table_that_is_dropped_meanwhile_is_reported_with_a_remedy(database: Database) -> None:

@@ -266,14 +266,12 @@ QUESTIONS: dict[str, Question] = {
     "whether found alerts are due, many": lambda c: correlations.is_any_pending(c, LATER),
     "found alerts that are held": lambda c: correlations.read_held(c, LARGE),
     "newest found alerts of groups that share one": lambda c: correlations.read_shared(c, LARGE, RECENT),
-    "found alerts without a group": lambda c: correlations.read_unplaced(c, ["rule 7", "rule 8"], FEW),
     "forget what rules above count": lambda c: correlations.forget_above(c, ["rule 7"]),
     "delete found alerts": lambda c: correlations.delete(c, [f"found alert {number:05}" for number in range(FEW)]),
     "which alerts hold records": lambda c: correlations.read_held_records(
         c, [make_record(number).key for number in range(2000, 2000 + FEW)]
     ),
     "versions of rules": correlations.read_versions,
-    "state of an older version": correlations.delete_saved_state,
     "add hits": lambda c: hits.insert(c, [(1, LARGE, [_hit(RECORDS + number)]) for number in range(FEW)]),
     "replace a hit": lambda c: hits.replace(c, 1, LARGE, _hit(7000)),
     "delete a hit": lambda c: hits.delete(c, 1, LARGE, _hit(7000).order),

@@ -22,7 +22,7 @@ from actionwatch.base.model import Entity, Record, RecordFilter
 from actionwatch.store import alerts, record_counts, record_search, records, source_records, suppressed_deliveries
 from actionwatch.store.database import Database
 from actionwatch.store.records import Needed
-from actionwatch.store.tables import RECORD, TIME_UNKNOWN
+from actionwatch.store.tables import RECORD
 from tests.builders import NOON, file_of, make_alert, make_record, only_sqlite, open_database
 from tests.statements import GRAIN, steps
 
@@ -487,13 +487,10 @@ def test_newest_records_of_alerts(database: Database) -> None:
 
 @given(
     minutes=st.lists(st.integers(0, 9), min_size=1, max_size=12),
-    joined_by_older=st.sets(st.integers(0, 11)),
     most=st.integers(1, 12),
 )
-def test_newest_records_of_an_alert_that_an_older_version_has_joined(
-    tmp_path_factory: pytest.TempPathFactory, minutes: list[int], joined_by_older: set[int], most: int
-) -> None:
-    """The newest records are found, with ties, in any order, and whether or not the alert has their times."""
+def test_newest_records_of_an_alert(tmp_path_factory: pytest.TempPathFactory, minutes: list[int], most: int) -> None:
+    """The newest records are found, with ties, in any order."""
     with contextlib.closing(open_database(tmp_path_factory.mktemp("joined"))) as database:
         stored = [make_record(n, key=f"{n:02}", minutes=minute) for n, minute in enumerate(minutes)]
         with database.write() as connection:
@@ -501,9 +498,6 @@ def test_newest_records_of_an_alert_that_an_older_version_has_joined(
                 records.insert_new(connection, [record])
             alerts.insert_new(connection, [(make_alert("one"), "one")])
             alerts.join(connection, [("one", n, record.occurred_at) for n, record in enumerate(stored, 1)])
-            older = ", ".join(str(n + 1) for n in joined_by_older) or "0"
-            default = f"UPDATE alert_record SET occurred_at = {TIME_UNKNOWN} WHERE record_id IN ({older})"
-            connection.exec_driver_sql(default)
             found = records.read_of_alerts(connection, ["one"], most)["one"]
     expected = sorted(stored, key=lambda record: (record.occurred_at, record.key))[-most:]
     assert [record.key for record in found] == [record.key for record in expected]

@@ -74,8 +74,6 @@ def test_failed_polls_are_counted(database: Database) -> None:
         other = polls.note(connection, "other", LATER, "d", skew, lambda failures: timedelta(minutes=failures))
         assert other == polls.Poll(LATER, 1, "d", skew, timedelta(minutes=1))
         assert polls.read_all(connection) == {"acme": polls.Poll(NOON, 1, "c"), "other": other}
-        connection.exec_driver_sql("UPDATE poll SET backoff = NULL")  # as an older version stored it
-        assert polls.read_all(connection)["other"].backoff == timedelta(0)
 
 
 def test_position_starts_at_zero(database: Database) -> None:
@@ -96,19 +94,15 @@ def test_a_position_that_another_process_moved_is_not_moved(database: Database) 
         positions.move(connection, 0, 7, is_correlated=True)
     with database.write() as connection:
         positions.move(connection, 5, 5, is_correlated=True)
-        names = positions.MATCHED, positions.FED, positions.CORRELATED
-        assert [positions.read(connection, name) for name in names] == [5, 5, 5]
+        assert positions.read_both(connection) == (5, 5)
 
 
 @pytest.mark.parametrize("is_correlated", [True, False])
 def test_correlations_stay_behind_until_all_are_evaluated(database: Database, *, is_correlated: bool) -> None:
-    """Hits are stored up to the position of rules; all correlations are evaluated up to it only if they say so."""
+    """All correlations are evaluated up to the position of rules only if they say so."""
     with database.write() as connection:
         positions.move(connection, 0, 5, is_correlated=is_correlated)
-        assert positions.read(connection, positions.FED) == 5
         assert positions.read_both(connection) == (5, 5 if is_correlated else 0)
-        positions.note_fed(connection, 3)
-        assert positions.read(connection, positions.FED) == 3
 
 
 def test_handled_records_are_counted(database: Database) -> None:

@@ -1,25 +1,29 @@
-"""Upgrades of a store in PostgreSQL, which replicas of two versions use: a person starts them, and old replicas continue."""
+"""Upgrades of a store: of what earlier releases wrote, and by the next release, which replicas of this one survive."""
 
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 import pytest
+from sqlalchemy import Connection
 
-from actionwatch.base.errors import SchemaMismatch, StoreError, StoreOwned
-from actionwatch.store import lease, migrations, positions
+from actionwatch.base.errors import SchemaMismatch
+from actionwatch.store import positions
 from actionwatch.store.database import Database, StoreReader
-from actionwatch.store.postgresql import PostgresqlBackend
-from actionwatch.store.revision import SCHEMA_VERSION
-from tests import postgresql
-from tests.migrations import LATER, migrate_later
+from actionwatch.store.revision import FIRST_VERSION, SCHEMA_VERSION
+from actionwatch.store.tables import METADATA
+from tests import postgresql, releases
+from tests.integration.store.sealed import checked
+from tests.next_release import NEXT, NextRelease
 from tests.positions import move_to
 from tests.waiting import beside, wait_until
 
-FIRST = (Path(__file__).parent / "schema_0004_postgresql.sql").read_text()
+KINDS = ("sqlite", "postgresql")
 SHAPE = """
 SELECT relname, attname, format_type(atttypid, atttypmod), collname, attnotnull, pg_get_expr(adbin, adrelid)
 FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid LEFT JOIN pg_collation ON pg_collation.oid = attcollation
@@ -31,21 +35,58 @@ FROM pg_constraint WHERE connamespace = 'public'::regnamespace
 """
 
 
-@pytest.fixture
-def replica() -> Iterator[Callable[[], Database]]:
-    """Opens a database, empty at first, as another process would."""
-    with postgresql.other_database("upgraded") as url, contextlib.ExitStack() as stack:
-        yield lambda: stack.enter_context(contextlib.closing(Database(url)))
+@dataclass
+class Place:
+    """Two databases of a kind, empty at first."""
+
+    url: str
+    other: str
+    stack: contextlib.ExitStack
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether replicas can use them."""
+        return self.url.startswith("postgresql")
+
+    def open(self, url: str = "") -> Database:
+        """Open one as another process would."""
+        return self.stack.enter_context(contextlib.closing(Database(url or self.url)))
+
+
+@pytest.fixture(params=KINDS)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """A place in each kind of database."""
+    with contextlib.ExitStack() as stack:
+        if request.param == "sqlite":
+            one, other = (f"sqlite:///{tmp_path / name}.db" for name in ("one", "other"))
+        else:
+            one, other = (stack.enter_context(postgresql.other_database(name)) for name in ("one", "other"))
+        yield Place(one, other, stack)
 
 
 @pytest.fixture
-def old(replica: Callable[[], Database]) -> Database:
-    """A store with the first schema in PostgreSQL, and a position in it."""
-    opened = replica()
-    with opened.write() as connection:
-        connection.exec_driver_sql(FIRST)
-        move_to(connection, positions.MATCHED, 7)
-    return opened
+def shared() -> Iterator[Place]:
+    """A place where replicas can run."""
+    with postgresql.other_database("one") as url, contextlib.ExitStack() as stack:
+        yield Place(url, "", stack)
+
+
+def shape(database: Database) -> set[tuple[object, ...]]:
+    """Return the tables, indexes and constraints of a store: in SQLite the words of their statements, in any order."""
+    with database.read() as connection:
+        if database.is_shared:
+            return {tuple(row) for row in connection.exec_driver_sql(SHAPE)}
+        found = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
+        return {(name, *sorted(re.findall(r"[^\s,()\"]+", statement))) for name, statement in found}
+
+
+def columns(connection: Connection) -> dict[str, list[str]]:
+    """Return the columns of each table that a store has."""
+    dialect = connection.dialect
+    tables = [
+        name for name in dialect.get_table_names(connection) if name not in ("alembic_version", "lease", "replica")
+    ]
+    return {name: [each["name"] for each in dialect.get_columns(connection, name)] for name in tables}
 
 
 def revision(database: Database) -> str | None:
@@ -55,131 +96,149 @@ def revision(database: Database) -> str | None:
         return found
 
 
-def position(database: Database) -> int:
-    """Return the position that the fixture moved."""
+def filled(place: Place) -> Database:
+    """A store of this version with rows in each table."""
+    database = place.open()
+    database.upgrade()
+    releases.fill_all(database)
+    return database
+
+
+@pytest.mark.parametrize("schema", releases.revisions())
+def test_store_of_an_earlier_release_is_upgraded(place: Place, schema: str) -> None:
+    """What a release wrote becomes a store of this version: the tables of a new one, all rows, and a chain that agrees.
+
+    If this fails while no release has the schema, write its stores again (`python -m tests.releases`). Otherwise it needs a
+    migration.
+    """
+    releases.load(releases.file_of(schema, KINDS[place.is_shared]).read_text(), place.url)
+    database, new = place.open(), place.open(place.other)
     with database.read() as connection:
-        return positions.read(connection, positions.MATCHED)
+        its_columns, its_shape = columns(connection), dict(database._backend.shape(connection))
+        before = releases.rows(connection, its_columns)
+    assert min(map(len, before.values())) > 0, "a table without rows"
+    assert database.upgrade() == schema
+    new.upgrade()
+    assert (revision(database), shape(database)) == (SCHEMA_VERSION, shape(new))
+    with database.read() as connection:
+        assert releases.rows(connection, its_columns) == before
+        if schema >= database._backend.minimum_reader:  # replicas of that release may still run: they find their own
+            found = dict(database._backend.shape(connection))
+            assert {name: found.get(name) for name in its_shape} == its_shape
+    assert checked(database).difference_count == 0
+    database.set_up()
 
 
-def test_migrated_store_equals_a_new_one(old: Database) -> None:
-    """The migrations lead from the first schema to the tables, indexes and constraints of a new store, and keep the rows."""
-    assert old.upgrade() == "0004"
-    with postgresql.other_database("new") as url, contextlib.closing(Database(url)) as new:
-        new.set_up()
-        shapes = []
-        for each in (old, new):
-            with each.read() as connection:
-                shapes.append({tuple(row) for row in connection.exec_driver_sql(SHAPE)})
-    assert shapes[0] == shapes[1]
-    assert len(shapes[0]) > 300
-    assert position(old) == 7
-    assert old.upgrade() == SCHEMA_VERSION
+def test_stores_of_the_first_release_are_there() -> None:
+    """Each release from 1.0 on has a store in each kind of database."""
+    assert releases.revisions()[0] == FIRST_VERSION
+    assert all(releases.file_of(each, kind).exists() for each in releases.revisions() for kind in KINDS)
 
 
-def test_oldest_version_that_may_use_the_schema_finds_its_own(old: Database) -> None:
-    """The newest schema has each column and each index of the oldest one whose version may use it, unchanged."""
-    with old.write() as connection:
-        migrations.migrate(connection, revision=PostgresqlBackend.minimum_reader)
-        expected = dict(old._backend.shape(connection))
-        migrations.migrate(connection)
-        found = dict(old._backend.shape(connection))
-    assert {name: found.get(name) for name in expected} == expected
-
-
-def test_start_refuses_an_older_schema(old: Database) -> None:
-    """A service and a command refuse an older schema, name the remedy, and change nothing."""
-    remedy = r"older schema 0004, this actionwatch reads .*: run 'actionwatch store upgrade'"
-    with pytest.raises(SchemaMismatch, match=remedy):
-        old.set_up()
-    with pytest.raises(SchemaMismatch, match=remedy):
-        StoreReader.open(postgresql.url_of("upgraded"))
-    assert (revision(old), position(old)) == ("0004", 7)
-    old.upgrade()
-    old.set_up()
-
-
-def test_start_creates_the_tables_of_an_empty_database(replica: Callable[[], Database]) -> None:
-    """The first start needs no upgrade: an empty database has no replica that could be disturbed."""
-    new = replica()
-    new.set_up()
-    assert revision(new) == SCHEMA_VERSION
-
-
-def test_older_version_continues_after_an_expanding_upgrade(replica: Callable[[], Database], tmp_path: Path) -> None:
-    """A replica that runs while a newer version adds a column reads and writes on, and others of its version can start."""
-    running = replica()
-    running.set_up()
-    with running.joined(), contextlib.closing(StoreReader.open(postgresql.url_of("upgraded"))) as reader:
-        with replica().write() as connection:
-            migrate_later(connection, tmp_path)
+def test_next_release_upgrades_a_store_and_this_one_continues(place: Place, tmp_path: Path) -> None:
+    """A release that adds a column keeps all rows. This version, which runs meanwhile, reads, writes and starts again."""
+    running, release = filled(place), NextRelease(tmp_path)
+    with running.read() as connection:
+        of_this_version = {table.name: table.columns.keys() for table in METADATA.sorted_tables}
+        before = releases.rows(connection, of_this_version)
+    with (
+        running.joined() if place.is_shared else contextlib.nullcontext(),
+        contextlib.closing(StoreReader.open(place.url)) as reader,
+    ):
+        assert release.upgrade(place.url).stdout == f"{SCHEMA_VERSION}\n"
+        with reader.read() as seen:
+            assert releases.rows(seen, of_this_version) == before
         with running.write() as connection:
             move_to(connection, positions.MATCHED, 8)
+        another = place.open()
+        another.set_up()
+        assert another.upgrade() == NEXT
         with reader.read() as seen:
             assert positions.read(seen, positions.MATCHED) == 8
-        another = replica()
-        another.set_up()
-        assert another.upgrade() == LATER
-        StoreReader.open(postgresql.url_of("upgraded")).close()
-        assert (revision(another), position(another)) == (LATER, 8)
+    StoreReader.open(place.url).close()
+    assert release.upgrade(place.other).stdout == "None\n"
+    assert shape(running) == shape(place.open(place.other))
 
 
-def test_newer_schema_may_have_other_indexes(replica: Callable[[], Database], tmp_path: Path) -> None:
+def test_schema_that_excludes_this_version_is_refused(place: Place, tmp_path: Path) -> None:
+    """A newer schema that this version cannot use is refused by the service and by commands, and not changed."""
+    database = filled(place)
+    assert NextRelease(tmp_path, is_expanding=False).upgrade(place.url).returncode == 0
+    before = shape(database)
+    for refused in (database.set_up, database.upgrade, lambda: StoreReader.open(place.url)):
+        with pytest.raises(
+            SchemaMismatch, match=rf"has schema {NEXT}, this actionwatch knows .*: use the newer version"
+        ):
+            refused()
+    assert shape(database) == before
+
+
+def test_newer_schema_may_have_other_indexes(place: Place, tmp_path: Path) -> None:
     """A newer schema without an index of ours can be used; without a unique one, the newer version is the remedy."""
-    store = replica()
-    store.set_up()
+    store = filled(place)
+    NextRelease(tmp_path).upgrade(place.url)
     with store.write() as connection:
-        migrate_later(connection, tmp_path)
         connection.exec_driver_sql("DROP INDEX delivery_by_creation")
     store.set_up()
     with store.write() as connection:
         connection.exec_driver_sql("DROP INDEX token_by_digest")
-    with pytest.raises(
-        SchemaMismatch, match=r"newer schema.*\(the index token_by_digest is missing\): use the newer version"
-    ):
+    remedy = r"newer schema.*\(the index token_by_digest is missing\): use the newer version"
+    with pytest.raises(SchemaMismatch, match=remedy):
         store.set_up()
 
 
-def test_schema_that_excludes_this_version_is_refused(replica: Callable[[], Database], tmp_path: Path) -> None:
-    """A newer schema whose minimum reader is newer than this version is refused, and not changed."""
-    store = replica()
-    store.set_up()
-    with store.write() as connection:
-        migrate_later(connection, tmp_path, LATER)
-    for refused in (store.set_up, store.upgrade, lambda: StoreReader.open(postgresql.url_of("upgraded"))):
-        with pytest.raises(SchemaMismatch, match=rf"schema {LATER}, this actionwatch knows .*: use the newer version"):
-            refused()
-
-
-def test_upgrade_that_excludes_running_replicas_is_refused(
-    old: Database, replica: Callable[[], Database], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A schema that the running replica cannot use waits until it is stopped; one that it can use does not."""
-    running = replica()
-    with old.write() as connection:  # as a version before this one has them
-        connection.exec_driver_sql(f"DROP TABLE lease; {lease.CREATE}")
-    with running.joined():
-        with pytest.raises(StoreOwned, match=r"a replica runs on .*: stop all replicas"):
-            old.upgrade()
-        assert revision(old) == "0004"
-        monkeypatch.setattr(PostgresqlBackend, "minimum_reader", "0004")
-        old.upgrade()
-    assert revision(old) == SCHEMA_VERSION
-
-
-def test_upgrade_that_fails_changes_nothing(old: Database) -> None:
-    """A store that has not the tables of its schema is refused in the same transaction that migrates it."""
-    with old.write() as connection:
+def test_upgrade_that_fails_changes_nothing(place: Place, tmp_path: Path) -> None:
+    """A store that has not the tables of its schema is refused, in one sentence, by the transaction that migrates it."""
+    database = filled(place)
+    with database.write() as connection:
         connection.exec_driver_sql("ALTER TABLE poll DROP COLUMN clock_skew")
-    with pytest.raises(StoreError, match=r"column poll\.clock_skew is missing"):
-        old.upgrade()
-    assert revision(old) == "0004"
+    before = shape(database)
+    failed = NextRelease(tmp_path).upgrade(place.url)
+    assert failed.returncode == 1
+    assert "column poll.clock_skew is missing" in failed.stderr.splitlines()[-1]
+    assert (revision(database), shape(database)) == (SCHEMA_VERSION, before)
 
 
-def test_indexes_are_built_while_others_write(old: Database, replica: Callable[[], Database]) -> None:
-    """An upgrade builds the indexes of large tables before it takes the write lock, also those that were left half built."""
-    upgrading = replica()
-    url = postgresql.url_of("upgraded").replace("+psycopg", "")
-    with psycopg.connect(url, autocommit=True) as connection:
+@pytest.mark.parametrize("schema", ["0001", "0019"])
+def test_store_of_a_development_version_is_refused(place: Place, schema: str) -> None:
+    """A store from before 1.0 is refused with the remedy, by services, upgrades, commands and backups, and not changed."""
+    database = filled(place)
+    with database.write() as connection:
+        connection.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{schema}', minimum_reader = NULL")
+    before = shape(database)
+    remedy = "name an empty database in store.url" if place.is_shared else "stop the service, and move it away"
+    uses: list[Callable[[], object]] = [database.set_up, database.upgrade, lambda: StoreReader.open(place.url)]
+    uses.append(lambda: StoreReader.open(place.url, is_older_accepted=True))
+    for use in uses:
+        with pytest.raises(SchemaMismatch, match=f"schema {schema} of a development version before 1.0.*: {remedy}"):
+            use()
+    assert (revision(database), shape(database)) == (schema, before)
+
+
+def test_upgrade_that_excludes_running_replicas_is_refused(shared: Place, tmp_path: Path) -> None:
+    """A schema that a running replica cannot use waits until it is stopped."""
+    running, release = filled(shared), NextRelease(tmp_path, is_expanding=False)
+    with running.joined():
+        refused = release.upgrade(shared.url)
+        assert refused.returncode == 1
+        assert re.search(r"a replica runs on .*: stop all replicas", refused.stderr)
+        assert revision(running) == SCHEMA_VERSION
+    assert release.upgrade(shared.url).returncode == 0
+    assert revision(running) == NEXT
+
+
+def test_start_creates_the_tables_of_an_empty_database(shared: Place) -> None:
+    """The first start needs no upgrade: an empty database has no replica that could be disturbed."""
+    new = shared.open()
+    new.set_up()
+    assert revision(new) == SCHEMA_VERSION
+
+
+def test_indexes_are_built_while_others_write(shared: Place) -> None:
+    """An upgrade builds missing indexes before it takes the write lock, also those that were left half built."""
+    old, upgrading = filled(shared), shared.open()
+    with psycopg.connect(shared.url.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute("DROP INDEX alert_by_end, receipt_by_end")
         connection.execute("INSERT INTO position VALUES ('one', 1, 1), ('two', 1, 1)")
         with pytest.raises(psycopg.errors.UniqueViolation):  # which leaves an index that is not valid
             connection.execute("CREATE UNIQUE INDEX CONCURRENTLY alert_by_end ON position (record_id)")
@@ -191,5 +250,4 @@ def test_indexes_are_built_while_others_write(old: Database, replica: Callable[[
         with contextlib.ExitStack() as stack, old.write():
             stack.enter_context(beside(upgrading.upgrade))
             wait_until(are_built, "the indexes")
-            assert revision(old) == "0004"
-    assert revision(old) == SCHEMA_VERSION
+    old.set_up()
