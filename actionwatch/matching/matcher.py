@@ -34,6 +34,7 @@ from actionwatch.store.positions import MATCHED, Overtaken
 MANY_BATCHES = 10  # after so many, what is verified is read again although more waits: there may always be more
 CATCH_UP_SECONDS = 0.1  # after each batch
 BATCH = 2000  # records a transaction: long enough to spread its cost, short enough to let other writers in
+LATE_FACTOR = 5  # so many times as many if they are older than those before: each batch folds their groups again
 
 log = structlog.get_logger()
 
@@ -74,6 +75,7 @@ class RecordMatcher:
         self.has_learned = self._correlating.is_idle
         """Whether correlations were once evaluated for all that was stored, since this matcher was made."""
         self._verified: datetime | None = None
+        self._order = _Order()
         self._opened_count = 0
         self._lock = threading.Lock()
         self._is_stopping = False
@@ -148,7 +150,8 @@ class RecordMatcher:
             position = positions.read(connection, MATCHED)
             # Plain rules ignore backlog.
             read = records.read_that_may_alert if correlating.is_idle else records.read_unmatched
-            portion = read(connection, position, self._batch_size)
+            size = self._batch_size * (LATE_FACTOR if self._order.is_late else 1)
+            portion = read(connection, position, size)
         correlating.align(self._database, position, self._clock)
         if portion.through == position:
             correlating.backlog.note((), is_more=False)  # what was put off while backlog was read is due
@@ -156,8 +159,8 @@ class RecordMatcher:
         # In event order, so that the order in which the upstream returned the records makes no difference.
         ordered = sorted(portion.records, key=_event_order)
         matches = list(self._running[0].evaluate([record for record in ordered if not record.is_backlog]))
-        is_more = len(portion.records) == self._batch_size
-        self._commit(position, portion.through, matches, ordered, is_more=is_more)
+        self._commit(position, portion.through, matches, ordered, is_more=len(ordered) == size)
+        self._order.note(ordered)
         return True
 
     def _catch_up(self) -> None:
@@ -226,6 +229,20 @@ class RecordMatcher:
         for alert in opened:
             tracing.alert_opened(alert, self._clock())
             log.info("alert_opened", alert=alert.id, rule=alert.rule.name, level=alert.level.word, title=alert.title)
+
+
+class _Order:
+    """Whether the last batch was older than those before it: a source reads a backlog, while its newest records come too."""
+
+    def __init__(self) -> None:
+        self.is_late = False
+        self._newest: datetime | None = None
+
+    def note(self, ordered: Sequence[Record]) -> None:
+        """Note a batch, in event order."""
+        if ordered:
+            self.is_late = self._newest is not None and ordered[0].occurred_at < self._newest
+            self._newest = _later(self._newest, ordered[-1].occurred_at)
 
 
 def _read_matched(database: Database, correlating: Correlating) -> datetime | None:

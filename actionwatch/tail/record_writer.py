@@ -53,15 +53,12 @@ class RecordWriter:
         self.aliases.begin_walk()
 
     def hold(self, found: Sequence[Record], report: PollReport) -> None:
-        """Keep the records of a page until the walk is over. Stores at once what alerts nobody, or is too much to keep."""
+        """Keep the records of a page until the walk is over, unless they are too many to keep."""
         if not found:
             return
         self._on_found(found)
-        if all(record.occurred_at < self._state.marks.alerts_from for record in found):
-            self._store(found, report, is_over=False)
-        else:
-            self._held += found
-            self._held_chars += sum(len(record.raw) for record in found)
+        self._held += found
+        self._held_chars += sum(len(record.raw) for record in found)
         if (
             len(self._waiting) >= MAX_WINDOW_RECORDS
         ):  # of an upstream that ignores bounds: what it showed so far decides

@@ -162,6 +162,15 @@ def test_matching_again_changes_nothing(post: Post, batch_size: int) -> None:
         assert post.rows() == rows
 
 
+@pytest.mark.parametrize(("minutes", "batch_count"), [(range(12), 6), ([20, 20, *range(10)], 3)])
+def test_older_records_are_matched_in_larger_batches(post: Post, minutes: Sequence[int], batch_count: int) -> None:
+    """Each batch of records that are older than those before it folds their groups again, so that it takes more."""
+    post.store(*(make_record(number, minutes=at) for number, at in enumerate(minutes)))
+    matcher = post.matcher(GROUPED, batch_size=2)
+    matcher.run_once()
+    assert matcher.step_count == batch_count
+
+
 class FailingAddressing(Addressing):
     """Fails once after it wrote, for each named step."""
 

@@ -49,32 +49,20 @@ class Bench:
             return records.read_after(connection, 0, 100_000)
 
 
-def test_records_are_stored_oldest_first_when_the_walk_is_over(database: Database) -> None:
-    """Records are stored at the end of a walk, oldest first, and the matcher is called once if any of them is new."""
+@pytest.mark.parametrize("at", [57, -57])
+def test_records_are_stored_oldest_first_when_the_walk_is_over(database: Database, at: int) -> None:
+    """Records, also those of a backlog, are stored at the end of a walk, oldest first. New ones call the matcher, once."""
     on = Bench(database)
-    on.writer.hold([make_record(minutes=59), make_record(minutes=58)], on.report)
-    on.writer.hold([make_record(minutes=57)], on.report)
+    on.writer.hold([make_record(minutes=at + 2), make_record(minutes=at + 1)], on.report)
+    on.writer.hold([make_record(minutes=at)], on.report)
     assert on.records() == []
     on.writer.flush(on.report, is_over=True)
-    assert [record.occurred_at - NOON for record in on.records()] == [57 * MINUTE, 58 * MINUTE, 59 * MINUTE]
+    assert [(each.occurred_at - NOON) // MINUTE for each in on.records()] == [at, at + 1, at + 2]
     assert (on.report.new_count, on.call_count) == (3, 1)
     on.writer.flush(on.report, is_over=True)
-    on.writer.hold([make_record(minutes=59)], on.report)
+    on.writer.hold([make_record(minutes=at + 2)], on.report)
     on.writer.flush(on.report, is_over=True)
     assert (on.report.new_count, on.call_count) == (3, 1)
-
-
-def test_backlog_page_is_stored_at_once(database: Database) -> None:
-    """A page of backlog is stored at once; a page with a record that may alert waits for the end of the walk."""
-    on = Bench(database)
-    on.writer.hold([make_record(1, minutes=-2), make_record(2, minutes=-1)], on.report)
-    assert len(on.records()) == on.report.new_count == 2
-    assert on.call_count == 0
-    on.writer.hold([make_record(3, minutes=-1), make_record(4)], on.report)
-    assert len(on.records()) == 2
-    on.writer.flush(on.report, is_over=True)
-    assert [record.is_backlog for record in on.records()] == [True, True, True, False]
-    assert on.call_count == 1
 
 
 def test_no_more_is_kept_than_a_window_holds(database: Database) -> None:
