@@ -75,7 +75,7 @@ def test(config: str, receiver_name: str, form: str) -> None:
         channel = build_channel(receiver)
         with closing(channel.notifier):
             ended = send_test(built.database, channel, built.renderer, utc_now, Links(settings.web.url))
-        running = read_announcements(built.database.roster())
+        running = read_announcements(built.database.peers.roster())
     if any(service.configuration != configuration_state(Path(config)) for service in running):
         echo("note: the running service has an older configuration: 'actionwatch reload' loads this one", err=True)
     if ended.error is not None:

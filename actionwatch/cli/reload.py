@@ -54,7 +54,7 @@ def _reload(store: StoreReader) -> Reloaded:
     """Ask the services of this machine that run on a store, and wait until a reload of each ends that began after this."""
     from actionwatch.service.announcement import Reloaded, process_space, read_announcements
 
-    services = read_announcements(store.roster())
+    services = read_announcements(store.peers.roster())
     if not services:
         starts = "the service is starting or 'run --once' works on it: try again"
         runs = "'actionwatch run' starts one. If you changed store.url, restart the service"
@@ -87,7 +87,7 @@ def _wait(store: StoreReader, service: RunningService) -> Reloaded:
 
     deadline = time.monotonic() + _WAIT_SECONDS
     while time.monotonic() < deadline:
-        found = next((each for each in read_announcements(store.roster()) if each.is_same(service)), None)
+        found = next((each for each in read_announcements(store.peers.roster()) if each.is_same(service)), None)
         if found is not None and found.last.number > service.reloads_begun:
             return found.last
         if found is None:  # it restarts with the new configuration, or it ended

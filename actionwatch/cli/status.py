@@ -92,7 +92,7 @@ def take_snapshot(settings: Settings, store: StoreReader) -> Snapshot:
         late_by = record_counts.lateness(connection, _LATENESS_RECORDS)
         sources = read_sources(connection, [source.name for source in settings.sources])
         opened = self_alerts.read_all(connection)
-        roster = store.roster()
+        roster = store.peers.roster()
         is_running = bool(roster.hosts)
         late = late_polls(settings.sources, sources, is_running=is_running, now=utc_now())
         known = {trouble.trouble for trouble in opened}

@@ -87,9 +87,9 @@ class Inbox:
         while True:
             left = deadline - time.monotonic()
             try:
-                return self._arrived.get(timeout=max(min(left, self._database.look_seconds), 0))
+                return self._arrived.get(timeout=max(min(left, self._database.peers.look_seconds), 0))
             except queue.Empty:
-                if left <= self._database.look_seconds or self._database.version() != self._seen_version:
+                if left <= self._database.peers.look_seconds or self._database.version() != self._seen_version:
                     raise
 
     def _accept_all(self, workers: Mapping[str, ReceiverWorker]) -> bool:

@@ -70,7 +70,7 @@ class Rounds:
         ended = self._inbox.ended
         if not ended and not claiming:
             return [], None
-        if claiming and self._database.term() is None:
+        if claiming and self._database.peers.term() is None:
             self._commit(ended, [])
             raise StoreBusy("this replica has not renewed its lease for too long, so it claims no messages")
         try:
@@ -102,14 +102,14 @@ class Rounds:
 
     def _commit(self, ended: Sequence[Attempt], claiming: Sequence[ReceiverWorker]) -> list[Job]:
         """Record attempts and claim for receivers, in one transaction."""
-        term = self._database.term()  # before it: if the term ends meanwhile, others may take over what it claims
+        term = self._database.peers.term()  # before it: if the term ends meanwhile, others may take over what it claims
         # A server that fails over forgets commits that did not wait for the disk: not one of a message that was sent, because
         # it would be written again, with another time under the same id.
         with self._database.write(is_durable=self._database.is_shared and bool(claiming)) as connection:
             self._recorder.record(connection, ended, self._clock())
             if self._database.is_shared:
                 self._receivers.share_out(
-                    sorted({self._sender, *self._database.read_senders(connection)}), self._sender
+                    sorted({self._sender, *self._database.peers.read_senders(connection)}), self._sender
                 )
             claimed = [job for each in claiming for job in self._claimer.claim(connection, each, self._clock())]
         self._inbox.ended = []

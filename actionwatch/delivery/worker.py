@@ -77,11 +77,11 @@ class DeliveryWorker:
         self._clock = clock
         self._stop_seconds = stop_seconds
         self._stopping = threading.Event()
-        self._sender = database.sender or secrets.token_hex(8)
+        self._sender = database.peers.sender or secrets.token_hex(8)
         self._recover_at = 0.0
         """The monotonic time from which on the next round calls `recover`; infinite if nothing is to be recovered."""
         self._inbox = Inbox(database)
-        self.receivers = ReceiverWorkers(channels, renderer, self._inbox, database.term)
+        self.receivers = ReceiverWorkers(channels, renderer, self._inbox, database.peers.term)
         fallbacks = Fallbacks(policies)
         claimer = Claimer(GateCheck(global_policy), fallbacks, self._sender)
         self._leader = Leader(
@@ -136,8 +136,8 @@ class DeliveryWorker:
 
     def _release_left(self, connection: Connection, now: datetime) -> Mapping[str, int]:
         """End the leases of processes that are dead. After an outage of the store, each gets the time to show that it lives."""
-        senders = {self._sender, *self._database.read_senders(connection)}
-        if not self._database.is_steady():
+        senders = {self._sender, *self._database.peers.read_senders(connection)}
+        if not self._database.peers.is_steady():
             self._recover_at = time.monotonic() + _UNSTEADY_SECONDS
             return {}
         released = delivery_transitions.release_left(connection, senders)

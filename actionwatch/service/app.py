@@ -54,7 +54,7 @@ class App:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.database = open_store(settings)
-        go_by(self.database.now)
+        go_by(self.database.peers.now)
         self.clock = Clock()
         self._rules: Rules | None = None
         self._matcher: RecordMatcher | None = None
@@ -64,7 +64,7 @@ class App:
         """The store for what only the leader does."""
         self.leading_alerts = SelfAlertStore(self.leading, self.addressing, self.clock)
         self.rule_failures = RuleFailures(self.leading_alerts)
-        sender = self.database.sender
+        sender = self.database.peers.sender
         self.own_alerts: SelfAlerts = OwnAlerts(self.self_alerts, gethostname(), sender) if sender else self.self_alerts
         """The self-alerts about this process, which another replica may have too."""
         self.record_signal = RecordSignal(self.database)

@@ -87,7 +87,7 @@ class Loops:
 
     def _listen_to_hints(self) -> None:
         """Wake the matcher when another replica has stored records."""
-        if not self._app.database.listen(self._app.record_signal.set, self._stopping):
+        if not self._app.database.peers.listen(self._app.record_signal.set, self._stopping):
             log.info(
                 "record_hints_off",
                 why="a pooler is between this process and PostgreSQL: the matcher looks for records instead",

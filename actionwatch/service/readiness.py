@@ -93,7 +93,7 @@ class Readiness:
         yield from self._roles.missing()
 
     def _of_store(self, facts: _Facts) -> Iterator[str]:
-        if self._database.term() is None:
+        if self._database.peers.term() is None:
             silent = _spell(self._roles.silent_seconds())
             yield Reason(f"this replica has not renewed its lease for {silent}, so other replicas do its work")
         age = self._elapsed() - facts.read_at

@@ -29,7 +29,7 @@ class RecordSignal:
         else:  # another replica may store them
             deadline = time.monotonic() + seconds
             while (left := deadline - time.monotonic()) > 0:
-                is_woken = self._is_set.wait(min(left, self._database.look_seconds))
+                is_woken = self._is_set.wait(min(left, self._database.peers.look_seconds))
                 if self._has_new_version() or is_woken:
                     break
         self._is_set.clear()

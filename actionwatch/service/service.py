@@ -213,7 +213,7 @@ class Service:
         membership.publish(replicas.digest())
         if self.leads():
             if (
-                self._app.database.is_steady()
+                self._app.database.peers.is_steady()
             ):  # after an outage of the store, others may not have renewed their lease yet
                 self._app.leading_alerts.settle_gone(self.roles.roster.hosts)
             replicas.compare(self.roles.roster)

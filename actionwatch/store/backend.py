@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
-from datetime import datetime
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -13,7 +12,7 @@ from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.engine import make_url
 
 from actionwatch.base.errors import StoreError
-from actionwatch.store.membership import Membership, Roster
+from actionwatch.store.membership import Membership, Peers
 
 BUSY_SECONDS = 30.0  # how long a transaction waits for the write lock
 
@@ -25,8 +24,6 @@ class Backend(Protocol):
     """The store in messages: a path, or a URL without the password."""
     is_shared: bool
     """Whether processes on several machines can use the store."""
-    look_seconds: float
-    """How often to look whether another process wrote to the store."""
     driver_error: type[Exception]
     """What the driver raises where a statement does not go through SQLAlchemy."""
     replacing: str
@@ -46,8 +43,8 @@ class Backend(Protocol):
         ...
 
     @property
-    def sender(self) -> str | None:
-        """The name of this process among those that send messages, if there can be others."""
+    def peers(self) -> Peers:
+        """The services that may work on the store beside this process."""
         ...
 
     def check_exists(self) -> None:
@@ -102,35 +99,8 @@ class Backend(Protocol):
         """Return a number that every commit changes, ours or another process's. Raises: errors of the driver."""
         ...
 
-    def listen(self, on_hint: Callable[[], None], stopping: threading.Event) -> bool:
-        """Call `on_hint` soon after another process may have stored records, until `stopping`. Return False if it cannot."""
-        ...
-
     def note_commit(self) -> None:
         """Note that this process has committed, while it holds `turn`."""
-        ...
-
-    def now(self) -> datetime:
-        """Return the time by the one clock of all processes on the store."""
-        ...
-
-    def roster(self) -> Roster:
-        """Return the services, or the round of one, that run on the store. Raises: StoreError."""
-        ...
-
-    def read_senders(self, connection: Connection) -> Collection[str]:
-        """Return the replicas that live and send messages."""
-        ...
-
-    def term(self) -> int | None:
-        """Return the number of the time in which this process is a replica without a pause; None if others may replace it now.
-
-        What it claimed in an earlier term, others may have claimed since.
-        """
-        ...
-
-    def is_steady(self) -> bool:
-        """Return whether a replica that `read_senders` did not return is dead: it had the time to renew its lease."""
         ...
 
     def joined(self, *, alone: bool) -> contextlib.AbstractContextManager[Membership]:

@@ -10,9 +10,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Self
 
@@ -22,7 +21,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from actionwatch.base.errors import RoleLost, StoreBusy, StoreClosed, StoreError
 from actionwatch.store import revision, schema
 from actionwatch.store.backend import BUSY_SECONDS, Backend, backend_of
-from actionwatch.store.membership import ROLE, Membership, Roster
+from actionwatch.store.membership import ROLE, Membership
 
 _CLOSE_SECONDS = 0.5
 
@@ -42,6 +41,7 @@ class StoreReader:
         self.name = backend.name
         self.path = backend.path
         self.is_shared = backend.is_shared
+        self.peers = backend.peers
         self._backend = backend
         self._reader = backend.reader()
         self._state = _State()
@@ -88,11 +88,7 @@ class StoreReader:
 
     def is_owned(self) -> bool:
         """Return whether a process runs on this store now: a service, or a round of one."""
-        return bool(self._backend.roster().hosts)
-
-    def roster(self) -> Roster:
-        """Return the services that run on this store, with what they wrote for commands."""
-        return self._backend.roster()
+        return bool(self.peers.roster().hosts)
 
     def close(self) -> None:
         """Close every pooled connection. A thread that still uses the store gets StoreClosed."""
@@ -177,14 +173,6 @@ class Database(StoreReader):
         with self._translated():
             return self._backend.version()
 
-    def listen(self, on_hint: Callable[[], None], stopping: threading.Event) -> bool:
-        """Call `on_hint` soon after another process may have stored records, until `stopping`.
-
-        Return False at once if the database gives no hints. One can be missing: whoever waits for records looks at `version`
-        too, every `look_seconds`.
-        """
-        return self._backend.listen(on_hint, stopping)
-
     def set_up(self) -> None:
         """Prepare the store for a service: create the tables in an empty database, and migrate an older schema.
 
@@ -222,35 +210,6 @@ class Database(StoreReader):
             each.execution_options(**{ROLE: role}) for each in (self._writer, self._durable_writer)
         )
         return handle
-
-    def now(self) -> datetime:
-        """Return the time by the one clock of all processes on the store."""
-        return self._backend.now()
-
-    @property
-    def sender(self) -> str | None:
-        """The name of this process among those that send messages, if there can be others."""
-        return self._backend.sender
-
-    @property
-    def look_seconds(self) -> float:
-        """How often to look whether another process wrote to the store."""
-        return self._backend.look_seconds
-
-    def read_senders(self, connection: Connection) -> Collection[str]:
-        """Return the live replicas that send messages; on a file only this process."""
-        return self._backend.read_senders(connection)
-
-    def term(self) -> int | None:
-        """Return the number of the time in which this process is a replica without a pause; None if others may replace it now.
-
-        What it claimed in an earlier term, others may have claimed since. On a file, one term never ends.
-        """
-        return self._backend.term()
-
-    def is_steady(self) -> bool:
-        """Return whether a replica that `read_senders` did not return is dead: it had the time to renew its lease."""
-        return self._backend.is_steady()
 
     def close(self) -> None:
         """Close every pooled connection. A thread that comes later gets StoreClosed.

@@ -76,8 +76,6 @@ AND datname = current_database() AND usename = current_user
 AND wait_event_type = 'Client' AND state_change < clock_timestamp() - %(frozen_after)s
 """  # noqa: S608  # nosec
 
-LIVING_IDS = "SELECT id FROM replica WHERE until > clock_timestamp()"
-
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -103,11 +101,9 @@ class Leases:
         self._note = b""
         self._digest = ""
         self._has_joined = False
-        self._has_left = False
         self._place = Place()
         self._terms: dict[str, int] = {}  # several threads change it, one role at a time
-        self._turn = threading.Lock()
-        self._connection: Connection | None = None
+        self._session = _Session(connect, failure, name)
 
     def check(self, role: str) -> str | None:
         """Return the query that has a row only while this process has a role; None if it never was a replica."""
@@ -128,7 +124,7 @@ class Leases:
                 )
             connection.execute(_JOIN, self._values())
         self._place = self._place.taken(began, seconds_passed(), alone=alone)
-        self._has_joined, self._has_left = True, False
+        self._has_joined, self._session.has_ended = True, False
         try:
             yield self
         finally:
@@ -137,7 +133,7 @@ class Leases:
     def write(self, note: bytes) -> None:
         """Replace the note that commands and other replicas read."""
         self._note = note  # a renewal writes it too, if the server does not answer now
-        with contextlib.suppress(StoreError), self._session() as connection:
+        with contextlib.suppress(StoreError), self._session.use() as connection:
             connection.execute(_NOTE, self._values())
 
     def publish(self, digest: str) -> None:
@@ -146,16 +142,20 @@ class Leases:
 
     def renew(self) -> Roster:
         """Renew the leases, and say who runs and who has which role. Raises: StoreError."""
-        with self._session() as connection:
-            before, began = dict(self._terms), seconds_passed()
-            self.clock.compare(lambda: read_time(connection))
-            with connection.transaction():
-                connection.execute(_PATIENCE)
-                connection.execute(_JOIN, self._values())
-                kept = dict(connection.execute(_RENEW, self._values(list(before))).fetchall())
-            self._place = self._place.renewed(began, seconds_passed(), SPAN)
-            ended_count = len(connection.execute(_END_FROZEN, self._values()).fetchall())
-            found = replace(roster(connection, self.id), frozen_writers=ended_count)
+        try:
+            with self._session.use() as connection:
+                before, began = dict(self._terms), seconds_passed()
+                self.clock.compare(lambda: read_time(connection))
+                with connection.transaction():
+                    connection.execute(_PATIENCE)
+                    connection.execute(_JOIN, self._values())
+                    kept = dict(connection.execute(_RENEW, self._values(list(before))).fetchall())
+                self._place = self._place.renewed(began, seconds_passed(), SPAN)
+                ended_count = len(connection.execute(_END_FROZEN, self._values()).fetchall())
+                found = replace(roster(connection, self.id), frozen_writers=ended_count)
+        except StoreError:
+            self._place = self._place.not_renewed()
+            raise
         for role, term in before.items():
             if kept.get(role) != term == self._terms.get(role):
                 self._terms.pop(role, None)
@@ -168,7 +168,7 @@ class Leases:
         """
         if not self._has_joined:
             return 0
-        return None if self._has_left else self._place.term_at(seconds_passed(), SPAN)
+        return None if self._session.has_ended else self._place.term_at(seconds_passed(), SPAN)
 
     def is_steady(self) -> bool:
         """Return whether a replica whose lease has ended is dead: after an outage of the server, each gets a lease to renew."""
@@ -191,46 +191,23 @@ class Leases:
     def hand_over(self, role: str) -> None:
         """Let another replica take a role at once. Raises: StoreError."""
         self._terms.pop(role, None)
-        with self._session() as connection:
+        with self._session.use() as connection:
             connection.execute(_HAND_OVER, self._values([role]))
 
     def _leave(self) -> None:
         """Hand over the roles, and let the others see at once that this replica has ended; but wait for no silent server."""
-        self._has_left = True
+        self._session.has_ended = True
         handing_over = threading.Thread(target=self._hand_over_all, name="leave", daemon=True)
         handing_over.start()
         handing_over.join(_LEAVE_SECONDS)
 
     def _hand_over_all(self) -> None:
-        with self._turn:  # a renewal that ends later would join again
+        with self._session.ending():  # a renewal that ends later would join again
             roles = list(self._terms)
             self._terms.clear()
             with contextlib.suppress(StoreError), opened(self._connect, self._failure) as connection:
                 connection.execute(_HAND_OVER, self._values(roles))
                 connection.execute(_LEAVE, self._values())
-            self._close_if_left()
-
-    @contextlib.contextmanager
-    def _session(self) -> Iterator[Connection]:
-        """Yield a connection that stays open, because a renewal comes each second. Raises: StoreError."""
-        with self._turn:
-            if self._has_left:
-                raise StoreClosed(f"this process is no longer a replica on {self._name}, because it is stopping")
-            try:
-                if self._connection is None or self._connection.closed:
-                    self._connection = self._connect()
-                yield self._connection
-            except psycopg.Error as exc:
-                self._place = self._place.not_renewed()
-                if self._connection is not None:
-                    self._connection.close()
-                raise self._failure(exc) from exc
-            finally:
-                self._close_if_left()
-
-    def _close_if_left(self) -> None:
-        if self._has_left and self._connection is not None:
-            self._connection.close()
 
     def _values(self, roles: Sequence[str] = ()) -> dict[str, Any]:
         return {
@@ -243,6 +220,45 @@ class Leases:
             "roles": list(roles),
             "forgotten": _FORGOTTEN_AFTER,
         }
+
+
+class _Session:
+    """A connection that stays open, because a renewal comes each second; once it `has_ended`, nobody can use it."""
+
+    def __init__(
+        self, connect: Callable[[], Connection], failure: Callable[[psycopg.Error], StoreError], name: str
+    ) -> None:
+        self.has_ended = False
+        self._connect = connect
+        self._failure = failure
+        self._name = name
+        self._turn = threading.Lock()
+        self._connection: Connection | None = None
+
+    @contextlib.contextmanager
+    def use(self) -> Iterator[Connection]:
+        """Yield the connection to one thread at a time. Raises: StoreError."""
+        with self.ending():
+            if self.has_ended:
+                raise StoreClosed(f"this process is no longer a replica on {self._name}, because it is stopping")
+            try:
+                if self._connection is None or self._connection.closed:
+                    self._connection = self._connect()
+                yield self._connection
+            except psycopg.Error as exc:
+                if self._connection is not None:
+                    self._connection.close()
+                raise self._failure(exc) from exc
+
+    @contextlib.contextmanager
+    def ending(self) -> Iterator[None]:
+        """Keep others from the connection. Close it if it has ended meanwhile."""
+        with self._turn:
+            try:
+                yield
+            finally:
+                if self.has_ended and self._connection is not None:
+                    self._connection.close()
 
 
 @contextlib.contextmanager

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
+
+from sqlalchemy import Connection
 
 ROLE = "actionwatch_role"  # the option of a connection that names the role for which it writes
 LEADER = "leader"
@@ -113,4 +116,47 @@ class Membership(Protocol):
 
     def hand_over(self, role: str) -> None:
         """Let another replica take a role at once. Raises: StoreError."""
+        ...
+
+
+class Peers(Protocol):
+    """The services that may work on a store beside this process."""
+
+    sender: str | None
+    """The name of this process among those that send messages, if there can be others."""
+    look_seconds: float
+    """How often to look whether another process wrote to the store."""
+
+    def now(self) -> datetime:
+        """Return the time by the one clock of all processes on the store."""
+        ...
+
+    def roster(self) -> Roster:
+        """Return the services, or the round of one, that run on the store, with what they wrote for commands.
+
+        Raises: StoreError.
+        """
+        ...
+
+    def read_senders(self, connection: Connection) -> Collection[str]:
+        """Return the replicas that live and send messages; on a file nobody."""
+        ...
+
+    def term(self) -> int | None:
+        """Return the number of the time in which this process is a replica without a pause; None if others may replace it now.
+
+        What it claimed in an earlier term, others may have claimed since. On a file, one term never ends.
+        """
+        ...
+
+    def is_steady(self) -> bool:
+        """Return whether a replica that `read_senders` did not return is dead: it had the time to renew its lease."""
+        ...
+
+    def listen(self, on_hint: Callable[[], None], stopping: threading.Event) -> bool:
+        """Call `on_hint` soon after another process may have stored records, until `stopping`.
+
+        Return False at once if the database gives no hints. One can be missing: whoever waits for records looks at the
+        version of the store too, every `look_seconds`.
+        """
         ...

@@ -10,10 +10,15 @@ import errno
 import fcntl
 import os
 import socket
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
+from datetime import datetime
 from pathlib import Path
 
+from sqlalchemy import Connection
+
+from actionwatch.base.clock import machine_now
 from actionwatch.base.errors import StoreBusy, StoreError
 from actionwatch.base.files import read_regular
 from actionwatch.store.membership import Roster
@@ -58,6 +63,47 @@ class Ownership:
         self._roles.remove(role)
 
 
+class Owner:
+    """See `Peers`: one process works on the store at a path, and sends its messages."""
+
+    sender: str | None = None
+    look_seconds: float = 1.0  # only people write in addition to the service
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def now(self) -> datetime:
+        """Return the time of this machine, whose processes alone use the file."""
+        return machine_now()
+
+    def roster(self) -> Roster:
+        """Return the process that holds the lock, and its note, which may be empty."""
+        if not _is_owned(self._path):
+            return Roster("", {})
+        note = b""
+        with contextlib.suppress(OSError):
+            note = read_regular(lock_path(self._path), _MAX_NOTE_BYTES)
+        return Roster("", {_ONLY: socket.gethostname()}, {_ONLY: note})
+
+    def read_senders(self, connection: Connection) -> Collection[str]:
+        """Return nobody: there is no other process that sends."""
+        del connection
+        return ()
+
+    def term(self) -> int:
+        """Return one number: while this process runs, no other takes its place."""
+        return 0
+
+    def is_steady(self) -> bool:
+        """Return that no other process lives."""
+        return True
+
+    def listen(self, on_hint: Callable[[], None], stopping: threading.Event) -> bool:
+        """Return False: records of a file are stored by the process that matches them."""
+        del on_hint, stopping
+        return False
+
+
 @contextlib.contextmanager
 def owning(path: Path) -> Iterator[Ownership]:
     """Hold the lock of the store at `path` until the block ends.
@@ -84,16 +130,6 @@ def _is_owned(path: Path) -> bool:
     except OSError:
         return False  # no process ever owned it, or we may not read its lock
     return False
-
-
-def roster(path: Path) -> Roster:
-    """Return the process that owns the store at `path`, and its note, which may be empty."""
-    if not _is_owned(path):
-        return Roster("", {})
-    note = b""
-    with contextlib.suppress(OSError):
-        note = read_regular(lock_path(path), _MAX_NOTE_BYTES)
-    return Roster("", {_ONLY: socket.gethostname()}, {_ONLY: note})
 
 
 def lock_path(path: Path) -> Path:

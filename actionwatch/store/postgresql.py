@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,10 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import CreateIndex
 
 from actionwatch.base.errors import RoleLost, SchemaMismatch, StoreBusy, StoreError, StoreUnreachable
-from actionwatch.store.lease import CREATE, FROZEN_AFTER, LIVING_IDS, TAKE_LOCK, Leases, opened, read_time, roster
-from actionwatch.store.membership import ROLE, Roster, is_tail_role
-from actionwatch.store.record_hints import NOTIFY, listen
+from actionwatch.store.lease import CREATE, FROZEN_AFTER, TAKE_LOCK, Leases, opened, read_time
+from actionwatch.store.membership import ROLE, Peers, is_tail_role
+from actionwatch.store.record_hints import NOTIFY
+from actionwatch.store.replicas import Replicas
 from actionwatch.store.schema import LOG_TRIGGER, OWN_TABLES
 from actionwatch.store.sealed_tables import SEALED
 from actionwatch.store.tables import METADATA
@@ -152,7 +152,6 @@ class PostgresqlBackend:
     path = None
     is_shared = True
     further_tables = ("replica", "lease")
-    look_seconds = 0.1  # the replica that sends an alert may be another than the one that opened it
     driver_error: type[Exception] = psycopg.Error
     beginning_anew = "name an empty database in store.url: 'actionwatch run' creates its tables"
     replacing = "name an empty database in store.url, or restore a backup of this one with pg_restore"
@@ -169,7 +168,7 @@ class PostgresqlBackend:
         self._watching = threading.Lock()
         self._dialect = url.get_dialect()()
         self._leases = Leases(self._connect, self.failure, self.name)
-        self.sender = self._leases.id
+        self.peers: Peers = Replicas(self._leases, self._connect, self.failure)
 
     def check_exists(self) -> None:
         """Leave the answer to the first transaction."""
@@ -250,7 +249,7 @@ class PostgresqlBackend:
         def _notify(connection: Connection) -> None:
             if is_tail_role(connection.get_execution_options().get(ROLE, "")):
                 driver: Any = connection.connection.driver_connection
-                driver.execute(NOTIFY, (self.sender,))
+                driver.execute(NOTIFY, (self._leases.id,))
 
         return engine
 
@@ -300,10 +299,6 @@ class PostgresqlBackend:
             ((snapshot,),) = self._watcher.execute("SELECT pg_current_snapshot()::text")
         return hash(snapshot)
 
-    def listen(self, on_hint: Callable[[], None], stopping: threading.Event) -> bool:
-        """Call `on_hint` soon after another process has stored records, until `stopping`, if there is no pooler."""
-        return listen(self._connect, self.sender, on_hint, stopping)
-
     def note_commit(self) -> None:
         """Do nothing: the server keeps its log short by itself."""
 
@@ -318,30 +313,6 @@ class PostgresqlBackend:
         """Close the connection that looks at the version."""
         if self._watcher is not None:
             self._watcher.close()
-
-    def now(self) -> datetime:
-        """Return the time of the server, as far as this process has compared its own clock with it."""
-        return self._leases.clock()
-
-    def roster(self) -> Roster:
-        """Return the replicas that live. Raises: StoreError."""
-        with opened(self._connect, self.failure) as connection:
-            try:
-                return roster(connection)
-            except psycopg.errors.UndefinedTable:  # no service has started on it yet
-                return Roster("", {})
-
-    def read_senders(self, connection: Connection) -> Collection[str]:
-        """Return the replicas that live."""
-        return list(connection.exec_driver_sql(LIVING_IDS).scalars())
-
-    def term(self) -> int | None:
-        """Return the number of the time in which this process is a replica without a pause; None if it is none now."""
-        return self._leases.term()
-
-    def is_steady(self) -> bool:
-        """Return whether a replica that `read_senders` did not return is dead."""
-        return self._leases.is_steady()
 
     def joined(self, *, alone: bool) -> contextlib.AbstractContextManager[Leases]:
         """Be a replica until the block ends. Raises: StoreOwned, when it must be `alone` and another one lives; StoreError."""

@@ -35,7 +35,7 @@ def set_up(backend: Backend, connection: Connection, *, may_migrate: bool) -> st
     elif found < SCHEMA_VERSION:
         if found < FIRST_VERSION or not may_migrate:
             raise _older(backend, found)
-        if backend.is_shared and found < backend.minimum_reader and backend.roster().hosts:
+        if backend.is_shared and found < backend.minimum_reader and backend.peers.roster().hosts:
             raise StoreOwned(
                 f"a replica runs on {backend.name} that cannot use schema {SCHEMA_VERSION}: stop all replicas"
             )

@@ -11,8 +11,7 @@ import re
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -24,10 +23,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from actionwatch.base.clock import machine_now
 from actionwatch.base.errors import SchemaMismatch, StoreBusy, StoreError, StoreMissing, StoreReplaced
 from actionwatch.store import ownership
-from actionwatch.store.membership import Roster
+from actionwatch.store.membership import Peers
 from actionwatch.store.schema import OWN_TABLES
 from actionwatch.store.sealed_tables import SEALED
 from actionwatch.store.wal_checkpoints import LONGEST_LOG_BYTES, Checkpoints
@@ -120,8 +118,6 @@ class SqliteBackend:
 
     is_shared = False
     further_tables = ()
-    sender = None
-    look_seconds = 1.0  # only people write in addition to the service
     driver_error: type[Exception] = sqlite3.Error
     replacing = _REPLACING
     beginning_anew = f"stop the service, and {_BEGINNING_ANEW}"
@@ -131,6 +127,7 @@ class SqliteBackend:
     def __init__(self, url: URL, busy_seconds: float, turn: threading.Lock) -> None:
         self.path = path_of(url)
         self.name = str(self.path)
+        self.peers: Peers = ownership.Owner(self.path)
         self._busy_seconds = busy_seconds
         self._is_created = False
         self._files: dict[Path, tuple[int, int]] = {}
@@ -224,35 +221,9 @@ class SqliteBackend:
         """
         return _connect(self.path, busy_seconds, before_open=self.check_in_place)
 
-    def listen(self, on_hint: Callable[[], None], stopping: threading.Event) -> bool:
-        """Return False: records of a file are stored by the process that matches them."""
-        del on_hint, stopping
-        return False
-
     def note_commit(self) -> None:
         """Count a commit, so that the log is written back in time."""
         self._checkpoints.note_commit()
-
-    def now(self) -> datetime:
-        """Return the time of this machine, whose processes alone use the file."""
-        return machine_now()
-
-    def roster(self) -> Roster:
-        """Return the process that holds the lock of the file, and what it wrote into that."""
-        return ownership.roster(self.path)
-
-    def read_senders(self, connection: Connection) -> Collection[str]:
-        """Return nobody: there is no other process that sends."""
-        del connection
-        return ()
-
-    def term(self) -> int:
-        """Return one number: while this process runs, no other takes its place."""
-        return 0
-
-    def is_steady(self) -> bool:
-        """Return that no other process lives."""
-        return True
 
     @contextlib.contextmanager
     def joined(self, *, alone: bool) -> Iterator[ownership.Ownership]:

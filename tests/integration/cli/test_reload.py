@@ -97,7 +97,7 @@ def test_reload_signals_only_a_service_in_its_own_process_space(desk: Desk) -> N
         busy = desk.call("reload")
         assert (busy.status, "is busy" in busy.err) == (1, True)
         Announcement(()).start(ownership)
-        (note,) = database.roster().notes.values()
+        (note,) = database.peers.roster().notes.values()
         assert f'"process":{os.getpid()},' in note.decode()
         ownership.write(note.replace(b'"process_space":"', b'"process_space":"1'))
         other = desk.call("reload")
@@ -119,6 +119,6 @@ def test_changed_configuration_is_reported_in_the_store(desk: Desk) -> None:
     with contextlib.closing(database), database.joined() as ownership:
         ownership.write(b"note")
         assert desk.call("run", "--once").status == 1
-        assert list(database.roster().notes.values()) == [b"note"]
+        assert list(database.peers.roster().notes.values()) == [b"note"]
     with contextlib.closing(desk.open_store()) as database, database.read() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM delivery").scalar() == 0

@@ -154,7 +154,7 @@ def test_claims_of_a_dead_replica_are_released(
         wait_until(lambda: hook(one).sent, "a message to hold")
         query(
             url,
-            f"UPDATE replica SET until = clock_timestamp() - interval '1 second' WHERE id = '{one.database.sender}'",
+            f"UPDATE replica SET until = clock_timestamp() - interval '1 second' WHERE id = '{one.database.peers.sender}'",
         )
         other.recover()
         settle(other)

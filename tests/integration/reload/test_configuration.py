@@ -117,7 +117,7 @@ def test_replica_that_does_not_lead_reports_what_it_refused(site: Site, monkeypa
         with leader.joined() as membership:
             assert membership.take(LEADER)
             with site.served() as asked:
-                wait_until(lambda: len(leader.roster().hosts) == 2, "the other replica")
+                wait_until(lambda: len(leader.peers.roster().hosts) == 2, "the other replica")
                 monkeypatch.setattr(jobs, "LOOK_EVERY", timedelta(seconds=0.1))  # of the service that starts next
                 site.write(port=taken.getsockname()[1])
                 asked.ask("reload")

@@ -121,12 +121,12 @@ def test_roster_says_who_lives(url: str, replica: Callable[[], Database]) -> Non
     with one.joined() as first, other.joined() as second:
         first.write(b"process 7")
         found = second.renew()
-        assert (found.mine, len(found.hosts)) == (other.sender, 2)
-        assert command.roster().notes == {one.sender: b"process 7", other.sender: b""}
+        assert (found.mine, len(found.hosts)) == (other.peers.sender, 2)
+        assert command.peers.roster().notes == {one.peers.sender: b"process 7", other.peers.sender: b""}
         expire(url)
         assert not command.is_owned()
         first.renew()
-        assert list(command.roster().hosts) == [one.sender]
+        assert list(command.peers.roster().hosts) == [one.peers.sender]
     assert not command.is_owned()
 
 
@@ -321,7 +321,7 @@ def test_end_waits_for_no_silent_server(frozen: Database, proxy: DatabaseProxy) 
         assert first.take(ROLE)
         proxy.last_words = b"UPDATE lease SET until = '-infinity'"
     wait_until(lambda: proxy.mode == "stall", "the last words")
-    assert frozen.term() is None
+    assert frozen.peers.term() is None
     proxy.mode = "pass"
     with frozen.joined() as first:
         proxy.last_words = b"INSERT INTO replica"
@@ -380,7 +380,7 @@ def test_clock_of_the_process_plays_no_part(url: str, replica: Callable[[], Data
                 assert not second.take(ROLE)
                 assert is_there(url, "SELECT FROM lease WHERE until < clock_timestamp() + interval '2 hours'")
                 first.renew()
-                assert abs(one.now() - datetime.now(UTC)) > timedelta(days=3600)
+                assert abs(one.peers.now() - datetime.now(UTC)) > timedelta(days=3600)
             assert not other.is_owned()
 
 

@@ -43,7 +43,7 @@ class Listener:
         stopping = threading.Event()
         with (
             contextlib.closing(Database(self._url)) as self.database,
-            beside(lambda: self.database.listen(self._note, stopping), stopping.set),
+            beside(lambda: self.database.peers.listen(self._note, stopping), stopping.set),
         ):
             self.wait_for(1)
             yield
@@ -126,7 +126,7 @@ def test_nothing_listens_through_a_pooler() -> None:
         psycopg.connect(postgresql.url_of("pooled").replace("+psycopg", ""), autocommit=True) as direct,
     ):
         database.upgrade()
-        assert database.listen(lambda: None, threading.Event()) is False
+        assert database.peers.listen(lambda: None, threading.Event()) is False
         assert not direct.execute(LISTENERS).fetchall()
         before = database.version()
         write(database, TAIL, 1)
