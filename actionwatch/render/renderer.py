@@ -8,9 +8,8 @@ plain text that cannot fail. All failures are returned. Variables and filters: d
 from __future__ import annotations
 
 import json
-import os
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, tzinfo
 from functools import partial
@@ -21,17 +20,15 @@ from typing import Any
 from jinja2 import TemplateNotFound, TemplateSyntaxError
 
 from actionwatch.base.errors import ConfigError, Fault, TemplateError
-from actionwatch.base.files import file_state
 from actionwatch.base.model import MESSAGE_TYPES, Event, Message, Rendered
 from actionwatch.render.channels import CHANNELS, channel_of, dump, environment, inert
 from actionwatch.render.filters import Link, unless_in
 from actionwatch.render.samples import sample_messages
+from actionwatch.render.template_folders import SUFFIX, TemplateFolders, files_of
 from actionwatch.text.escaping import one_line, shorten, visible, without_slack_markup
 from actionwatch.text.payloads import instant
 from actionwatch.text.sandbox import SandboxedEnvironment, fill
-from actionwatch.text.yaml_document import read_bounded
 
-SUFFIX = ".j2"
 _SUMMARY = MESSAGE_TYPES[Event.SUMMARY]
 _MAX_TEXT_CHARS = 2_000  # of the plain text
 _MAX_BODY_CHARS = 4_000  # that the shipped templates show
@@ -48,9 +45,8 @@ class Renderer:
 
     def __init__(self, folders: Sequence[Path], zone: tzinfo = UTC) -> None:
         """Use these folders: the operator's first, the shipped one last. A folder need not exist. Readers live in `zone`."""
-        self._folders = tuple(folders)
+        self._folders = TemplateFolders(folders)
         self._zone = zone
-        self._texts: Mapping[str, str] | None = None
         self.version = 0
         """Changes with each call of `use`."""
         self._environments: dict[tuple[Path, str], SandboxedEnvironment] = {}
@@ -58,7 +54,7 @@ class Renderer:
 
     def use(self, texts: Mapping[str, str]) -> None:
         """Use these texts, by file name, instead of the files of the first folder."""
-        self._texts = dict(texts)
+        self._folders.texts = dict(texts)
         self.version += 1
 
     def render(self, names: tuple[str, ...], message: Message) -> tuple[Rendered, list[Fault]]:
@@ -78,48 +74,27 @@ class Renderer:
 
     def check(self) -> list[Fault]:
         """Fill in all templates with sample messages and return all errors with their locations."""
-        return self._check((folder, path) for folder in self._folders for path in _files(folder))
+        return self._check((folder, path) for folder in self._folders.paths for path in files_of(folder))
 
     def check_texts(self, texts: Mapping[str, str]) -> list[Fault]:
         """Check texts that are meant for `use`, by file name."""
-        folder, other = self._folders[0], Renderer(self._folders, self._zone)
+        folder, other = self._folders.paths[0], Renderer(self._folders.paths, self._zone)
         other.use(texts)
         return other._check((folder, folder / name) for name in sorted(texts))
 
     def missing(self, names: Sequence[str]) -> list[str]:
         """Return the names that no folder has."""
-        return [name for name in names if not self._has(name)]
-
-    def _has(self, name: str) -> bool:
-        return any(self._is_in(folder, f"{name}{SUFFIX}") for folder in self._folders)
-
-    def _is_in(self, folder: Path, file: str) -> bool:
-        if self._texts is not None and folder == self._folders[0]:
-            return file in self._texts
-        return os.path.lexists(folder / file)  # report what is not a file, such as a broken link
-
-    def _find(self, folders: Sequence[Path], file: str) -> tuple[str, str, Callable[[], bool]] | None:
-        """Find the first of these folders that has a template. Raises: ConfigError, if it cannot be read."""
-        folder = next((each for each in folders if file.endswith(SUFFIX) and self._is_in(each, file)), None)
-        if folder is None:
-            return None
-        path = folder / file
-        texts = self._texts
-        if texts is not None and folder == self._folders[0]:
-            text = texts.get(file, "")
-            return text, str(path), lambda: (self._texts or {}).get(file) == text
-        state = _state(path)
-        return read_bounded(path, folder), str(path), lambda: _state(path) == state
+        return [name for name in names if not self._folders.has(name)]
 
     def _chosen(self, name: str, message: Message) -> str:
         """Return the name of the template for this message: a summary may have its own."""
         own = f"{_SUMMARY_PREFIX}{name}"
-        return own if message.type == _SUMMARY and self._has(own) else name
+        return own if message.type == _SUMMARY and self._folders.has(own) else name
 
     def _text(self, name: str, message: Message, values: Mapping[str, Any]) -> tuple[str, list[Fault]]:
         faults: list[Fault] = []
-        for folder in self._folders:
-            if self._is_in(folder, f"{name}{SUFFIX}"):
+        for folder in self._folders.paths:
+            if self._folders.is_in(folder, f"{name}{SUFFIX}"):
                 try:
                     return self._fill(folder, name, values), faults
                 except TemplateError as exc:
@@ -151,14 +126,14 @@ class Renderer:
             raise TemplateError(Fault(str(path), 0, 0, f"cannot be read: {exc}")) from exc
         except TemplateError as exc:
             raise _located(exc, path) from exc.__cause__
-        except ConfigError as exc:  # of `_find`, with the file that cannot be read
+        except ConfigError as exc:  # of `find`, with the file that cannot be read
             raise TemplateError(*exc.faults) from exc
         return _finish(text, channel, path)
 
     def _environment(self, folder: Path, channel: str) -> SandboxedEnvironment:
         """Return the environment of a channel for the templates of a folder. Two threads may make it twice: each one works."""
         if (folder, channel) not in self._environments:
-            find = partial(self._find, self._folders[self._folders.index(folder) :])
+            find = partial(self._folders.find, folder)
             self._environments[folder, channel] = environment(channel, find, self._zone)
         return self._environments[folder, channel]
 
@@ -182,31 +157,6 @@ class Renderer:
         if name.startswith(_SUMMARY_PREFIX):
             return message.type == _SUMMARY
         return self._chosen(name, message) == name
-
-
-def read_texts(folder: Path) -> tuple[dict[str, str], list[Fault]]:
-    """Read the templates of a folder. Return the texts by file name, and an error for each unreadable file."""
-    texts: dict[str, str] = {}
-    faults: list[Fault] = []
-    for path in _files(folder):
-        try:
-            texts[path.relative_to(folder).as_posix()] = read_bounded(path, folder)
-        except ConfigError as exc:
-            faults += exc.faults
-    return texts, faults
-
-
-def _files(folder: Path) -> list[Path]:
-    """List the templates except in hidden folders: a mounted ConfigMap keeps a copy of its files in one."""
-    found = folder.glob(f"**/*{SUFFIX}") if folder.is_dir() else ()
-    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
-
-
-def _state(path: Path) -> tuple[int, ...]:
-    try:
-        return file_state(path.stat())
-    except OSError:
-        return ()
 
 
 def _about(fault: Fault, message: Message, name: str) -> Fault:

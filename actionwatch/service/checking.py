@@ -12,7 +12,8 @@ from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import ConfigError, Fault
 from actionwatch.base.plurals import counted
 from actionwatch.notifiers.base import templates_of
-from actionwatch.render.renderer import SUFFIX, Renderer
+from actionwatch.render.renderer import Renderer
+from actionwatch.render.template_folders import SUFFIX
 from actionwatch.rules.correlations.order import memories
 from actionwatch.rules.lint import lint
 from actionwatch.rules.load import Rules, load_rules, read_documents

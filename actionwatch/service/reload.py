@@ -16,7 +16,7 @@ import structlog
 
 from actionwatch.base.errors import Fault
 from actionwatch.base.plurals import counted
-from actionwatch.render.renderer import read_texts
+from actionwatch.render.template_folders import read_texts
 from actionwatch.rules.last_good import Running, is_within
 from actionwatch.rules.lists import list_folders
 from actionwatch.service.app import App

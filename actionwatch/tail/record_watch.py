@@ -9,7 +9,8 @@ from sqlalchemy import Connection
 
 from actionwatch.base.model import Record
 from actionwatch.base.plurals import counted
-from actionwatch.instaclustr.records import MAX_RECORD_CHARS, MAX_UNMAPPED_FIELDS, RecordReader
+from actionwatch.instaclustr.field_values import MAX_UNMAPPED_FIELDS
+from actionwatch.instaclustr.records import MAX_RECORD_CHARS, RecordReader
 from actionwatch.store import seen_fields, unknown_kinds
 from actionwatch.store.database import Database
 from actionwatch.tail.source_alerts import SourceAlerts

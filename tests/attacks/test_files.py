@@ -12,7 +12,8 @@ import trustme
 from actionwatch.base.files import MAX_PEM_BYTES, UnsuitableFile, file_states, open_regular, read_regular
 from actionwatch.net.tls import ClientCertificate, tls_context
 from actionwatch.notifiers import webhook
-from actionwatch.render.renderer import Renderer, read_texts
+from actionwatch.render.renderer import Renderer
+from actionwatch.render.template_folders import read_texts
 from actionwatch.rules.lists import list_folders, read_lists
 from actionwatch.rules.load import load_rules
 from actionwatch.service import configuration

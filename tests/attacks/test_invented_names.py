@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actionwatch.instaclustr.records import MAX_UNMAPPED_FIELDS
+from actionwatch.instaclustr.field_values import MAX_UNMAPPED_FIELDS
 from actionwatch.store import seen_fields, self_alerts, unknown_kinds
 from actionwatch.store.database import Database
 from actionwatch.tail.record_watch import MAX_KINDS, MAX_NAME

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from actionwatch.base.errors import AccessDenied, RateLimited, SourceUnavailable
-from actionwatch.instaclustr.records import MAX_UNMAPPED_FIELDS, RecordReader
+from actionwatch.instaclustr.field_values import MAX_UNMAPPED_FIELDS
+from actionwatch.instaclustr.records import RecordReader
 from actionwatch.store import marks, receipts, records, seen_fields, source_records, unproved_windows
 from actionwatch.store.database import Database
 from actionwatch.store.polls import Poll
