@@ -59,12 +59,10 @@ class RecordWriter:
         self._on_found(found)
         self._held += found
         self._held_chars += sum(len(record.raw) for record in found)
-        if (
-            len(self._waiting) >= MAX_WINDOW_RECORDS
-        ):  # of an upstream that ignores bounds: what it showed so far decides
-            self.flush(report, is_over=True)
-        elif len(self._held) >= MAX_WINDOW_RECORDS or self._held_chars >= _MAX_HELD_CHARS:
+        if len(self._held) >= MAX_WINDOW_RECORDS or self._held_chars >= _MAX_HELD_CHARS:
             self.flush(report, is_over=False)
+        if len(self._waiting) >= MAX_WINDOW_RECORDS:  # the upstream ignores bounds: what it showed so far decides
+            self.flush(report, is_over=True)
 
     def flush(self, report: PollReport, *, is_over: bool) -> None:
         """Store the records that are kept, oldest first, and have them matched. `is_over`: the walk showed all there is."""
