@@ -42,7 +42,7 @@ _MORE = "… and more."
 
 
 class History(Protocol):
-    """What the ledger reads of the alerts of earlier batches."""
+    """The alerts of earlier batches, as far as the ledger reads them."""
 
     def unresolved(self, group_key: str, at: datetime) -> Iterable[Alert]:
         """Return the unresolved alerts of a grouping key, at least those that a match at a time may join."""
@@ -55,7 +55,7 @@ class History(Protocol):
 
 @dataclass(slots=True)
 class LedgerEntry:
-    """What a batch makes of one alert.
+    """The result of a batch for one alert.
 
     `group_key` is set if the alert is new. `steps` are its states, the newest last, each with the record that routes it;
     `records` are those that it did not hold before.

@@ -40,7 +40,7 @@ class ReceiverPolicy:
 
 @dataclass(frozen=True, slots=True)
 class GlobalPolicy:
-    """What applies to every receiver: the inhibition rules, the time intervals that routes name, the links of messages."""
+    """The policy for every receiver: the inhibition rules, the time intervals that routes name, the links of messages."""
 
     inhibit_rules: tuple[InhibitRule, ...] = ()
     intervals: Mapping[str, TimeInterval] = field(default_factory=dict)

@@ -164,7 +164,7 @@ def mutes_for(route: Route, labels: Labels) -> dict[str, tuple[str, ...]]:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """What the search did at one node. `failed` is the first matcher that the labels do not meet.
+    """The result of the search at one node. `failed` is the first matcher that the labels do not meet.
 
     `is_passed_over`: an earlier sibling took the alert and does not continue, so that this node was not tried.
     """

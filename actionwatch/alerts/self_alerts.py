@@ -1,4 +1,4 @@
-"""What the tail, delivery and the service need of self-alerts: a way to report a problem and to settle it, and their kinds.
+"""The interface of self-alerts for the tail, delivery and the service: report a problem, settle it, and their kinds.
 
 `matching/self_alerts.py` provides it. The steps do not import each other, so they receive it as this protocol.
 """
@@ -77,7 +77,7 @@ class SelfAlerts(Protocol):
         """Change what an open alert says, and notify its receivers. Does nothing if it says that, or if there is none."""
         ...
 
-    def settle(self, trouble: str, subject: str, why: str = "") -> None:
+    def settle_trouble(self, trouble: str, subject: str, why: str = "") -> None:
         """Report that a problem ended, and `why` if that is not obvious. Does nothing if there is none."""
         ...
 
@@ -119,9 +119,9 @@ class OwnAlerts:
         """Change what an open alert says."""
         self._self_alerts.update(trouble, self._placed(subject), what)
 
-    def settle(self, trouble: str, subject: str, why: str = "") -> None:
+    def settle_trouble(self, trouble: str, subject: str, why: str = "") -> None:
         """Report that a problem of this replica ended."""
-        self._self_alerts.settle(trouble, self._placed(subject), why)
+        self._self_alerts.settle_trouble(trouble, self._placed(subject), why)
         self._reported.discard((trouble, subject))
 
     def settle_all(self, troubles: Collection[str], subject: str) -> None:
@@ -133,7 +133,7 @@ class OwnAlerts:
         """Settle a problem of this replica for every subject except these; the leader settles what others leave."""
         for each, subject in sorted(self._reported):
             if each == trouble and subject not in subjects:
-                self.settle(trouble, subject, why(subject))
+                self.settle_trouble(trouble, subject, why(subject))
 
     def _placed(self, subject: str) -> str:
         return placed(subject, self._host, self._replica)

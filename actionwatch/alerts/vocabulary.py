@@ -18,7 +18,7 @@ _PROBES = ("", "a", "Z9", "eve@example.com", "two words", "\u2603")  # what only
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """What is probably wrong with a matcher; `index` is its place in the list."""
+    """A probable mistake in a matcher; `index` is its place in the list."""
 
     index: int
     what: str

@@ -1,4 +1,4 @@
-"""Who may use the console and the API: the two roles, and the tokens of people."""
+"""Access to the console and the API: the two roles, and the tokens of people."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class AccessRole(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """What is known about a token of a person; its secret is not. `name` is the author of what is decided with it."""
+    """A token of a person, without its secret. `name` is the author of the decisions that are made with it."""
 
     id: str
     name: str

@@ -244,7 +244,7 @@ def new_delivery(
 
 @dataclass(frozen=True, slots=True)
 class Retried:
-    """How many dead letters are sent again, and of each receiver that is not configured, how many stay dead."""
+    """The number of dead letters that are sent again, and that stay dead for each receiver that is not configured."""
 
     count: int
     stranded: Mapping[str, int]

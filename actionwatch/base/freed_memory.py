@@ -1,4 +1,4 @@
-"""What the C library does with the memory that a process has freed."""
+"""Make the C library return the memory that a process has freed."""
 
 from __future__ import annotations
 

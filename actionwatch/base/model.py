@@ -134,7 +134,7 @@ class Match:
 
 
 class ChangeKind(StrEnum):
-    """What a correlation does to an alert."""
+    """The effect of a correlation on an alert."""
 
     OPEN = "open"
     JOIN = "join"
@@ -151,7 +151,7 @@ AFTER_ALL_STEPS = 2**31 - 1
 
 
 class RecordRef(msgspec.Struct, frozen=True, gc=False):
-    """What a window remembers of a stored record: a twentieth of it, because the record has the text of the upstream."""
+    """A stored record in a window: a twentieth of its size, because the record has the text of the upstream."""
 
     key: str
     id: int
@@ -282,7 +282,7 @@ class HitAbove(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AlertChange:
-    """What a correlation changes: an alert opens, gets more records or one more missing group, or resolves.
+    """A change by a correlation: an alert opens, gets more records or one more missing group, or resolves.
 
     Where `kind` is None, nobody is notified. `at` is when the alert began or, for RESOLVE, ended. `records` are new, in
     event order; `level` is the highest of theirs. `match` holds the texts, where these are needed.
@@ -309,7 +309,7 @@ STATUSES: dict[str, Status] = {status.value: status for status in Status}
 
 
 class Alert(msgspec.Struct, frozen=True, gc=False):
-    """What people are notified about: one match, or the matches of one grouping key within `realert` of the first."""
+    """The subject of notifications: one match, or the matches of one grouping key within `realert` of the first."""
 
     id: str
     rule: RuleName
@@ -348,7 +348,7 @@ class Alert(msgspec.Struct, frozen=True, gc=False):
 
 
 class Event(StrEnum):
-    """Why a message is sent."""
+    """The reason why a message is sent."""
 
     OPENED = "opened"
     UPDATED = "updated"
@@ -500,7 +500,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """What suppressed alerts until a summary reported them, with the number of alerts by rule name in descending order.
+    """The reason why alerts were suppressed until a summary, with their number by rule name in descending order.
 
     `ref` is the id of a silence or the name of a mute interval. Only a silence has an author and a comment.
     """

@@ -1,4 +1,4 @@
-"""What a rule document did over time: the nouns of `store/rule_history.py`, which `rules/blindness.py` turns into intervals."""
+"""The history of a rule document: the nouns of `store/rule_history.py`, which `rules/blindness.py` turns into intervals."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class RuleState(StrEnum):
-    """What a document does. `feeds`: it only feeds correlations. `broken`: its file is broken, and no version of it runs."""
+    """The state of a document. `feeds`: it only feeds correlations. `broken`: its file is broken, and no version of it runs."""
 
     LIVE = "live"
     SHADOW = "shadow"
@@ -23,7 +23,7 @@ GONE = (RuleState.REMOVED, RuleState.BROKEN)
 
 
 class EntryOrigin(StrEnum):
-    """What is known about the time before an entry: the document did not run, the entry before describes it, or nothing."""
+    """The origin of an entry: the document did not run before, the entry before describes that time, or nothing does."""
 
     ADDED = "added"
     CHANGED = "changed"

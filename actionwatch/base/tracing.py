@@ -1,4 +1,4 @@
-"""What steps do, as spans of OpenTelemetry. Nothing is made while nobody collects them.
+"""Record the steps as spans of OpenTelemetry. Nothing is made while nobody collects them.
 
 Each alert is a trace. Its ids are derived from that of the alert, so that the spans of all processes belong together. A span
 has names of the configuration and ids, and no text of the audit log or of an error.
@@ -18,7 +18,7 @@ from actionwatch.base.model import Alert
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What took some time. `trace_id` has 16 bytes; `id` and `parent_id`, which a root has not, have 8."""
+    """A step that took some time. `trace_id` has 16 bytes; `id` and `parent_id`, which a root has not, have 8."""
 
     name: str
     start: datetime
@@ -32,7 +32,7 @@ class Span:
 
 
 class _Collecting:
-    """What takes the spans of this process."""
+    """The collector of the spans of this process."""
 
     take: Callable[[Span], None] | None = None
 

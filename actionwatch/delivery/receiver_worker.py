@@ -31,7 +31,7 @@ MOST_IN_HAND_BESIDE_OTHERS = 32
 
 @dataclass(slots=True)
 class Capacity:
-    """How many messages a receiver can take, and when: its concurrency, its rate and its pauses. Only one thread uses it."""
+    """The capacity of a receiver: its concurrency, its rate and its pauses. Only one thread uses it."""
 
     channel: Channel
     sender_count: int = 1

@@ -30,7 +30,7 @@ _GATHER_STEP = 0.002
 
 
 class Inbox:
-    """What other threads have for the delivery worker: attempts that ended, steps of the clock, and wake-ups.
+    """News of other threads for the delivery worker: attempts that ended, steps of the clock, and wake-ups.
 
     Only `put`, `wake` and `follow_clock` are called from other threads.
     """

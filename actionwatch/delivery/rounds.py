@@ -253,7 +253,7 @@ def _note_acceptances(connection: Connection, accepted: Sequence[Attempt], now: 
             receivers.write_reference(connection, delivery.alert_id, delivery.receiver, visible(reference))
     opened = [each.job for each in accepted if each.job.delivery.event is Event.OPENED]
     latencies = [(job.alert, job.delivery) for job in opened if job.alert is not None]
-    delivery_latency.note(connection, latencies, now)
+    delivery_latency.note_sent(connection, latencies, now)
 
 
 def _note_render_failures(connection: Connection, attempts: Sequence[Attempt], now: datetime) -> None:

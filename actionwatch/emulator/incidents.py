@@ -29,7 +29,7 @@ def key_then_cluster_deleted(simulation: Simulation) -> None:
     """A user creates an API key, and minutes later deletes a cluster."""
     who, cluster = simulation.pick_person(PLATFORM, DEVELOPER, is_awake=True), _victim(simulation)
     account = simulation.organisation.inventory.find_account(cluster.account_id)
-    simulation.note("key_then_cluster_deleted", who, ("ACCOUNT_GENERATE_API_KEY", "DELETE_CLUSTER"), cluster)
+    simulation.note_incident("key_then_cluster_deleted", who, ("ACCOUNT_GENERATE_API_KEY", "DELETE_CLUSTER"), cluster)
     text = f"Generated API key tmp-{simulation.chance.randrange(100)}"
     simulation.act("ACCOUNT_GENERATE_API_KEY", who.user_name, text, account)
     simulation.after(timedelta(minutes=4), lambda simulation: _delete(simulation, who.user_name, cluster))
@@ -39,7 +39,7 @@ def firewall_burst(simulation: Simulation) -> None:
     """A user changes firewall rules six times within minutes, and opens the cluster to the internet."""
     who, cluster = simulation.pick_person(PLATFORM, DBA, is_awake=True), _victim(simulation)
     kind, opened = "CHANGE_CLUSTER_FIREWALL_RULES", simulation.chance.randrange(1, _FIREWALL_CHANGES)
-    simulation.note("firewall_burst", who, (kind,) * _FIREWALL_CHANGES, cluster)
+    simulation.note_incident("firewall_burst", who, (kind,) * _FIREWALL_CHANGES, cluster)
     for number in range(_FIREWALL_CHANGES):
         source = "0.0.0.0/0" if number == opened else f"198.51.100.{simulation.chance.randrange(1, 250)}/32"
         _later(simulation, 50 * number, kind, who.user_name, f"Added {source} to the firewall of", cluster)
@@ -49,7 +49,7 @@ def backup_schedule_then_cluster_deleted(simulation: Simulation) -> None:
     """A user removes the backup schedule of a cluster, then the cluster."""
     who, cluster = simulation.pick_person(DBA, PLATFORM, is_awake=True), _victim(simulation)
     kinds = ("DELETE_BACKUP_SCHEDULE", "REQUEST_CLUSTER_DELETE", "DELETE_CLUSTER")
-    simulation.note("backup_schedule_then_cluster_deleted", who, kinds, cluster)
+    simulation.note_incident("backup_schedule_then_cluster_deleted", who, kinds, cluster)
     _later(simulation, 0, kinds[0], who.user_name, "Removed the backup schedule of", cluster)
     _later(simulation, 180, kinds[1], who.user_name, "Requested the deletion of", cluster)
     simulation.after(timedelta(minutes=6), lambda simulation: _delete(simulation, who.user_name, cluster))
@@ -59,7 +59,7 @@ def first_admin_action(simulation: Simulation) -> None:
     """A new member of the vendor's staff changes the access to a cluster."""
     who, cluster = newcomer(simulation.chance, simulation.organisation.people), _victim(simulation)
     simulation.organisation.people.append(who)
-    simulation.note("first_admin_action", who, ("ADMIN_SET_ACCESS_LEVEL",), cluster)
+    simulation.note_incident("first_admin_action", who, ("ADMIN_SET_ACCESS_LEVEL",), cluster)
     _later(simulation, 0, "ADMIN_SET_ACCESS_LEVEL", who.user_name, "Set access level FULL on", cluster)
 
 
@@ -69,7 +69,7 @@ def off_hours_key_revocation(simulation: Simulation) -> None:
     zone = home if simulation.is_night(home) else off_hours_zone(simulation.stamp)
     who = simulation.pick_person(SECURITY, PLATFORM, DBA, DEVELOPER, in_zone=zone)
     account = simulation.pick_account() or _oldest_account(simulation)
-    simulation.note("off_hours_key_revocation", who, ("ACCOUNT_REVOKE_API_KEY",), account)
+    simulation.note_incident("off_hours_key_revocation", who, ("ACCOUNT_REVOKE_API_KEY",), account)
     text = f"Revoked the monitoring API key of {account.name}"
     simulation.act("ACCOUNT_REVOKE_API_KEY", who.user_name, text, account)
 
@@ -156,5 +156,5 @@ def _rebuild(simulation: Simulation, lost: Cluster) -> None:
 def _unlink_account(simulation: Simulation, who: Person) -> None:
     """Unlink the newest sandbox account, unless a client did."""
     if account := _sandbox(simulation):
-        simulation.note("account_unlinked", who, ("UNLINK_ACCOUNT",), account)
+        simulation.note_incident("account_unlinked", who, ("UNLINK_ACCOUNT",), account)
         simulation.act("UNLINK_ACCOUNT", who.user_name, f"Unlinked account {account.name}", account)

@@ -63,7 +63,7 @@ class LogFilter:
 
 @dataclass(frozen=True, slots=True)
 class LogQuery:
-    """What a page shows: filter, window (ms, both bounds included), offset and limit."""
+    """The bounds of a page: filter, window (ms, both bounds included), offset and limit."""
 
     wanted: LogFilter = LogFilter()
     start: int = FIRST_MS

@@ -99,7 +99,9 @@ class Simulation:
         if kind == "UNLINK_ACCOUNT" and account:
             self.organisation.inventory.remove_account(account.id)
 
-    def note(self, incident: str, who: Person, kinds: tuple[str, ...], on: Cluster | Account | None = None) -> None:
+    def note_incident(
+        self, incident: str, who: Person, kinds: tuple[str, ...], on: Cluster | Account | None = None
+    ) -> None:
         """Note that an incident starts now."""
         cluster, account = self._place_of(on)
         names = (cluster.name if cluster else None, account.name if account else None)

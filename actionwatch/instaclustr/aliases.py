@@ -56,7 +56,7 @@ def extend_aliases(extra: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, .
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to read objects of one layout, that is, with the same keys in the same order.
+    """The way to read objects of one layout, that is, with the same keys in the same order.
 
     Each getter returns the values of some keys of a decoded object: one value alone, several as a tuple.
     """

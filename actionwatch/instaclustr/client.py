@@ -42,7 +42,7 @@ _EXCERPT_CHARS = 120
 
 @dataclass(frozen=True, slots=True)
 class RetryOptions:
-    """How long a request is retried. A Retry-After is respected if it ends within `at_most`."""
+    """The time for which a request is retried. A Retry-After is respected if it ends within `at_most`."""
 
     attempts: int = 4
     at_most: timedelta = timedelta(seconds=30)

@@ -1,4 +1,4 @@
-"""What the values of a record's fields mean: its kind, and where it happened. Read once for each layout and short value."""
+"""Interpret the values of a record's fields: its kind and its place. Read once for each layout and short value."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Classification(NamedTuple):
 
 
 class Location(NamedTuple):
-    """Where it happened. The ids are those in the record itself, because known accounts change and keys must not."""
+    """The place of an action. The ids are those in the record itself: known accounts change, and keys must not."""
 
     account: Entity
     cluster: Entity

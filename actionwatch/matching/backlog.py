@@ -13,7 +13,7 @@ from actionwatch.store import records
 
 
 class BacklogWatch:
-    """How far the sources are, and whether only backlog is stored so far. `sources`: None for all that were ever polled."""
+    """The progress of the sources, and whether only backlog is stored so far. `sources`: None for all ever polled."""
 
     def __init__(self, sources: Sequence[str] | None) -> None:
         self._sources = sources
@@ -27,13 +27,13 @@ class BacklogWatch:
         """Whether no correlation can alert yet."""
         return self._waits_for_sources or self._is_more
 
-    def read(self, connection: Connection) -> datetime | None:
+    def read_progress(self, connection: Connection) -> datetime | None:
         """Return up to when all sources proved what they read."""
         self.progress = read_progress(connection, self._sources)
         self._waits_for_sources = not self.progress.is_past_backlog and not self._has_any_that_may_alert(connection)
         return self.progress.verified
 
-    def note(self, batch: Sequence[Record], *, is_more: bool) -> None:
+    def note_batch(self, batch: Sequence[Record], *, is_more: bool) -> None:
         """Note a batch, and whether more records wait."""
         self._has_seen_live = self._has_seen_live or not all(record.is_backlog for record in batch)
         self._is_more = is_more and not self._has_seen_live

@@ -25,7 +25,7 @@ DELETED_AT_ONCE = 5000  # hits
 
 
 class CatchUp:
-    """What rules still need, a portion for each transaction: older records, the evaluation of groups, less of what is old."""
+    """The rest that rules need, in portions: older records, the evaluation of groups, the deletion of old hits."""
 
     def __init__(self, correlator: Correlator, feeding: RuleFeeding) -> None:
         self._correlator = correlator

@@ -102,7 +102,7 @@ class Correlating:
         feeding = self.feeding.feeding
         return {number: its for number, its in self._correlator.hits(batch).items() if number not in feeding}
 
-    def take(
+    def take_batch(
         self,
         connection: Connection,
         batch: Sequence[Record],
@@ -117,10 +117,10 @@ class Correlating:
         """
         if self._correlator is None:
             return []
-        self.backlog.note(batch, is_more=is_more)
+        self.backlog.note_batch(batch, is_more=is_more)
         later = set(range(len(self._correlator.rules))) if self.backlog.is_reading else self.feeding.later()
         self._stored = self.feeding.rows(connection, batch)
-        changes = self._correlator.take(self._stored, found, verified, later)
+        changes = self._correlator.take_hits(self._stored, found, verified, later)
         self.feeding.judging.update(found.keys() & later)
         self.feeding.note_too_early(connection, self._correlator.too_early)
         return changes

@@ -91,7 +91,7 @@ class RecordMatcher:
             self._opened_count = 0
             while True:
                 if self._requested[0] is not self._running[0]:
-                    self._failures.settle()
+                    self._failures.settle_failures()
                 self._running = self._requested
                 is_done = self._match_all()
                 if self._is_stopping or (is_done and self._requested is self._running):
@@ -121,7 +121,7 @@ class RecordMatcher:
         try:
             # Read before the records: what is verified up to here is among those that are stored by now.
             with self._database.read() as connection:
-                verified = correlating.backlog.read(connection)
+                verified = correlating.backlog.read_progress(connection)
             batch_count, advanced = 0, None
             while self._match_next() or correlating.is_behind:
                 if self._must_leave():
@@ -154,13 +154,13 @@ class RecordMatcher:
             portion = read(connection, position, size)
         correlating.align(self._database, position, self._clock)
         if portion.through == position:
-            correlating.backlog.note((), is_more=False)  # what was put off while backlog was read is due
+            correlating.backlog.note_batch((), is_more=False)  # what was put off while backlog was read is due
             return False
         # In event order, so that the order in which the upstream returned the records makes no difference.
         ordered = sorted(portion.records, key=_event_order)
         matches = list(self._running[0].evaluate([record for record in ordered if not record.is_backlog]))
         self._commit(position, portion.through, matches, ordered, is_more=len(ordered) == size)
-        self._order.note(ordered)
+        self._order.note_batch(ordered)
         return True
 
     def _catch_up(self) -> None:
@@ -199,7 +199,7 @@ class RecordMatcher:
         found = correlating.hits(batch)
         with self._database.write() as connection:
             positions.check(connection, before)
-            changes = correlating.take(connection, batch, found, self._verified, is_more=is_more)
+            changes = correlating.take_batch(connection, batch, found, self._verified, is_more=is_more)
             opened = self._write(connection, matches, changes)
             positions.move(connection, before, after, is_correlated=correlating.is_level)
         correlating.committed(after)
@@ -232,13 +232,13 @@ class RecordMatcher:
 
 
 class _Order:
-    """Whether the last batch was older than those before it: a source reads a backlog, while its newest records come too."""
+    """The order of batches: one is older than those before it while a source reads a backlog, and its newest records."""
 
     def __init__(self) -> None:
         self.is_late = False
         self._newest: datetime | None = None
 
-    def note(self, ordered: Sequence[Record]) -> None:
+    def note_batch(self, ordered: Sequence[Record]) -> None:
         """Note a batch, in event order."""
         if ordered:
             self.is_late = self._newest is not None and ordered[0].occurred_at < self._newest
@@ -248,7 +248,7 @@ class _Order:
 def _read_matched(database: Database, correlating: Correlating) -> datetime | None:
     """Return up to when all is verified and matched although more waits: until the oldest record that is not matched."""
     with database.read() as connection:
-        verified = correlating.backlog.read(connection)
+        verified = correlating.backlog.read_progress(connection)
         oldest = records.oldest_time_after(connection, positions.read(connection, MATCHED))
     return verified if verified is None or oldest is None else min(verified, oldest - MICROSECOND)
 

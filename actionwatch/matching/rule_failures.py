@@ -32,7 +32,7 @@ class FailureLog:
         for failure in failures:
             log.error("rule_failed", rule=failure.rule.name, record=failure.record_key, error=failure.what)
 
-    def settle(self) -> None:
+    def settle_failures(self) -> None:
         """Note that other rules are used from now on: the next failure is reported again."""
 
 
@@ -50,6 +50,6 @@ class RuleFailures(FailureLog):
             what = f"on the record {failure.record_key}: {error}" if failure.record_key else error
             self._self_alerts.report_in(connection, _TROUBLE, name, what, _REMEDY)
 
-    def settle(self) -> None:
+    def settle_failures(self) -> None:
         """Settle what was reported. A rule may have failed because of a list or a filter, so that this includes all rules."""
         self._self_alerts.settle_others(_TROUBLE, set(), lambda _: "the rules were loaded again")

@@ -27,7 +27,7 @@ log = structlog.get_logger()
 
 
 class RuleFeeding:
-    """How far each rule was fed, as it is stored. `rules` are in feeding order; a rule is known by its place there."""
+    """The progress of each rule, as it is stored. `rules` are in feeding order; a rule is known by its place there."""
 
     def __init__(self, rules: Sequence[Correlation], keep: timedelta) -> None:
         """`keep`: how late a record may come before a rule reads older records again."""

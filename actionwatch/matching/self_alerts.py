@@ -60,7 +60,7 @@ class SelfAlertStore:
             if opened is not None and opened.what != what:
                 self._update(connection, opened, what, self._clock())
 
-    def settle(self, trouble: str, subject: str, why: str = "") -> None:
+    def settle_trouble(self, trouble: str, subject: str, why: str = "") -> None:
         """Report that a trouble is over, and `why` if that is not obvious. Costs one read if there is none."""
         with self._database.read() as connection:
             if not self_alerts.read(connection, trouble, subject):
@@ -75,7 +75,7 @@ class SelfAlertStore:
         with self._database.read() as connection:
             opened = self_alerts.read_open(connection, troubles, subject)
         for trouble in opened:
-            self.settle(trouble, subject)
+            self.settle_trouble(trouble, subject)
 
     def settle_others(self, trouble: str, subjects: set[str], why: Callable[[str], str] = lambda _: "") -> None:
         """Settle a trouble for every subject except these. `why` returns the reason for a subject.
@@ -86,7 +86,7 @@ class SelfAlertStore:
             opened = [found.subject for found in self_alerts.read_all(connection) if found.trouble == trouble]
         for subject in opened:
             if subject not in subjects and not is_placed(subject):
-                self.settle(trouble, subject, why(subject))
+                self.settle_trouble(trouble, subject, why(subject))
 
     def settle_gone(self, replicas: Collection[str]) -> None:
         """Settle the troubles of all replicas but these."""
@@ -94,7 +94,7 @@ class SelfAlertStore:
             opened = [found for found in self_alerts.read_all(connection) if is_placed(found.subject)]
         for found in opened:
             if not is_placed(found.subject, replicas):
-                self.settle(found.trouble, found.subject, "the replica no longer runs")
+                self.settle_trouble(found.trouble, found.subject, "the replica no longer runs")
 
     def settle_removed(self, sources: Collection[str], receivers: Collection[str]) -> None:
         """Settle the troubles of sources and receivers that are no longer configured, and those of another version."""
@@ -103,9 +103,9 @@ class SelfAlertStore:
         configured = {"source": sources, "receiver": receivers}
         for found in opened:
             if found.trouble not in TROUBLES:
-                self.settle(found.trouble, found.subject, "this version of actionwatch does not report it")
+                self.settle_trouble(found.trouble, found.subject, "this version of actionwatch does not report it")
             elif (owner := TROUBLES[found.trouble].ends_with) and found.subject not in configured[owner]:
-                self.settle(found.trouble, found.subject, f"the {owner} {found.subject} is {NOT_CONFIGURED}")
+                self.settle_trouble(found.trouble, found.subject, f"the {owner} {found.subject} is {NOT_CONFIGURED}")
 
     def _open(self, connection: Connection, trouble: str, subject: str, what: str, remedy: str, now: datetime) -> Alert:
         alert = open_self_alert(trouble, subject, what, remedy, now)

@@ -1,4 +1,4 @@
-"""How far the sources were read and proved: what the state of correlations begins with, and what it may judge."""
+"""The progress of the sources: the beginning of correlations, and the time up to which they may judge."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from actionwatch.store import marks
 
 @dataclass(frozen=True, slots=True)
 class SourceProgress:
-    """How far the sources were read: since when all of them, up to when all proved it, from when on records may alert."""
+    """The common progress of sources: its beginning, its proved end, and the time from which on records may alert."""
 
     begin: datetime | None = None
     verified: datetime | None = None

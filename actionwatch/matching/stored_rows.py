@@ -1,4 +1,4 @@
-"""What correlations remember, in the store: see `Rows`. Each transaction has its own."""
+"""The memory of correlations in the store: see `Rows`. Each transaction has its own."""
 
 from __future__ import annotations
 

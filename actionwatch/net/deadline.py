@@ -24,7 +24,7 @@ _MAX_UNSENT_BYTES = 64 * 1024
 
 
 class Deadline:
-    """When the current exchange must end. One exchange at a time uses it."""
+    """The end of the current exchange. One exchange at a time uses it."""
 
     def __init__(self) -> None:
         self._ends_at = 0.0

@@ -52,7 +52,7 @@ def section(text: str) -> dict[str, Any]:
 
 
 class _CharBudget:
-    """How many characters one message may still contain."""
+    """The number of characters that one message may still contain."""
 
     def __init__(self, chars: int) -> None:
         self._left = chars

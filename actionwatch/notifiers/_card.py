@@ -53,7 +53,7 @@ _STRONG = Style(bold=True)
 
 
 class _Spelling:
-    """How texts are spelled on a stream with an encoding."""
+    """The spelling of texts on a stream with an encoding."""
 
     def __init__(self, encoding: str) -> None:
         self._encoding = encoding

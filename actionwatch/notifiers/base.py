@@ -72,7 +72,7 @@ class Reachable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What holds for all receivers of a type."""
+    """The properties of all receivers of a type."""
 
     templates: tuple[str, ...] = ()
     """Names of the templates to fill in for each message. Use `templates_of`: they may depend on the options."""
@@ -85,7 +85,7 @@ class Traits:
 
 
 class NotifierModule(Protocol):
-    """What a module `notifiers/<type>.py` provides."""
+    """The interface of a module `notifiers/<type>.py`."""
 
     TRAITS: Traits
     Options: type[Options]

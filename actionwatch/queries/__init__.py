@@ -1,4 +1,4 @@
-"""What people and programs ask of the store: one module for each noun, which turns a filter into items and their documents.
+"""The questions of people and programs to the store: one module for each noun, from a filter to items and documents.
 
 The commands, the API and the console are skins over this package: they parse a question, and show the answer.
 """

@@ -39,7 +39,7 @@ class ListedAlert(AlertDocument):
 
 
 class HistoryLine(TypedDict):
-    """What happened to an alert: routes, gates, attempts, decisions."""
+    """An event in the life of an alert: a route, a gate, an attempt, a decision."""
 
     at: Time
     stage: str
@@ -55,7 +55,7 @@ class WholeAlert(ListedAlert):
 
 @dataclass(frozen=True, slots=True)
 class FoundAlert:
-    """What the store has about an alert: its newest records, the newest last; what stopped its messages, each once."""
+    """An alert with its newest records, the newest last, and each reason that stopped its messages, once."""
 
     alert: Alert
     records: Sequence[Record]

@@ -1,4 +1,4 @@
-"""What all nouns share: a page of a list, and the one item that the beginning of its name selects."""
+"""The common part of all nouns: a page of a list, and the one item that the beginning of its name selects."""
 
 from __future__ import annotations
 

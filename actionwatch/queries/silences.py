@@ -37,7 +37,7 @@ def find(connection: Connection, beginning: str) -> Silence:
 
 @dataclass(frozen=True, slots=True)
 class SilencePreview:
-    """How many recent alerts there were, and how many of each rule a silence would have hidden, most first.
+    """The number of recent alerts, and of those of each rule that a silence would have hidden, most first.
 
     `is_cut` if only the newest `_MOST_PREVIEWED` alerts were looked at.
     """

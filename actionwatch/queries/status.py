@@ -1,4 +1,4 @@
-"""How far the sources are read, what waits for the receivers, what is wrong, and what needs a person."""
+"""The progress of the sources, the queues of the receivers, the problems, and everything that needs a person."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Configured = TypeVar("Configured", bound=_Named)
 
 @dataclass(frozen=True, slots=True)
 class SourceState:
-    """How far a source is read and proved. Marks and the poll are None before the first poll."""
+    """The progress of a source. Marks and the poll are None before the first poll."""
 
     name: str
     record_count: int = 0

@@ -178,7 +178,7 @@ def _read_realert(value: Mapping[str, Any], is_grouped: bool, report: Report) ->
     if realert <= timedelta(0):
         report.fault(place, "'realert' must be longer than 0")
     if not is_grouped:
-        report.note(place, "'realert' has no effect: each record creates a separate alert", "add 'group_by'")
+        report.note_fault(place, "'realert' has no effect: each record creates a separate alert", "add 'group_by'")
         return timedelta(0)
     return realert
 

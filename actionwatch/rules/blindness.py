@@ -1,4 +1,4 @@
-"""When a rule could not have fired: intervals of the times of actions, from what its versions and the sources did. Pure.
+"""Find the intervals of action times in which a rule could not have fired, by its versions and the sources. Pure.
 
 `service/blindness.py` reads what these functions need from the store.
 """
@@ -18,7 +18,7 @@ from actionwatch.rules.model import Correlation, CorrelationType, Rule
 
 
 class Effect(StrEnum):
-    """What an interval means for an action in it, the worst first."""
+    """The effect of an interval on an action in it, the worst first."""
 
     BLIND = "cannot fire"
     UNKNOWN = "not known"

@@ -159,7 +159,7 @@ def _check_value(name: Any, item: Any, place: Place, report: Report, context: Re
         report.fault(place, f"'{name}' must be a string", "write one value")
     known = context.known_values.get(name)
     if known and isinstance(item, str) and item.upper() not in map(str.upper, known):
-        report.note(place, f"no known {name} is '{item}'", suggest(item, known, "known are"))
+        report.note_fault(place, f"no known {name} is '{item}'", suggest(item, known, "known are"))
 
 
 def _read_expectation(value: Mapping[str, Any], place: Place, report: Report, aliases: frozenset[str]) -> Expectation:

@@ -141,12 +141,12 @@ def _is_for_another(logsource: Any, report: Report) -> bool:
             if SequenceMatcher(None, given.lower(), ours).ratio() >= _SLIP:
                 report.fault(("logsource", key), f"unknown {key} '{given}'", f"did you mean '{ours}'?")
             else:
-                report.note(("logsource",), f"skipped: the rule is for the {key} '{given}'", remedy)
+                report.note_fault(("logsource",), f"skipped: the rule is for the {key} '{given}'", remedy)
             return True
     is_vague = logsource.get("product") is None and logsource.get("service") is None
     if not is_vague or not isinstance(logsource.get("category"), str):
         return False
-    report.note(("logsource",), f"skipped: the rule is for the category '{logsource['category']}'", remedy)
+    report.note_fault(("logsource",), f"skipped: the rule is for the category '{logsource['category']}'", remedy)
     return True
 
 

@@ -41,7 +41,7 @@ class _Chosen:
 
 
 class Failures:
-    """What went wrong with rules until it is taken: the first failure of each rule, and `MAX_FAILURES` in all."""
+    """The failures of rules until somebody takes them: the first of each rule, and `MAX_FAILURES` in all."""
 
     def __init__(self) -> None:
         self._kept: list[RuleFailure] = []
@@ -53,7 +53,7 @@ class Failures:
             self._kept.append(failure)
             self._rules.add(failure.rule.id)
 
-    def take(self) -> list[RuleFailure]:
+    def take_all(self) -> list[RuleFailure]:
         """Return and forget them, oldest first."""
         taken, self._kept, self._rules = self._kept, [], set()
         return taken
@@ -105,7 +105,7 @@ class Engine:
 
     def take_failures(self) -> list[RuleFailure]:
         """Return and remove the failures since the last call, oldest first."""
-        return self._failures.take()
+        return self._failures.take_all()
 
     def _fail(self, rule: Rule, subject: Subject, what: str) -> None:
         self._failures.add(RuleFailure(rule.name, subject.record.key, what))

@@ -95,7 +95,7 @@ def counted(rule: Correlation, views: Sequence[View]) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Miss:
-    """Why a rule did not match a record: the first selection that decided, and its lines that did.
+    """The reason why a rule did not match a record: the first selection that decided, and its lines that did.
 
     `should_hold`: the selection should have matched and did not; otherwise it matched, and the rule excludes what it matches.
     """

@@ -57,7 +57,7 @@ Reader = Callable[[Subject], Candidates]
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """How to read a field.
+    """The way to read a field.
 
     `attribute` is the path to this value in a record. `slot` is the only attribute that the field depends on, if it has few
     distinct values.

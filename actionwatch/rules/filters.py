@@ -86,7 +86,7 @@ def check_filters(filters: Iterable[Filter], rules: Sequence[Rule], now: datetim
             _check_name(each, ("filter", "rules", index), wanted, known, names)
         if now is not None and each.expires <= now:
             what = f"the filter expired ({each.report.document.value['expires']}): it no longer hides records"
-            each.report.note(("expires",), what, f"remove it, or ask {each.owner} whether it is still needed")
+            each.report.note_fault(("expires",), what, f"remove it, or ask {each.owner} whether it is still needed")
         count = (len(each.rules) or finder_count) * sum(1 for _ in leaves(each.keeps))
         if count > left and not each.report.faults:
             what = f"with this filter, the filters of all files add more than {MAX_FILTERED} conditions to the rules"

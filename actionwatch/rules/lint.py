@@ -77,11 +77,11 @@ def lint(rules: Rules, documents: Sequence[Document], known_kinds: Collection[st
 
 @dataclass(slots=True)
 class _Tries:
-    """How many tries of conditions are left, so that no file makes the checks slow."""
+    """The number of tries of conditions that are left, so that no file makes the checks slow."""
 
     left: int = field(default_factory=lambda: MAX_TRIES)
 
-    def take(self, count: int) -> bool:
+    def take_tries(self, count: int) -> bool:
         """Return whether as many are left."""
         self.left -= count
         return self.left >= 0
@@ -124,7 +124,7 @@ def _lint_phrase(
     """
     used = sorted(set(names_in(phrase)))
     yield from _unused(_selections(block), {*used, *elsewhere}, key)
-    if len(used) > _MAX_TRIED or not tries.take(len(list(phrases_in(phrase))) << len(used)):
+    if len(used) > _MAX_TRIED or not tries.take_tries(len(list(phrases_in(phrase))) << len(used)):
         return
     truths = [dict(zip(used, row, strict=True)) for row in itertools.product((False, True), repeat=len(used))]
     answers = [is_met(phrase, truth.__getitem__) for truth in truths]
@@ -271,7 +271,7 @@ def _lint_filter(each: Filter, rules: Sequence[Rule], known_kinds: Collection[st
     keeps, block = predicate(each.keeps), each.report.document.value["filter"]
     found = list(_lint_phrase(parse_phrase(block["condition"], _selections(block)), block, "filter", tries))
     yield from found
-    if found or not tries.take(len(rules) * _MAX_SAMPLES):
+    if found or not tries.take_tries(len(rules) * _MAX_SAMPLES):
         return
     is_of_use = False
     for rule in rules:

@@ -37,7 +37,7 @@ NEVER = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class RuleVersion:
-    """What a rule is, as digests: "this rule changed" means that one of them is different.
+    """The digests of a rule: "this rule changed" means that one of them is different.
 
     `content`: its document and the lists that it names. A reload, the stored versions, and the history compare it.
     The others are of correlations: `matching` determines which records make an alert, so that a new one starts from now;
@@ -121,7 +121,7 @@ class Filter:
 
 
 class CorrelationType(StrEnum):
-    """What a correlation looks for; the values of `correlation.type`."""
+    """The pattern that a correlation looks for; the values of `correlation.type`."""
 
     EVENT_COUNT = "event_count"
     VALUE_COUNT = "value_count"

@@ -27,7 +27,7 @@ class Report:
         spend(FAULT_STEPS)
         self.faults.append(self.document.fault(place, what, remedy))
 
-    def note(self, place: Place, what: str, remedy: str = "") -> None:
+    def note_fault(self, place: Place, what: str, remedy: str = "") -> None:
         """Record a note at a place of the document."""
         spend(FAULT_STEPS)
         self.notes.append(self.document.fault(place, what, remedy))

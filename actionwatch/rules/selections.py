@@ -40,7 +40,7 @@ _TAKES = {
 
 @dataclass(frozen=True, slots=True)
 class ReadContext:
-    """What reading a rule requires: the lists, the time intervals, and the known values of some fields."""
+    """The context in which a rule is read: the lists, the time intervals, and the known values of some fields."""
 
     lists: Lists
     known_values: Mapping[str, tuple[str, ...]]
@@ -237,7 +237,9 @@ def _note_impossible(item: _Item, report: Report, context: ReadContext) -> None:
         except PARSE_ERRORS:  # a fault, reported with its place
             continue
         if isinstance(condition, Leaf) and condition.slot and not any(condition.test((each,)) for each in known):
-            report.note(place, f"no known {name} matches '{value}'", suggest(value.strip("*"), known, "known are"))
+            report.note_fault(
+                place, f"no known {name} matches '{value}'", suggest(value.strip("*"), known, "known are")
+            )
 
 
 def _check_condition(detection: Mapping[Any, Any], parent: Place, report: Report) -> None:

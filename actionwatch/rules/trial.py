@@ -1,4 +1,4 @@
-"""What `rules backtest --summary` prints, one line of JSON for each: its progress, and which alerts rules would have opened."""
+"""The lines of JSON that `rules backtest --summary` prints: its progress, and the alerts that rules would have opened."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 
 class TrialProgress(msgspec.Struct, frozen=True, tag="progress"):
-    """How far it is: the records so far that were read, or on which the rules ran, and the time of the last one."""
+    """The progress: the records so far that were read, or on which the rules ran, and the time of the last one."""
 
     record_count: int
     through: datetime
@@ -17,7 +17,7 @@ class TrialProgress(msgspec.Struct, frozen=True, tag="progress"):
 
 
 class TrialRefused(msgspec.Struct, frozen=True, tag="refused"):
-    """Why there is no result: one sentence for each fault. The console makes it of what the command prints to stderr."""
+    """The reason why there is no result: one sentence for each fault. The console makes it of the command's stderr."""
 
     faults: list[str]
 
@@ -40,7 +40,7 @@ class FailedTest(msgspec.Struct, frozen=True):
 
 
 class TrialRule(msgspec.Struct, frozen=True, kw_only=True):
-    """What one rule would have done. `counts` are its alerts in each bar of the result."""
+    """The alerts that one rule would have opened: `counts`, for each bar of the result."""
 
     name: str
     title: str
@@ -55,7 +55,7 @@ class TrialRule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrialResult(msgspec.Struct, frozen=True, kw_only=True, tag="result"):
-    """What rules would have done with the records from `start` to `end`. `notes` are probable mistakes in them.
+    """The alerts that rules would have opened from `start` to `end`. `notes` are probable mistakes in them.
 
     `is_cut`: the time of `--max-time` was over before it reached the newest record.
     """

@@ -1,4 +1,4 @@
-"""What a rule is, as digests: `RuleVersion` says what each of them decides.
+"""Compute the digests of a rule: `RuleVersion` says what each of them decides.
 
 Which records make an alert of a correlation depends on its document, on the rules that feed it, filters, lists, time
 intervals, and on whether it is off.

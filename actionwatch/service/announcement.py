@@ -1,4 +1,4 @@
-"""What the running service writes for commands: which process it is, what it runs with, and how its last reload ended.
+"""The note of the running service for commands: its process, its configuration, and the result of its last reload.
 
 `actionwatch reload` reads it to find the process, and waits for the result of a reload that began after its request.
 """
@@ -20,7 +20,7 @@ _MAX_LINE_CHARS = 1000
 
 
 class Reloaded(msgspec.Struct, frozen=True):
-    """How a reload ended: its number, what was loaded, and what was not. Each is a line for people."""
+    """The result of a reload: its number, and lines for people about everything that was loaded, and that was not."""
 
     number: int
     lines: tuple[str, ...] = ()

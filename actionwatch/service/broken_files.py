@@ -29,9 +29,9 @@ class BrokenFiles:
             remedy = "fix the file; its last good content is used until then"
             self._self_alerts.report(_TROUBLE, fault.file, str(fault), remedy)
 
-    def settle(self, file: str) -> None:
+    def settle_file(self, file: str) -> None:
         """Report that nothing is wrong with a file now."""
-        self._self_alerts.settle(_TROUBLE, file, _why_fixed(file))
+        self._self_alerts.settle_trouble(_TROUBLE, file, _why_fixed(file))
 
     def settle_others(self, broken: set[str]) -> None:
         """Report that nothing is wrong with all files except these."""
@@ -43,7 +43,7 @@ class BrokenFiles:
 
     def accept_configuration(self, config: Path) -> None:
         """Report that the configuration is valid again."""
-        self._self_alerts.settle(_TROUBLE, str(config))
+        self._self_alerts.settle_trouble(_TROUBLE, str(config))
 
 
 def _why_fixed(file: str) -> str:

@@ -31,7 +31,7 @@ from actionwatch.text.yaml_document import Document, Place, read_file
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What `check` found: faults, notes, and the number of loaded rules."""
+    """The result of `check`: faults, notes, and the number of loaded rules."""
 
     faults: list[Fault]
     notes: list[Fault]

@@ -90,7 +90,7 @@ class ClockWatch:
                 waits.clamp(connection, self._clock(), MAX_RETRY_AFTER)
         if self._resolves_at is not None and self._elapsed() >= self._resolves_at:
             self._resolves_at = None
-            self._self_alerts.settle("clock_stepped", _MACHINE, _OVER)
+            self._self_alerts.settle_trouble("clock_stepped", _MACHINE, _OVER)
 
     def _follow(self, step: timedelta) -> None:
         before = self._clock()
@@ -126,4 +126,4 @@ class ClockWatch:
         if timedelta(0) < left <= _SHOWN:
             self._resolves_at = self._elapsed() + left.total_seconds()
         else:
-            self._self_alerts.settle("clock_stepped", _MACHINE, _OVER)
+            self._self_alerts.settle_trouble("clock_stepped", _MACHINE, _OVER)

@@ -49,7 +49,7 @@ class ConfigurationWatch:
         found = self._read()
         if found == self._settings:
             self._since = None
-            self._self_alerts.settle(_TROUBLE, str(self._config))
+            self._self_alerts.settle_trouble(_TROUBLE, str(self._config))
             return
         now = self._elapsed()
         self._since = now if self._since is None else self._since

@@ -1,4 +1,4 @@
-"""What the service does at intervals: one job for each source, and one for each other step. Jobs do not delay each other."""
+"""The jobs at intervals: one for each source, and one for each other step. Jobs do not delay each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why the service is not ready: the reasons of `/readyz`, the console and the API.
+"""The reasons why the service is not ready: those of `/readyz`, the console and the API.
 
 A thread keeps in memory what the store says, so that an answer never waits for the database. If the database does not answer
 that thread, the age of what it read last is a reason.

@@ -98,7 +98,7 @@ class Reloader:
         before = self._silences.broken
         faults = self._silence_faults = self._silences.run_once()
         for file in before - {fault.file for fault in faults}:
-            self.broken_files.settle(file)
+            self.broken_files.settle_file(file)
         self.broken_files.report_silences(faults)
 
     def watch(
@@ -128,7 +128,7 @@ class Reloader:
             broken = self._load()
             self.broken_files.report(broken)
             for file in self._reported - broken.keys():
-                self.broken_files.settle(file)
+                self.broken_files.settle_file(file)
         except BaseException:
             self._files.loaded, self._is_started = {}, False  # do everything again next time
             raise
@@ -139,7 +139,7 @@ class Reloader:
         began = time.monotonic()
         for _ in range(_READINGS):
             seen = self._files.states()
-            reading, texts = self._rules.read(), read_texts(self._app.settings.templates)
+            reading, texts = self._rules.read_files(), read_texts(self._app.settings.templates)
             # Files that changed while they were read may not belong together: read them again.
             if self._files.states() == seen:
                 break
@@ -149,7 +149,7 @@ class Reloader:
         if applied.is_changed or not self._is_started:
             self._app.use(running.rules)
             if applied.is_changed and not self._is_started:  # later, the matching step does that when it uses them
-                self._app.rule_failures.settle()
+                self._app.rule_failures.settle_failures()
             seconds = round(time.monotonic() - began, 3)
             log.info(
                 "rules_reloaded" if self._is_started else "rules_loaded",

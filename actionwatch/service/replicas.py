@@ -73,7 +73,7 @@ class ReplicaWatch:
         known = {replica: digest for replica, digest in roster.digests.items() if digest}
         if len(set(known.values())) < 2:
             self._since = None
-            self._self_alerts.settle(TROUBLE, SUBJECT)
+            self._self_alerts.settle_trouble(TROUBLE, SUBJECT)
             return
         now = self._elapsed()
         self._since = now if self._since is None else self._since

@@ -160,7 +160,7 @@ class Roles:
             self._roles[name].end()
 
     def _take(self, membership: Membership, name: str) -> bool:
-        if name in self._held or not membership.take(name):
+        if name in self._held or not membership.take_role(name):
             return False
         try:
             self._roles[name].begin()
@@ -195,7 +195,7 @@ class Roles:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """What a replica does next: take a role, or give one of these."""
+    """The next step of a replica: take a role, or give one of these."""
 
     take: str | None = None
     give: Sequence[str] | None = None

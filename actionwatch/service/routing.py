@@ -40,7 +40,7 @@ class Obstacle:
 
 @dataclass(frozen=True, slots=True)
 class ReceiverForecast:
-    """What a receiver would get. `places` are its routes in the tree; the mute intervals are those of the first one.
+    """The messages that a receiver would get. `places` are its routes; the mute intervals are those of the first one.
 
     `held_by` is empty if the message would be sent. The `notes` delay it: the rate, a pause, a receiver that fails.
     """

@@ -37,7 +37,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class AppliedRules:
-    """What runs now, and the names of what was added, changed and removed."""
+    """The running rules, and the names of those that were added, changed and removed."""
 
     running: Running
     added: tuple[str, ...]
@@ -62,7 +62,7 @@ class RuleFiles:
         self._last: tuple[RunningDocument, ...] | None = None
         self._doings: Mapping[str, Doing] = {}
 
-    def read(self) -> tuple[ReadFiles, Lists]:
+    def read_files(self) -> tuple[ReadFiles, Lists]:
         """Read the files that changed since the last call; take the others from the cache."""
         self._cache.start_reading()
         return read_documents(self._settings.rules, self._cache.read_file), known_lists(self._settings)

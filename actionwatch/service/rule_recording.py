@@ -20,7 +20,7 @@ from actionwatch.store.rule_versions import StoredVersion
 
 @dataclass(frozen=True, slots=True)
 class Doing:
-    """What a document does now. `why` explains a state that its mode does not."""
+    """The present state of a document. `why` explains a state that its mode does not."""
 
     state: RuleState
     is_held: bool = False
@@ -29,7 +29,7 @@ class Doing:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """When a change was made, and to which times of actions it may, and surely does, apply from then on."""
+    """The time of a change, and the times of actions to which it may, and surely does, apply from then on."""
 
     at: datetime
     may_begin_at: datetime

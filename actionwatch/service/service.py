@@ -116,7 +116,7 @@ class Service:
         with contextlib.ExitStack() as stack:
             membership = stack.enter_context(self._app.database.joined())
             if self._traces is not None:
-                tracing.collect_with(self._traces.take)
+                tracing.collect_with(self._traces.take_span)
                 stack.callback(self._traces.close)
                 stack.callback(tracing.collect_with, None)
             self._loops.watch_steps()
@@ -167,7 +167,7 @@ class Service:
         def begin() -> None:
             self._app.begin_leading()
             self._clock_watch.start()
-            self._app.rule_failures.settle()
+            self._app.rule_failures.settle_failures()
             self.reloader.start()
             self.steps.start()
             self._jobs.forget_role(LEADER)

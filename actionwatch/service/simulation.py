@@ -160,7 +160,7 @@ class _Run:
 
     def _conclude(self, records: Sequence[Record], verified: datetime) -> None:
         """Add records, and open and resolve the alerts of the time that is verified."""
-        changes = self._correlator.take(self._rows, self._correlator.hits(records), verified)
+        changes = self._correlator.take_hits(self._rows, self._correlator.hits(records), verified)
         if changes:
             ledger = Ledger(self._history, verified, _SOURCE)
             ledger.add_all((), changes)

@@ -184,7 +184,7 @@ class StepWatch:
         _try(name, functools.partial(step.self_alerts.report, _TROUBLE, name, what, remedy))
 
     def _settle(self, name: str, step: _Step) -> None:
-        if step.is_open and _try(name, functools.partial(step.self_alerts.settle, _TROUBLE, name)):
+        if step.is_open and _try(name, functools.partial(step.self_alerts.settle_trouble, _TROUBLE, name)):
             step.is_open = False
 
 

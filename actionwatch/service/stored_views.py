@@ -81,5 +81,7 @@ def _take_records(
     ]
     if kinds is not None:
         only.append(("action_kind", kinds))
-    viewer.take(before(last, records.stream_since(connection, since, _ANY_ID, until=last.occurred_at, only=only)))
+    viewer.take_history(
+        before(last, records.stream_since(connection, since, _ANY_ID, until=last.occurred_at, only=only))
+    )
     return [each for rule in viewer.correlations for each in correlations.read_since(connection, rule.name.id, since)]

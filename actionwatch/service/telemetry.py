@@ -68,7 +68,7 @@ class TraceExporter:
         self._dropped_count = 0
         self._is_failing = False
 
-    def take(self, span: Span) -> None:
+    def take_span(self, span: Span) -> None:
         """Keep a span until it is sent. If too many wait, drop the oldest."""
         with self._lock:
             self._waiting.append(span)

@@ -1,1 +1,1 @@
-"""What actionwatch remembers: one relational database, one module per table."""
+"""The memory of actionwatch: one relational database, one module per table."""

@@ -1,4 +1,4 @@
-"""What `database.py` needs of a kind of database. `sqlite.py` and `postgresql.py` provide it."""
+"""The interface of a kind of database for `database.py`. `sqlite.py` and `postgresql.py` implement it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BUSY_SECONDS = 30.0  # how long a transaction waits for the write lock
 
 
 class Backend(Protocol):
-    """What only one kind of database knows: its engines, its errors, and who owns the store."""
+    """One kind of database: its engines, its errors, its owner, and the remedies for people."""
 
     name: str
     """The store in messages: a path, or a URL without the password."""

@@ -1,4 +1,4 @@
-"""How values are stored in columns: times and durations as whole microseconds, small structures as JSON.
+"""Types of columns: times and durations as whole microseconds, small structures as JSON.
 
 Whole microseconds sort and compare in the same way in every database.
 """
@@ -112,7 +112,7 @@ def as_stored(columns: Iterable[Column[Any]]) -> list[ColumnElement[Any]]:
 
 
 class RowFormat:
-    """How objects are stored in rows of a table: `attributes` are the columns, each with its attribute.
+    """The form of objects as rows of a table: `attributes` are the columns, each with its attribute.
 
     It converts by position, because access by name takes five times as long.
     """

@@ -73,7 +73,7 @@ _SHARED_FROM = _ALERTS.where(*_SHARED, _TABLE.fired_at >= _AT)
 
 @dataclass(frozen=True, slots=True)
 class CorrelationVersion:
-    """How far a rule was fed; see the table."""
+    """The progress of a rule; see the table."""
 
     version: str
     floor: int

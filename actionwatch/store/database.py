@@ -28,7 +28,7 @@ _CLOSE_SECONDS = 0.5
 
 @dataclass(slots=True)
 class _State:
-    """What an open store and its handles for roles share."""
+    """The state that an open store and its handles for roles share."""
 
     is_closed: bool = False
     write_failure: str | None = None

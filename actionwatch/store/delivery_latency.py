@@ -1,4 +1,4 @@
-"""How long alerts take to reach people: counts per rule, receiver and starting point, in buckets that only grow.
+"""The time until alerts reach people: counts per rule, receiver and starting point, in buckets that only grow.
 
 Kept as counters, because a scrape must not read every delivery, and retention must not make a counter fall.
 """
@@ -49,7 +49,7 @@ class Histogram:
     total: timedelta
 
 
-def note(connection: Connection, sent: Sequence[tuple[Alert, Delivery]], at: datetime) -> None:
+def note_sent(connection: Connection, sent: Sequence[tuple[Alert, Delivery]], at: datetime) -> None:
     """Count alerts that receivers accepted now, and store the time in those that no receiver accepted before.
 
     Escalations are not counted, because they wait on purpose.

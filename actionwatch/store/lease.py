@@ -174,7 +174,7 @@ class Leases:
         """Return whether a replica whose lease has ended is dead: after an outage of the server, each gets a lease to renew."""
         return not self._has_joined or self._place.is_steady_at(seconds_passed(), SPAN)
 
-    def take(self, role: str) -> bool:
+    def take_role(self, role: str) -> bool:
         """Take a role that no living replica has. Return whether this process has it now. Raises: StoreError."""
         with opened(self._connect, self._failure) as connection, connection.transaction():
             connection.execute(_PATIENCE)

@@ -92,7 +92,7 @@ class Place:
 
 
 class Membership(Protocol):
-    """What a service holds on a store while it runs: its place among the replicas, and roles."""
+    """The place of a service among the replicas of a store while it runs, and its roles."""
 
     def write(self, note: bytes) -> None:
         """Replace the note that commands and other replicas read."""
@@ -106,7 +106,7 @@ class Membership(Protocol):
         """Keep the place and the roles, and say who runs. Raises: StoreError, when the database does not answer."""
         ...
 
-    def take(self, role: str) -> bool:
+    def take_role(self, role: str) -> bool:
         """Take a role that no living replica has. Return whether this process has it now. Raises: StoreError."""
         ...
 

@@ -119,7 +119,7 @@ class DueDelivery:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """How many messages of one receiver are pending and dead."""
+    """The number of messages of one receiver that are pending and dead."""
 
     pending: int = 0
     dead: int = 0

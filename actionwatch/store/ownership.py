@@ -49,7 +49,7 @@ class Ownership:
         """Do nothing: the operating system keeps the lock."""
         return Roster(_ONLY, {_ONLY: socket.gethostname()}, holders=dict.fromkeys(self._roles, _ONLY))
 
-    def take(self, role: str) -> bool:
+    def take_role(self, role: str) -> bool:
         """Take a role: the only process on the store has each."""
         self._roles.append(role)
         return True

@@ -44,7 +44,7 @@ def read_all(connection: Connection) -> dict[str, Poll]:
     }
 
 
-def note(
+def note_poll(
     connection: Connection,
     source: str,
     at: datetime,

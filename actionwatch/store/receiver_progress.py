@@ -1,4 +1,4 @@
-"""How far each receiver is with an alert: its last message, whether it was notified, what it has a copy of. For addressing."""
+"""The progress of each receiver with an alert: its last message, whether it was notified, its copies. For addressing."""
 
 from __future__ import annotations
 

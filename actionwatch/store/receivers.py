@@ -43,7 +43,7 @@ class Health:
 
 
 class Availability(NamedTuple):
-    """What all processes leave of a receiver: until when it is paused, when its rate allows the next message, rows leased.
+    """The rest that all processes leave of a receiver: its pause, when its rate allows the next message, rows leased.
 
     `next_due_at` is when the next of its rows that can be claimed falls due.
     """

@@ -1,4 +1,4 @@
-"""How many records there are, by source and by time, and how late they were seen."""
+"""Count records by source and by time, and by the delay with which they were seen."""
 
 from __future__ import annotations
 

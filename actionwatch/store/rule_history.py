@@ -1,4 +1,4 @@
-"""What each rule document did over time, with its versions. `run` appends in the transaction of the change."""
+"""The history of each rule document, with its versions. `run` appends in the transaction of the change."""
 
 from __future__ import annotations
 

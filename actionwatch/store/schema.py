@@ -24,7 +24,7 @@ _CREATED_AGAIN = "drop it if it is there, and start 'actionwatch run', which cre
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What differs, and what a person can do about it; None: the store must be replaced."""
+    """A difference, and its remedy; None: the store must be replaced."""
 
     what: str
     remedy: str | None = None

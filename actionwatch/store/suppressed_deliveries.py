@@ -61,7 +61,7 @@ class SummaryGroup:
 
 @dataclass(frozen=True, slots=True)
 class SummaryContent:
-    """What a summary reports: the number of alerts, in total and by level, the most severe alerts, and the causes."""
+    """The content of a summary: the number of alerts, in total and by level, the most severe ones, and the causes."""
 
     count: int
     levels: dict[Level, int]

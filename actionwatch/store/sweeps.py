@@ -1,4 +1,4 @@
-"""When each sweep over older windows last ran."""
+"""The time of the last run of each sweep over older windows."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ def read(connection: Connection, source: str) -> dict[timedelta, datetime]:
     return {row.reach: row.asked_at for row in rows}
 
 
-def note(connection: Connection, source: str, reach: timedelta, at: datetime) -> None:
+def note_sweep(connection: Connection, source: str, reach: timedelta, at: datetime) -> None:
     """Store that the sweep of a reach ran."""
     upsert(connection, SWEEP, {"source": source, "reach": reach, "asked_at": at})

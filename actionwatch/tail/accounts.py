@@ -133,7 +133,7 @@ class AccountWatch:
 
     def _report(self, error: SourceError | None) -> None:
         if error is None:
-            self._self_alerts.settle("accounts_refused", self._source)
+            self._self_alerts.settle_trouble("accounts_refused", self._source)
             return
         with self._database.read() as connection:
             listed_at = accounts.listed_at(connection, self._organisation)

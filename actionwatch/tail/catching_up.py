@@ -56,9 +56,9 @@ class CatchingUp:
             noted_at=now,
         )
         self._logged_at = time.monotonic()
-        self.note(begins, 0)
+        self.note_progress(begins, 0)
 
-    def note(self, through: datetime, new_count: int) -> None:
+    def note_progress(self, through: datetime, new_count: int) -> None:
         """Store the progress, with the number of records since the last call."""
         if self._backlog is None:
             return

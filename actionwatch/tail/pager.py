@@ -65,7 +65,7 @@ class Pager:
         for page in self._upstream.user_actions(query, page_size=size, trusts_total=self._state.is_total_trusted):
             self._writer.aliases.note_shown(page.records)
             ignored = self._take(page, scan.asked, report)
-            scan.take(page, is_unbounded=bool(ignored), prove_until=self._state.server.prove_until())
+            scan.take_page(page, is_unbounded=bool(ignored), prove_until=self._state.server.prove_until())
             if self._is_everything(scan.walk, is_short=len(page.records) < size):
                 self._writer.flush(report, is_over=True)  # only what proves that it is everything comes after it
             self._find_unit(page, report)

@@ -158,7 +158,7 @@ class Poller:
             is_left = bool(pending) or window.end - window.start > self._state.options.overlap
             is_passed = self._catching_up.is_active and is_left
             role = WindowRole(is_new=is_new, is_gapless=is_gapless, is_passed=is_passed)
-            result = self._reader.read(window, report, role)
+            result = self._reader.read_window(window, report, role)
             parts = list(result.parts)
             if parts:
                 if is_new:
@@ -174,7 +174,7 @@ class Poller:
                 live_at = time.monotonic()
                 self._read_newest(report)
             if not parts:
-                self._catching_up.note(window.end, report.new_count - noted_count)
+                self._catching_up.note_progress(window.end, report.new_count - noted_count)
                 noted_count = report.new_count
         self._catching_up.end()
         if not is_gapless:

@@ -1,4 +1,4 @@
-"""What a walk through the pages of a window proves. Pure.
+"""Prove a window by the walks through its pages. Pure.
 
 Records that appear during a walk shift the pages: one record is shown twice at the edge of a page and another may be missed.
 Only counts, or a second walk, show that nothing changed (upstream page, "Paging").
@@ -17,7 +17,7 @@ TWO_WALKS = "two walks"  # the method if the upstream reports no usable number
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What one response says about the whole window: the number of records, and of each kind. None: it does not say."""
+    """The claim of one response about the whole window: the number of records, and of each kind. None: it makes none."""
 
     total: int | None = None
     counts: Mapping[str, int] | None = None
@@ -39,7 +39,7 @@ class Claim:
 
 @dataclass(slots=True)
 class Walk:
-    """What one walk has received so far: how often each record key, how many of each kind, and the claims of the responses."""
+    """The sum of one walk so far: the number of each record key and of each kind, and the claims of the responses."""
 
     keys: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
@@ -58,7 +58,7 @@ class Walk:
     is_ended: bool = False
     """Whether the last page was empty, so that the walk did not end because the total was reached."""
 
-    def take(self, keys: Sequence[str], kinds: Sequence[str], claim: Claim) -> None:
+    def take_page(self, keys: Sequence[str], kinds: Sequence[str], claim: Claim) -> None:
         """Count a page, whose records have these keys and kinds."""
         self.has_repeats = self.has_repeats or not self.keys.keys().isdisjoint(keys)
         self.keys.update(keys)

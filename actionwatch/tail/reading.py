@@ -29,7 +29,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class WindowResult:
-    """What came of reading a window: the method that proved it, the parts to read instead, or the reason why neither."""
+    """The result for a window: the method that proved it, the parts to read instead, or the reason why neither."""
 
     through: datetime
     method: str | None = None
@@ -52,7 +52,7 @@ class WindowReader:
         self._largest_page = 0
         self._ignored_filters: set[str] = set()
 
-    def read(self, window: Window, report: PollReport, role: WindowRole = SWEPT) -> WindowResult:
+    def read_window(self, window: Window, report: PollReport, role: WindowRole = SWEPT) -> WindowResult:
         """Read a window until a walk proves it."""
         request_count = 0
         earlier: Walk | None = None
@@ -61,7 +61,7 @@ class WindowReader:
             request_count += len(scan.walk.claims)
             self._largest_page = max(self._largest_page, scan.walk.largest_page)
             if scan.asked != self._state.widened(window):  # a page has just shown another unit of the bounds
-                return self.read(window, report, role)
+                return self.read_window(window, report, role)
             if not scan.is_whole:
                 size = scan.size(is_total_trusted=self._state.is_total_trusted)
                 parts = window.slices(slice_count(size), self._state.least)

@@ -22,7 +22,7 @@ SECOND_LOOK_AFTER = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowRole:
-    """What a window means for the progress of its source."""
+    """The part of a window in the progress of its source."""
 
     is_new: bool = False
     """It is read for the first time."""
@@ -52,7 +52,7 @@ class ReceiptWriter:
         with self._state.database.write() as connection:
             if self._state.stopping.is_set():  # this process may have lost the role meanwhile, and have taken it again
                 raise Stopped
-            present, twins = self._writer.aliases.settle(connection, scan)
+            present, twins = self._writer.aliases.settle_walk(connection, scan)
             new_count = self._writer.insert(connection, twins)
             if self._names is None:  # a source is renamed before its first poll only
                 self._names = [known.name, *marks.former_names(connection, known.name)]
@@ -70,7 +70,7 @@ class ReceiptWriter:
                 unproved_windows.write(connection, [second_look])
         self._state.marks = moved
         report.proved_count += 1
-        self._writer.note(new_count, report)
+        self._writer.note_new(new_count, report)
         self._writer.notify()
 
     def _mark_vanished(self, connection: Connection, scan: WindowScan, present: Set[str], judged_at: datetime) -> None:

@@ -126,7 +126,7 @@ class RecordAliases:
         resolved = [_with_key(each, moment.stored_keys(each.key, 1)[0]) for each in unknown if each.key not in left]
         return resolved, [] if is_over else [pair.record for pair in found]
 
-    def settle(self, connection: Connection, scan: WindowScan) -> tuple[set[str], list[Record]]:
+    def settle_walk(self, connection: Connection, scan: WindowScan) -> tuple[set[str], list[Record]]:
         """Return the keys under which the records of a proved window are stored, and the equal ones, with their keys."""
         shown = Counter({key: scan.walk.keys[key] for key in {*scan.inner_keys, *scan.repeated}})
         if not shown:

@@ -58,7 +58,7 @@ class RecordWatch:
         with database.read() as connection:
             self._settle_identity(seen_fields.read(connection, reader.organisation))
 
-    def note(self, found: Sequence[Record]) -> None:
+    def note_records(self, found: Sequence[Record]) -> None:
         """Note what people must know of records: unknown kinds, and that texts were cut.
 
         Call it before these records are stored: a process that is killed in between reads them again.

@@ -78,7 +78,7 @@ class RecordWriter:
         """Store those of the records that are not stored yet; return their number."""
         return records.insert_new(connection, self._name_accounts(found), self._classify)
 
-    def note(self, new_count: int, report: PollReport) -> None:
+    def note_new(self, new_count: int, report: PollReport) -> None:
         """Note that new records were committed."""
         report.new_count += new_count
         self._is_new_stored = self._is_new_stored or new_count > 0
@@ -96,7 +96,7 @@ class RecordWriter:
             resolved, waiting = self.aliases.resolve(connection, list(unknown), is_over=is_over)
             new_count = self.insert(connection, resolved)
         self._waiting += waiting
-        self.note(new_count, report)
+        self.note_new(new_count, report)
 
     def _classify(self, record: Record) -> tuple[bool, timedelta | None]:
         """Return whether a record is backlog, and how late it is."""

@@ -82,7 +82,7 @@ def _change(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Change:
 
 @dataclass(slots=True)
 class Unchanged:
-    """What records that the log shows as they are stored say about the fields that it sends."""
+    """The fields that the log sends, by the records that it shows as they are stored."""
 
     sent: set[frozenset[str]] = field(default_factory=set)
     """The fields of a record, as it is shown now."""

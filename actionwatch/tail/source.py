@@ -58,7 +58,7 @@ class SourceTail:
         self._state = TailState(options, database, clock)
         name_accounts = accounts.name_accounts if accounts else list
         aliases = RecordAliases(options.organisation, watch.records.note_change)
-        writer = RecordWriter(self._state, on_stored, name_accounts, watch.records.note, aliases)
+        writer = RecordWriter(self._state, on_stored, name_accounts, watch.records.note_records, aliases)
         pager = Pager(upstream, self._state, writer)
         reader = WindowReader(self._state, pager, ReceiptWriter(self._state, writer))
         comparison = Comparison(self._state, pager)
@@ -158,7 +158,7 @@ class SourceTail:
         interval, retry_after = self._state.options.poll_interval, error.retry_after if error else None
         try:
             with self._state.database.write() as connection:
-                poll = polls.note(
+                poll = polls.note_poll(
                     connection,
                     name,
                     self._state.clock(),

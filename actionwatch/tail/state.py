@@ -1,4 +1,4 @@
-"""What the parts of one source's tail share while it runs: how far it has come, and what it has learned of the upstream."""
+"""The state that the parts of one source's tail share while it runs: its progress, and its knowledge of the upstream."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TailOptions:
 
 @dataclass(slots=True)
 class PollReport:
-    """What one poll did."""
+    """The result of one poll."""
 
     new_count: int = 0
     request_count: int = 0

@@ -105,7 +105,7 @@ class Sweeper:
             with self._state.database.write() as connection:
                 unproved_windows.write(connection, [*added, *given_up])
                 for reach in due:
-                    sweeps.note(connection, self._state.source, reach, now)
+                    sweeps.note_sweep(connection, self._state.source, reach, now)
         return waiting + added
 
     def _failing(self, wholes: Sequence[Window]) -> list[Window]:
@@ -129,7 +129,7 @@ class Sweeper:
         most = self._state.options.page_size if unproved.must_read else _PAGE_RECORDS
         parts = self._comparison.halves(window, most)
         if not parts:
-            result = self._reader.read(window, report)
+            result = self._reader.read_window(window, report)
             log.info("window_swept", source=unproved.source, start=window.start, end=window.end, method=result.method)
             parts = list(result.parts)
             if not parts and result.method is None:

@@ -48,12 +48,12 @@ class WindowScan:
         """Count the records of the window itself per kind."""
         return self.walk.kinds - self.outer_kinds
 
-    def take(self, page: Page, *, is_unbounded: bool, prove_until: datetime) -> None:
+    def take_page(self, page: Page, *, is_unbounded: bool, prove_until: datetime) -> None:
         """Count a page; `is_unbounded` says whether it exceeds the bounds of the request."""
         if not self.walk.claims:
             self.through = min(self.window.end, page.server_date or self.window.end, prove_until)
         keys = [record.key for record in page.records]
-        self.walk.take(keys, [record.action_kind for record in page.records], Claim(page.total, page.counts))
+        self.walk.take_page(keys, [record.action_kind for record in page.records], Claim(page.total, page.counts))
         self.is_unbounded = self.is_unbounded or is_unbounded
         if self.walk.has_repeats or len(set(keys)) < len(keys):
             self.repeated |= {record.key: record for record in page.records if self.walk.keys[record.key] > 1}

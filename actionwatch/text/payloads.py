@@ -29,7 +29,7 @@ _RULES_SHOWN = 10  # of each cause
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JsonSchema:
-    """What a JSON Schema says about a text in addition to its type. pydantic calls it; the commands start without pydantic."""
+    """A note for pydantic about the JSON Schema of a text, in addition to its type. The commands start without pydantic."""
 
     facts: Mapping[str, Any]
 

@@ -1,4 +1,4 @@
-"""What one rendering of a template takes: steps of work, and the sizes of the values that it reads and makes.
+"""The cost of one rendering of a template: steps of work, and the sizes of the values that it reads and makes.
 
 Steps are counted and not timed, so that a template fails on every machine or on none.
 """

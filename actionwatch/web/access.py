@@ -1,4 +1,4 @@
-"""Who may read and decide what the listener serves: programs send a token with each request, browsers sign in with it once.
+"""Decide who may read and change things: programs send a token with each request, browsers sign in with it once.
 
 A token is a person's own, from the store, or the one of the configuration, which several people share. A browser that signs in
 gets a cookie with a random id. Its session is in the store, because a load balancer may lead the next request to another
@@ -62,7 +62,7 @@ _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who sends a request. Without a verified `name`, people type one when they decide.
+    """The sender of a request. Without a verified `name`, people type one when they decide.
 
     `is_open`: without a token, because the listener is open. `is_proxied`: a proxy says who it is. `session` is the cookie of a
     browser that signed in.

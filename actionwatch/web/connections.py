@@ -111,7 +111,7 @@ class BoundedConnection(H11Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """How many streams of a kind are sent at the same time: each takes a connection, which probes and scrapers need too."""
+    """The number of streams of a kind that are sent at a time: probes and scrapers need connections too."""
 
     kind: str
     most: int

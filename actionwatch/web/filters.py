@@ -1,4 +1,4 @@
-"""What a query may have: the filters of each list, which the API and the console share, and the place and size of a page."""
+"""The parameters of a query: the filters of each list, for the API and the console, and the place and size of a page."""
 
 from __future__ import annotations
 

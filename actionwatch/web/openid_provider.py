@@ -61,7 +61,7 @@ class _Keys:
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """Why the metadata of the provider could not be read."""
+    """The reason why the metadata of the provider could not be read."""
 
     reason: str
     at: float

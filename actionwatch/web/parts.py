@@ -1,4 +1,4 @@
-"""What the service gives to the console and the API. This module alone is imported before the first request."""
+"""The interface of the service for the console and the API. This module alone is imported before the first request."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Destination:
 
 
 class Actions(Protocol):
-    """What people decide about an alert. Each is one transaction, and records who decided.
+    """The decisions of people about an alert. Each is one transaction, and records who decided.
 
     Raises: ActionwatchError, StoreError; a silence also ValueError with `what: remedy`.
     """
@@ -67,7 +67,7 @@ class Actions(Protocol):
 
 
 class DeadLetterActions(Protocol):
-    """What people decide about dead letters. Each is one transaction, and records who decided. Raises: StoreError."""
+    """The decisions of people about dead letters. Each is one transaction, and records who decided. Raises: StoreError."""
 
     def at(self, now: datetime) -> DeadLetterActions:
         """Return the actions at an instant."""
@@ -84,7 +84,7 @@ class DeadLetterActions(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """What is configured. `rules` are those in use, and `lists` what their `expand` names.
+    """The configuration. `rules` are those in use, and `lists` those that their `expand` names.
 
     `doubts` says what is doubtful about a silence at an instant. `try_draft` runs a draft of rules over the records since one.
     """
@@ -100,7 +100,7 @@ class Configuration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceState:
-    """What the service knows about itself. `unready` describes why it does not see everything now, as `/readyz` does.
+    """The state of the service. `unready` describes why it does not see everything now, as `/readyz` does.
 
     `stretches` returns what of a source's time is proved since an instant, and `blindness` when rules could not fire between
     two instants. `roster` returns the replicas; None for a store that one process uses.
@@ -115,7 +115,7 @@ class ServiceState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What the console and the API show, and what they can change."""
+    """Everything that the console and the API show, and can change."""
 
     database: Database
     clock: Callable[[], datetime]

@@ -30,7 +30,7 @@ class InvalidRequest(ValueError):
 
 
 class ProblemDocument(TypedDict):
-    """What went wrong: the type is the same for all errors of one status; `detail` says what, where, and what helps."""
+    """An error: the type is the same for all errors of one status; `detail` has the mistake, its place, and the remedy."""
 
     type: str
     title: str

@@ -1,4 +1,4 @@
-"""What the console and the API check about each request before they answer it."""
+"""The checks of each request to the console and the API before they answer it."""
 
 from __future__ import annotations
 

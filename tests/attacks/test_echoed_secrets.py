@@ -182,7 +182,7 @@ def test_no_error_of_a_receiver_contains_its_secret(end: EchoEnd, kind: str, par
 def _collected(end: EchoEnd) -> str:
     values = {"endpoint": end.url, "headers": {"authorization": f"Bearer {KEY}"}}
     exporter = TraceExporter(Telemetry.model_validate(values))
-    exporter.take(span())
+    exporter.take_span(span())
     with capture_logs() as logs:
         exporter.run_once()
         exporter.close()

@@ -134,7 +134,7 @@ def test_spans_that_the_status_accepts_are_not_sent_again(body: Callable[..., En
     """Spans that a collector accepted by its status are not sent a second time."""
     end = body("200 OK")
     exporter = TraceExporter(Telemetry.model_validate({"endpoint": end.url}))
-    exporter.take(span())
+    exporter.take_span(span())
     exporter.run_once()
     exporter.run_once()
     exporter.close()

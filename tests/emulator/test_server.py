@@ -170,7 +170,7 @@ def test_traffic_counts_each_operation_and_status(world: World) -> None:
 def test_planted_incidents_can_be_read() -> None:
     """The incidents so far are listed, one per line."""
     simulation = build_simulation(Scenario(history=Duration(days=1), ordinary=False))
-    simulation.note("firewall_burst", simulation.organisation.people[0], ("CHANGE_CLUSTER_FIREWALL_RULES",))
+    simulation.note_incident("firewall_burst", simulation.organisation.people[0], ("CHANGE_CLUSTER_FIREWALL_RULES",))
     with running(simulation.organisation) as url:
         assert http_client.get(f"{url}/_emulator/planted").json()["incident"] == "firewall_burst"
 

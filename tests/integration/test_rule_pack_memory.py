@@ -62,7 +62,7 @@ def test_a_replay_of_the_shipped_rules_holds_no_more_once_their_windows_are_full
         batch = a_day_of(day, ids)
         hits = correlator.hits(batch)
         counted |= {correlator.rules[number].name.name for number in hits}
-        rows.records.hold(correlator.take(rows, hits, batch[-1].occurred_at))
+        rows.records.hold(correlator.take_hits(rows, hits, batch[-1].occurred_at))
         rows.forget_before(batch[-1].occurred_at)
         if day >= full:
             size = early if day < full + CYCLE else late

@@ -20,7 +20,7 @@ TimeOf = Callable[[int], int]
 
 
 class Late(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How late a record becomes visible: a fixed duration, or a random one between two."""
+    """The delay of a record: a fixed duration, or a random one between two."""
 
     least: Duration
     most: Duration | None = None

@@ -36,7 +36,7 @@ class Drip(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Hang(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a response stops, and for how long; None: until the client disconnects."""
+    """The place where a response stops, and for how long; None: until the client disconnects."""
 
     lasts: Duration | None = None
     at: Where = "request"

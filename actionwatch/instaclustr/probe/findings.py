@@ -9,7 +9,7 @@ from typing import Any
 
 
 class ProofImpact(StrEnum):
-    """What a finding means for the proof that all records were read."""
+    """The effect of a finding on the proof that all records were read."""
 
     FINE = "fine"
     COSTS = "costs"

@@ -15,7 +15,7 @@ from actionwatch.rules.model import Correlation
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What a fold finds in one group now: its judged alerts, in order, and the known ones that `turned`.
+    """The result of a fold in one group: its judged alerts, in order, and the known ones that `turned`.
 
     `known` are its alerts, by id. `last_at` is the time of its newest hit, where an absence is no longer found.
     """

@@ -1,4 +1,4 @@
-"""What does not change about a rule while it runs: from when on its stream is known, and which of its alerts may open."""
+"""The facts about a rule that do not change while it runs: the beginning of its stream, and which alerts may open."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class Correlator:
         """Return what makes hits for some of the rules only."""
         return Feed(self._all_rules, self.rules, self._keep, numbers)
 
-    def take(
+    def take_hits(
         self, rows: Rows, hits: GroupedHits, verified: datetime | None, later: Collection[int] = ()
     ) -> list[AlertChange]:
         """Add hits, and return what becomes of alerts as of a verified time.
@@ -92,7 +92,7 @@ class Correlator:
 
     def take_failures(self) -> list[RuleFailure]:
         """Return what went wrong with rules since the last call."""
-        return [*self._feed.take_failures(), *self._failures.take()]
+        return [*self._feed.take_failures(), *self._failures.take_all()]
 
     def _batch(self, rows: Rows, verified: datetime | None, later: Collection[int]) -> Batch:
         return Batch(self.contexts, self._feed, self._cache, rows, verified, later)

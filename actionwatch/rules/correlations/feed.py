@@ -98,7 +98,7 @@ class Feed:
 
     def take_failures(self) -> list[RuleFailure]:
         """Return what went wrong with rules since the last call."""
-        return [*self._engine.take_failures(), *self._failures.take()]
+        return [*self._engine.take_failures(), *self._failures.take_all()]
 
     def _hits_of(self, match: _Match, grouped: _Grouped) -> Iterator[GroupHit]:
         """Yield the hits of a match: none if there is nothing to count, several where it is expected by several names.
@@ -144,7 +144,7 @@ class _Match:
 
 @dataclass(frozen=True, slots=True)
 class _FieldReader:
-    """How a field is read in the records of one step. `slot`: the attribute that determines it, if its values repeat.
+    """The reader of a field in the records of one step. `slot`: the attribute that determines it, if its values repeat.
 
     `attribute`: the path to this value in a record, if it is always the same one.
     """
@@ -170,7 +170,7 @@ class _FieldReader:
 
 
 class _FieldValues:
-    """What is made of the values of some fields, computed once for all records in which they are the same and short."""
+    """The result for the values of some fields, computed once for all records in which they are the same and short."""
 
     def __init__(self, fields: Sequence[_FieldReader], make: Callable[[_Match], Any]) -> None:
         slots = [each.slot for each in fields if each.slot is not None]

@@ -41,7 +41,7 @@ class FoldCache:
         self._folds: OrderedDict[tuple[int, Group], tuple[CachedFold, int]] = OrderedDict()
         self._size = 0
 
-    def take(self, number: int, group: Group) -> CachedFold | None:
+    def take_fold(self, number: int, group: Group) -> CachedFold | None:
         """Return the fold of a group, and forget it: it is put back when it has changed."""
         found = self._folds.pop((number, group), None)
         if found is None:
@@ -51,7 +51,7 @@ class FoldCache:
 
     def put(self, number: int, group: Group, cached: CachedFold) -> None:
         """Remember a fold. Forget those that were not used for the longest time if there is no room."""
-        self.take(number, group)
+        self.take_fold(number, group)
         size = cached.size()
         if size > self._most:
             return
@@ -64,7 +64,7 @@ class FoldCache:
     def drop(self, number: int, groups: Iterable[Group]) -> None:
         """Forget the folds of groups that get hits which these do not take."""
         for group in groups:
-            self.take(number, group)
+            self.take_fold(number, group)
 
     def clear(self) -> None:
         """Forget all."""

@@ -30,7 +30,7 @@ _order, _place = attrgetter("order"), attrgetter("place")
 
 @dataclass(slots=True)
 class Touch:
-    """Where a group was touched: the new hits, and the alerts that must be looked at again."""
+    """The touched places of a group: the new hits, and the alerts that must be looked at again."""
 
     span: Span = field(default_factory=lambda: Span(AFTER_ALL, BEFORE_ALL))
     hits: list[Hit] = field(default_factory=list)
@@ -71,7 +71,7 @@ def too_early(context: RuleContext, hits: Iterable[Hit]) -> datetime | None:
 
 @dataclass(slots=True)
 class Folded:
-    """What a fold found in a group. `known` are its alerts by id, `again` those whose hits were folded again."""
+    """The result of a fold. `known` are the group's alerts by id, `again` those whose hits were folded again."""
 
     group: Group
     touch: Touch
@@ -134,7 +134,7 @@ class RuleFolding:
 
     def _cached(self, group: Group, touch: Touch) -> CachedFold | None:
         """Return the cached fold of a group, if it can take what is new."""
-        cached = self._cache.take(self._number, group)
+        cached = self._cache.take_fold(self._number, group)
         return cached if cached is not None and touch.extends(cached) else None
 
     def _first(self, touch: Touch) -> HitOrder:

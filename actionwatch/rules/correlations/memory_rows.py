@@ -1,4 +1,4 @@
-"""What correlations remember, in memory: for tests of rules, backtests and explanations. See `Rows`."""
+"""The memory of correlations without a store: for tests of rules, backtests and explanations. See `Rows`."""
 
 from __future__ import annotations
 

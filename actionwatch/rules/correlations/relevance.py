@@ -1,4 +1,4 @@
-"""What can matter to the groups in which a rule counts some records: rules, and groups of them. For explanations."""
+"""Find the groups that matter if a rule counts some records: by rule. For explanations."""
 
 from __future__ import annotations
 

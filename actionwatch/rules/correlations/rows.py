@@ -1,4 +1,4 @@
-"""What correlations remember: the hits of groups, and the alerts that were found in them. A rule is known by its number.
+"""The memory of correlations: the hits of groups, and the alerts that were found in them. A rule is known by its number.
 
 The service remembers in its store (`matching/stored_rows.py`), tests of rules and backtests in memory (`memory_rows.py`).
 """

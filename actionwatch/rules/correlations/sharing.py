@@ -16,7 +16,7 @@ from actionwatch.rules.model import NEVER, Correlation
 
 
 class Sharing:
-    """Who leads whom among the alerts of all groups that share an alert, from the order in which these fire.
+    """The order of the alerts of all groups that share one: each follows the leader that fired before it.
 
     A run is a leading alert and those that join it. Alerts that are not judged yet are included: whether they count decides who
     leads those that fired later, which are held until then.

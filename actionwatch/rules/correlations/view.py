@@ -95,7 +95,7 @@ class Viewer:
         named = grouping_attributes(self.correlations[0])
         return {attribute: self._relevant.values_of(self._rule_id, name) for name, attribute in named.items()}
 
-    def take(self, history: Iterable[Record]) -> None:
+    def take_history(self, history: Iterable[Record]) -> None:
         """Take the records before the newest of those that are shown, in event order. What cannot matter may be left out."""
         self._hits = {
             number: {group: its for group, its in groups.items() if self._relevant.has_at(number, group)}
@@ -189,7 +189,7 @@ def views_of(
     viewer = Viewer(rule, rules, [record])
     if not viewer.has_groups:
         return []
-    viewer.take(history)
+    viewer.take_history(history)
     return viewer.views(record, begin)
 
 

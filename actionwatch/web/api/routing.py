@@ -1,4 +1,4 @@
-"""What all operations share: who may call them, how long a request may be, and how an error becomes a problem document."""
+"""The common part of all operations: access, the length of a request, and problem documents for errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether actionwatch sees everything, and what needs a person."""
+"""The status as a document: whether actionwatch sees everything, and everything that needs a person."""
 
 from __future__ import annotations
 

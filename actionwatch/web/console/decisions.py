@@ -37,7 +37,7 @@ class _Missed:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What a form asks for; `span` is how long a silence lasts."""
+    """The fields of a form; `span` is the length of a silence."""
 
     parts: Parts
     action: str

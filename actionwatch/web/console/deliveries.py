@@ -28,7 +28,7 @@ _NOTHING_GIVEN = {"author": "", "which": "selected", "to": ""}
 
 @dataclass(frozen=True, slots=True)
 class _Decision:
-    """What a form asks for: the dead letters with these `ids`, or all of a receiver. `to`: another receiver for them."""
+    """The fields of a form: the dead letters with these `ids`, or all of a receiver. `to`: another receiver for them."""
 
     action: str
     author: str

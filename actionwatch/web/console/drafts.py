@@ -94,7 +94,7 @@ async def _sent(
                 step = text_of(request, "draft_step.html", now, step=event) if event.record_count else ""
                 yield f"{step}\n".encode()
             else:
-                trial.take(event)
+                trial.take_event(event)
     yield (await run_in_threadpool(page)).partition(_PROGRESS)[2].encode()
 
 
@@ -106,7 +106,7 @@ class _Trial:
     result: TrialResult | None = None
     faults: list[str] = field(default_factory=list)
 
-    def take(self, event: TrialResult | TrialRefused) -> None:
+    def take_event(self, event: TrialResult | TrialRefused) -> None:
         """Take the end of the trial."""
         if isinstance(event, TrialResult):
             self.result = event

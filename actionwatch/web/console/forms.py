@@ -1,4 +1,4 @@
-"""What a form that changes something must have: who may send it, who sends it, and a selection of a bounded number of rows."""
+"""The common part of forms that change something: the right to send it, its author, and a bounded selection of rows."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ _SILENCES_SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """What the page shows about a source."""
+    """A source on the page."""
 
     state: SourceState
     timeline: Chart | None = None

@@ -36,7 +36,7 @@ class Reports:
         """Note what an open alert says now."""
         self.updated.append((trouble, subject, what))
 
-    def settle(self, trouble: str, subject: str, why: str = "") -> None:
+    def settle_trouble(self, trouble: str, subject: str, why: str = "") -> None:
         """Settle nothing: the watch settles all others at once."""
 
     def settle_all(self, troubles: Collection[str], subject: str) -> None:

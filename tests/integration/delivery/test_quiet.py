@@ -155,7 +155,7 @@ def test_open_self_alert_is_delivered_after_the_silence(desk: Desk) -> None:
     desk.troubles.report("key_refused", "acme", "401", "replace it")
     desk.troubles.report("clock_skew", "acme", "late", "set it")
     desk.deliver()
-    desk.troubles.settle("clock_skew", "acme")
+    desk.troubles.settle_trouble("clock_skew", "acme")
     desk.later(minutes=10)
     assert desk.hook.sent == []
     desk.later(hours=1)

@@ -34,7 +34,7 @@ def test_resolve_of_an_old_self_alert_is_still_sent(desk: Desk) -> None:
     desk.troubles.report("key_refused", "acme", "401", "replace it")
     desk.deliver()
     pass_days(desk, 500)
-    desk.troubles.settle("key_refused", "acme")
+    desk.troubles.settle_trouble("key_refused", "acme")
     desk.later(seconds=11)
     assert [message.type for message in desk.hook.sent] == ["alert.opened", "alert.resolved"]
     assert len(set(desk.hook.ids)) == 2

@@ -621,9 +621,9 @@ def _views_with_all(connection: Connection, rule: Rule, rules: Sequence[Rule], r
         rows.alerts.put(number, [each for each in known if each.fired_at < start])
     for number, spans in correlator.begin().items():
         correlator.take_again(rows, number, spans, None)
-    correlator.take(rows, correlator.hits(before(record, records.stream_since(connection, since, 2**62))), None)
+    correlator.take_hits(rows, correlator.hits(before(record, records.stream_since(connection, since, 2**62))), None)
     own = correlator.hits([record])
-    correlator.take(rows, own, record.occurred_at)
+    correlator.take_hits(rows, own, record.occurred_at)
     return views_in(correlator.contexts, rows, rule.name.id, record, own)
 
 

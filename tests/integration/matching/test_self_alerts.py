@@ -50,7 +50,7 @@ def test_self_alert_resolves_when_the_problem_ends(post: Post) -> None:
     post.deliver()
     post.clock.advance(minutes=1)
     for _ in range(2):
-        post.troubles.settle("key_refused", "acme")
+        post.troubles.settle_trouble("key_refused", "acme")
     post.deliver()
     assert self_states(post) == ["opened sent", "resolved sent"]
     assert post.open_troubles() == []
@@ -91,7 +91,7 @@ def test_open_self_alert_is_updated(post: Post) -> None:
     assert alert is not None
     assert (opened.what, opened.remedy, alert.body, alert.first_at) == ("two", "declare it", "two", NOON)
     assert ("updated", "two") in story
-    post.troubles.settle("unknown_kind", "acme")
+    post.troubles.settle_trouble("unknown_kind", "acme")
     post.troubles.update("unknown_kind", "acme", "three")
     post.deliver()
     assert self_states(post) == ["opened sent", "updated sent", "resolved sent"]
@@ -123,14 +123,14 @@ def test_resolved_self_alert_is_not_updated(post: Post) -> None:
 def test_problem_that_ended_before_its_message_is_sent_and_resolved(post: Post) -> None:
     """If the problem ends before its message is sent, `opened` is sent, then `resolved`."""
     post.troubles.report("key_refused", "acme", "401", "")
-    post.troubles.settle("key_refused", "acme")
+    post.troubles.settle_trouble("key_refused", "acme")
     post.deliver()
     assert self_states(post) == ["opened sent", "resolved sent"]
 
 
 def test_settling_an_unreported_problem_does_nothing(post: Post) -> None:
     """Settling a problem that was never reported does nothing."""
-    post.troubles.settle("key_refused", "acme")
+    post.troubles.settle_trouble("key_refused", "acme")
     post.troubles.settle_others("key_refused", set())
     assert self_states(post) == []
 
@@ -149,7 +149,7 @@ def test_problem_with_a_resolved_or_deleted_alert_ends_silently(post: Post) -> N
     post.troubles.report("key_refused", "acme", "401", "")
     post.deliver()
     resolve_as_person(post)
-    post.troubles.settle("key_refused", "acme")
+    post.troubles.settle_trouble("key_refused", "acme")
     assert self_states(post) == ["opened sent"]
     assert post.open_troubles() == []
 

@@ -92,7 +92,7 @@ def test_time_of_a_change_is_read_while_nobody_else_writes(site: Site) -> None:
 
         files = RuleFiles(app.settings, app.leading, clock)
         put(site.rules / "one.yml", off(rule()))
-        files.apply(files.read())
+        files.apply(files.read_files())
     assert held[-1]
     assert states(site)[-1][0] is RuleState.OFF
 

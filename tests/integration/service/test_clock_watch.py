@@ -55,7 +55,7 @@ def watch(post: Post, *followers: DeliveryWorker) -> ClockWatch:
 def poll(post: Post) -> None:
     """Store the time of a poll, which shows that a process is alive."""
     with post.database.write() as connection:
-        polls.note(connection, "acme", post.clock(), None)
+        polls.note_poll(connection, "acme", post.clock(), None)
 
 
 def row(post: Post, alert_id: str = "one") -> Delivery:

@@ -83,7 +83,7 @@ def replica(proxy: DatabaseProxy, tmp_path: Path) -> Iterator[Replica]:
             with database.joined() as membership:
                 found = Replica(database, membership)
                 with database.write() as connection:
-                    polls.note(connection, "acme", database.peers.now(), None)
+                    polls.note_poll(connection, "acme", database.peers.now(), None)
                 found.readiness.look()
                 assert found.reasons == []
                 yield found

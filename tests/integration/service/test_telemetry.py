@@ -44,11 +44,13 @@ def span(name: str = "poll", **values: Any) -> Span:
 def test_a_span_arrives_as_it_was(collector: OtlpEnd) -> None:
     """A span arrives with its ids, times, attributes and error, of a resource with the name of the service."""
     sender = exporter(collector.url, service_name="watch", headers={"authorization": "Bearer s3cret"})
-    sender.take(span(attributes={"actionwatch.source": "acme\ud800", "actionwatch.requests": 3}, error="RateLimited"))
-    sender.take(
+    sender.take_span(
+        span(attributes={"actionwatch.source": "acme\ud800", "actionwatch.requests": 3}, error="RateLimited")
+    )
+    sender.take_span(
         span("odd", start=datetime(1, 1, 1, tzinfo=UTC), end=datetime(1, 1, 1, tzinfo=UTC), parent_id=b"parent-1")
     )
-    sender.take(span("ahead", end=NOON - timedelta(hours=1)))
+    sender.take_span(span("ahead", end=NOON - timedelta(hours=1)))
     sender.run_once()
     sender.close()
     poll, odd, ahead = collector.spans
@@ -70,7 +72,7 @@ def test_many_spans_go_in_batches(collector: OtlpEnd) -> None:
     """One run sends everything that waits, in requests of a bounded size."""
     sender = exporter(collector.url)
     for number in range(2 * MAX_BATCH + 1):
-        sender.take(span(str(number)))
+        sender.take_span(span(str(number)))
     sender.run_once()
     sender.run_once()
     sender.close()
@@ -89,10 +91,10 @@ def test_spans_wait_for_a_collector_that_is_away(
     """What the collector does not accept now, it gets later; the log says it once, and that it is over."""
     sender = exporter(collector.url)
     accept, collector.reply = collector.reply, lambda request: reply
-    sender.take(span("first"))
+    sender.take_span(span("first"))
     for _ in range(3):
         sender.run_once()
-    sender.take(span("second"))
+    sender.take_span(span("second"))
     collector.reply = accept
     sender.run_once()
     sender.run_once()
@@ -106,14 +108,14 @@ def test_what_a_collector_refuses_is_not_sent_again(collector: OtlpEnd, capsys: 
     """Spans that would be refused again are dropped, and those that a collector rejects are counted in the log."""
     sender = exporter(collector.url)
     accept, collector.reply = collector.reply, lambda request: Reply(400)
-    sender.take(span("first"))
+    sender.take_span(span("first"))
     sender.run_once()
     rejecting = ExportTraceServiceResponse(partial_success=ExportTracePartialSuccess(rejected_spans=1))
     collector.reply = lambda request: Reply(200, rejecting.SerializeToString())
-    sender.take(span("second"))
+    sender.take_span(span("second"))
     sender.run_once()
     collector.reply = lambda request: Reply(200, b"\xff<html>")
-    sender.take(span("third"))
+    sender.take_span(span("third"))
     sender.run_once()
     collector.reply = accept
     sender.run_once()
@@ -129,7 +131,7 @@ def test_nothing_grows_while_a_collector_is_away(collector: OtlpEnd, capsys: pyt
     accept, collector.reply = collector.reply, lambda request: Reply(503)
     sender = exporter(collector.url)
     for number in range(MAX_WAITING + 100):
-        sender.take(span(str(number)))
+        sender.take_span(span(str(number)))
         if not number:
             sender.run_once()
     sender.run_once()
@@ -146,13 +148,13 @@ def test_the_end_does_not_wait_for_a_collector_that_is_away(
     """After a failure, which is reported once, the end of the service tries nothing."""
     collector.reply = lambda request: Reply(503)
     refused = exporter(collector.url)
-    refused.take(span())
+    refused.take_span(span())
     refused.run_once()
     refused.close()
     assert len(collector.requests) == 1
     with dead_port() as port:
         unreachable = exporter(f"http://127.0.0.1:{port}")
-        unreachable.take(span())
+        unreachable.take_span(span())
         unreachable.run_once()
         unreachable.close()
     assert capsys.readouterr().out.count("telemetry_failed") == 2, "one for each collector"
@@ -161,7 +163,7 @@ def test_the_end_does_not_wait_for_a_collector_that_is_away(
 def test_the_rest_is_sent_at_the_end(collector: OtlpEnd) -> None:
     """A service that ends sends the spans of its last seconds."""
     sender = exporter(collector.url)
-    sender.take(span("last"))
+    sender.take_span(span("last"))
     sender.close()
     assert [each.name for each in collector.spans] == ["last"]
 
@@ -171,7 +173,7 @@ def test_the_end_has_one_deadline(collector: OtlpEnd) -> None:
     now = 0.0
     sender = TraceExporter(Telemetry.model_validate({"endpoint": collector.url}), lambda: now)
     for number in range(4 * MAX_BATCH):
-        sender.take(span(str(number)))
+        sender.take_span(span(str(number)))
     accept = collector.reply
 
     def reply_slowly(request: Request) -> Reply:
@@ -188,10 +190,10 @@ def test_the_end_has_one_deadline(collector: OtlpEnd) -> None:
 def test_a_value_that_cannot_be_sent_holds_nothing_up(collector: OtlpEnd) -> None:
     """A value that does not fit the protocol is left out, and its span arrives with the others; a time far ahead fits."""
     sender = exporter(collector.url)
-    sender.take(span("far", end=datetime(9999, 12, 31, tzinfo=UTC)))
-    sender.take(span("huge", attributes={"actionwatch.requests": 2**64}))
+    sender.take_span(span("far", end=datetime(9999, 12, 31, tzinfo=UTC)))
+    sender.take_span(span("huge", attributes={"actionwatch.requests": 2**64}))
     for number in range(MAX_BATCH):
-        sender.take(span(str(number)))
+        sender.take_span(span(str(number)))
     sender.run_once()
     sender.close()
     assert [each.name for each in collector.spans] == ["far", "huge", *map(str, range(MAX_BATCH))]

@@ -68,10 +68,10 @@ def test_failed_polls_are_counted(database: Database) -> None:
     """Consecutive failures are counted, and a successful poll resets the count."""
     with database.write() as connection:
         assert polls.read_all(connection) == {}
-        noted = [polls.note(connection, "acme", NOON, text) for text in ("a", "b", None, "c")]
+        noted = [polls.note_poll(connection, "acme", NOON, text) for text in ("a", "b", None, "c")]
         assert [poll.failures for poll in noted] == [1, 2, 0, 1]
         skew = timedelta(seconds=7)
-        other = polls.note(connection, "other", LATER, "d", skew, lambda failures: timedelta(minutes=failures))
+        other = polls.note_poll(connection, "other", LATER, "d", skew, lambda failures: timedelta(minutes=failures))
         assert other == polls.Poll(LATER, 1, "d", skew, timedelta(minutes=1))
         assert polls.read_all(connection) == {"acme": polls.Poll(NOON, 1, "c"), "other": other}
 
@@ -209,8 +209,8 @@ def test_time_of_the_last_sweep_is_kept(database: Database) -> None:
     """For each reach, the time of the last sweep is stored."""
     hour = timedelta(hours=1)
     with database.write() as connection:
-        sweeps.note(connection, "acme", hour, NOON)
-        sweeps.note(connection, "acme", hour, LATER)
-        sweeps.note(connection, "acme", 6 * hour, NOON)
+        sweeps.note_sweep(connection, "acme", hour, NOON)
+        sweeps.note_sweep(connection, "acme", hour, LATER)
+        sweeps.note_sweep(connection, "acme", 6 * hour, NOON)
         assert sweeps.read(connection, "acme") == {hour: LATER, 6 * hour: NOON}
         assert sweeps.read(connection, "other") == {}

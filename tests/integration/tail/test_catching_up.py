@@ -39,7 +39,7 @@ class Bench:
 def test_progress(database: Database) -> None:
     """The progress counts from the beginning of the whole window, and is deleted at the end."""
     on = Bench(database)
-    on.catching_up.note(NOON, 5)
+    on.catching_up.note_progress(NOON, 5)
     on.catching_up.follow_clock(HOUR)
     assert on.stored() is None
     is_active = [on.catching_up.is_active]
@@ -59,10 +59,10 @@ def test_progress(database: Database) -> None:
     assert on.reported == [begun]
     on.catching_up.begin(Window(NOON - HOUR, NOON))
     on.clock.advance(minutes=1)
-    on.catching_up.note(NOON - 5 * HOUR, 300)
+    on.catching_up.note_progress(NOON - 5 * HOUR, 300)
     on.catching_up.follow_clock(HOUR)
     on.clock.advance(hours=1, minutes=1)
-    on.catching_up.note(NOON - 4 * HOUR, 20)
+    on.catching_up.note_progress(NOON - 4 * HOUR, 20)
     assert on.stored() == on.reported[-1]
     found = on.reported[-1]
     assert (found.share, found.record_count, found.began_at) == (0.6, 320, NOON + HOUR)
@@ -87,7 +87,7 @@ def test_a_killed_process_leaves_its_progress(database: Database, start: datetim
     """A process continues the progress that a killed one left if its window begins within that."""
     killed = Bench(database)
     killed.catching_up.begin(WHOLE)
-    killed.catching_up.note(NOON - 5 * HOUR, 300)
+    killed.catching_up.note_progress(NOON - 5 * HOUR, 300)
     on = Bench(database)
     on.catching_up.begin(Window(start, NOON + HOUR))
     found = on.stored()
@@ -112,8 +112,8 @@ def test_progress_is_logged_once_in_each_poll_interval(database: Database, inter
     with capture_logs() as logs:
         on.catching_up.begin(WHOLE)
         on.clock.advance(minutes=10)
-        on.catching_up.note(NOON - 9 * HOUR, 6000)
-        on.catching_up.note(NOON - 8 * HOUR, 6030)
+        on.catching_up.note_progress(NOON - 9 * HOUR, 6000)
+        on.catching_up.note_progress(NOON - 8 * HOUR, 6030)
     assert len(logs) == log_count
     assert log_count == 0 or logs[-1] == {
         "event": "backlog_progressed",

@@ -234,7 +234,7 @@ def test_record_that_a_walk_has_missed_is_not_taken_for_another_one(database: Da
                 records.insert_new(connection, resolved)
         scan.walk.keys.update(record.key for record in new)
         scan.inner_keys.update(scan.walk.keys)
-        present, _ = aliases.settle(connection, scan)
+        present, _ = aliases.settle_walk(connection, scan)
         assert present == {old[0].key, new[1].key, old[1].key}
         assert records.find_unknown(connection, new) != []
         assert [record.key for record in records.read_after(connection, 0, 9)] == [old[0].key, old[1].key, new[1].key]

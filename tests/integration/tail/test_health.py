@@ -51,14 +51,14 @@ class Open:
             self.found[trouble, subject] = what
             self.update_count += 1
 
-    def settle(self, trouble: str, subject: str, why: str = "") -> None:
+    def settle_trouble(self, trouble: str, subject: str, why: str = "") -> None:
         """Resolve an alert."""
         self.found.pop((trouble, subject), None)
 
     def settle_all(self, troubles: Collection[str], subject: str) -> None:
         """Resolve alerts of one subject."""
         for trouble in troubles:
-            self.settle(trouble, subject)
+            self.settle_trouble(trouble, subject)
 
     def settle_others(self, trouble: str, subjects: set[str], why: Callable[[str], str] = lambda _: "") -> None:
         """Resolve the alerts of a problem, except those of some subjects."""
@@ -86,7 +86,7 @@ class Watched:
 
     def poll(self, *kinds: str, **report: Any) -> dict[str, str]:
         """Report a poll that found records of these kinds; return the open problems of the source and what is wrong."""
-        self.watch.records.note([make_record(action_kind=kind) for kind in kinds])
+        self.watch.records.note_records([make_record(action_kind=kind) for kind in kinds])
         self.watch.note_poll(PollReport(has_records=bool(kinds), **report), self.state)
         return {trouble: what for (trouble, _), what in self.open.found.items()}
 
@@ -216,9 +216,9 @@ def test_records_that_were_cut_are_reported(watched: Watched) -> None:
     large = [
         cut_record(make_record(number, action_kind="BACKUP", raw="{}" + " " * 40_000), 32_768) for number in (1, 2, 2)
     ]
-    watched.watch.records.note([*large[:1], make_record(action_kind="BACKUP")])
+    watched.watch.records.note_records([*large[:1], make_record(action_kind="BACKUP")])
     assert watched.open.found["records_cut", SOURCE].startswith("1 record had more than 32,768 characters")
-    watched.watch.records.note(large[1:])
+    watched.watch.records.note_records(large[1:])
     assert watched.poll()["records_cut"].endswith(f"The newest is {large[1].key}")
     assert watched.poll() == {}
     assert (watched.open.report_count, watched.open.update_count) == (2, 1)
@@ -227,7 +227,7 @@ def test_records_that_were_cut_are_reported(watched: Watched) -> None:
 def test_unknown_kinds_are_known_to_the_next_process(watched: Watched) -> None:
     """A process knows which kinds the one before reported, and which it stored but did not come to report."""
     watched.poll("LOGIN")
-    watched.watch.records.note([make_record(action_kind="LOGOUT")])
+    watched.watch.records.note_records([make_record(action_kind="LOGOUT")])
     again = Watched(watched.database, found=watched.open)
     assert again.poll("LOGIN") == kinds_from("2 unknown kinds", "LOGOUT, LOGIN")
     assert again.poll("LOGIN", "LOGOUT") == kinds_from("2 unknown kinds", "LOGOUT, LOGIN")
@@ -301,7 +301,7 @@ def test_identity_rests_on_the_fields_of_the_first_records(watched: Watched) -> 
 def note_record(watched: Watched, *fields: str) -> str:
     """Read a record with these fields, and note it before it is stored; return its key."""
     key = read_record(watched, *fields)
-    watched.watch.records.note([make_record(key=key, action_kind="BACKUP")])
+    watched.watch.records.note_records([make_record(key=key, action_kind="BACKUP")])
     return key
 
 

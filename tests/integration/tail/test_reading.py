@@ -34,7 +34,7 @@ class Read(Bench):
     def read(self, window: Window = WINDOW) -> WindowResult:
         """Read a window."""
         self.report = PollReport()
-        return self.reader.read(window, self.report)
+        return self.reader.read_window(window, self.report)
 
     def request_count(self) -> int:
         """Return the number of requests in the newest receipt."""

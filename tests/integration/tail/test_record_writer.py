@@ -93,7 +93,7 @@ def test_no_more_wait_for_the_end_of_a_walk_than_a_window_holds(database: Databa
         on.writer.hold(page, on.report)
     scan.inner_keys.update(scan.walk.keys)
     with database.write() as connection:
-        assert on.writer.aliases.settle(connection, scan)[0] == {each.key for each in old}
+        assert on.writer.aliases.settle_walk(connection, scan)[0] == {each.key for each in old}
 
 
 def with_id(record: Record) -> Record:

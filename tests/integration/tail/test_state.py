@@ -27,7 +27,7 @@ def walk_of(pages: Sequence[Sequence[str]], total: int | None = None, counts: di
     """Make a walk through pages of keys, all of one kind, each with the same claim."""
     walk = Walk()
     for keys in pages:
-        walk.take(keys, ["BACKUP"] * len(keys), Claim(total, counts))
+        walk.take_page(keys, ["BACKUP"] * len(keys), Claim(total, counts))
     return walk
 
 

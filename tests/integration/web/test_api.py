@@ -53,7 +53,7 @@ def served(database: Database) -> Served:
         delivery_transitions.enqueue(connection, rows)
         delivery_transitions.bury(connection, rows[2], "gave up after 8 attempts: 503")
         marks.write(connection, make_marks())
-        polls.note(connection, "acme", NOON, None)
+        polls.note_poll(connection, "acme", NOON, None)
         self_alerts.insert(connection, self_alerts.OpenSelfAlert("dead_letters", "hook", NOON, "x", "retry", "alert-2"))
     return Served(database, open_to=None, rules=rules_in(CLUSTER_DELETED_RULE).rules)
 

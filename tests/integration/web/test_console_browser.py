@@ -88,7 +88,7 @@ def served(database: Database) -> Served:
     rules = [hostile_rule(name, text) for name, text in TEXTS.items()]
     with database.write() as connection:
         marks.write(connection, make_marks(begins_at=NOON - 90 * MINUTE))
-        polls.note(connection, "acme", NOON, TEXTS["html"])
+        polls.note_poll(connection, "acme", NOON, TEXTS["html"])
         window = {"starts_at": NOON - 60 * MINUTE, "ends_at": NOON}
         receipts.write(connection, make_receipt(**window, record_count=3, kind_counts={"A": 3}))
         for number, (name, text) in enumerate(TEXTS.items()):

@@ -38,7 +38,7 @@ def served(database: Database) -> Served:
     dead = make_delivery("two")
     with database.write() as connection:
         marks.write(connection, make_marks(begins_at=NOON - 30 * HOUR, proved_through=NOON - HOUR))
-        polls.note(connection, "acme", NOON, None)
+        polls.note_poll(connection, "acme", NOON, None)
         records.insert_new(connection, [make_record(number, minutes=-number) for number in range(5)])
         shadow = make_alert("shadow", labels={"mode": "shadow"})
         low = make_alert("two", level=Level.LOW, opened_at=NOON - 3 * HOUR)

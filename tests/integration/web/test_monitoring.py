@@ -46,13 +46,13 @@ def metrics(database: Database) -> str:
                 proved_through=NOON,
             )
             marks.write(connection, known)
-            polls.note(connection, source, NOON, None)
+            polls.note_poll(connection, source, NOON, None)
         for number in range(ORDINARY_RULES):
             alert = make_alert(
                 stable_id(str(number)), rule=RuleName(str(number), f"rule_with_a_long_name_{number}", "A title")
             )
             sent = [(alert, make_delivery(alert.id, name)) for name in names]
-            delivery_latency.note(connection, sent, NOON + timedelta(seconds=number))
+            delivery_latency.note_sent(connection, sent, NOON + timedelta(seconds=number))
         for name in names:
             receivers.note_success(connection, name, NOON)
         self_alerts.insert(connection, self_alerts.OpenSelfAlert("clock_skew", "prod", NOON, "what", "remedy", "id"))
@@ -104,7 +104,7 @@ def test_latency_is_summed_over_rules(database: Database) -> None:
     with database.write() as connection:
         for rule in ("one", "two"):
             alert = make_alert(stable_id(rule), rule=RuleName(rule, rule, rule))
-            delivery_latency.note(
+            delivery_latency.note_sent(
                 connection, [(alert, make_delivery(alert.id))], alert.opened_at + timedelta(seconds=1)
             )
     with database.read() as connection:

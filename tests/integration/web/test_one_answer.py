@@ -95,7 +95,7 @@ def asker(database: Database, tmp_path: Path) -> Iterator[Asker]:
         for row in rows[:2]:
             delivery_transitions.bury(connection, row, "gave up after 8 attempts: 503")
         marks.write(connection, make_marks())
-        polls.note(connection, "acme", NOON, None)
+        polls.note_poll(connection, "acme", NOON, None)
         self_alerts.insert(connection, trouble)
         for number, hours in enumerate((-3, -2, 2, 1, 3)):
             ends_at = utc_now() + timedelta(hours=hours)

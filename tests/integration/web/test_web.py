@@ -98,7 +98,7 @@ def tailing(source: str) -> Role:
 def poll(database: Database, clock: Clock, error: str | None = None) -> None:
     """Store the result of a poll."""
     with database.write() as connection:
-        polls.note(connection, "acme", clock(), error)
+        polls.note_poll(connection, "acme", clock(), error)
 
 
 def test_dead_thread_makes_the_process_unhealthy(web: httpx.Client, workers: dict[str, bool]) -> None:
@@ -130,7 +130,7 @@ def test_failed_or_old_poll_makes_the_process_not_ready(
     ages["acme"] = overdue + timedelta(seconds=1)
     assert asked() == (503, ["source acme: last polled 5m1s ago"])
     with database.write() as connection:
-        polls.note(connection, "acme", clock(), "asked to wait", backoff_after=lambda _: timedelta(minutes=20))
+        polls.note_poll(connection, "acme", clock(), "asked to wait", backoff_after=lambda _: timedelta(minutes=20))
     assert asked() == (503, ["source acme: last polled 5m1s ago, waits 20m after a failure"])
     poll(database, clock)
     ages["acme"] = timedelta(0)
@@ -235,9 +235,9 @@ def test_metrics_show_the_store(web: httpx.Client, database: Database, clock: Cl
     dead = make_delivery("two")
     with database.write() as connection:
         marks.write(connection, known)
-        polls.note(connection, "acme", NOON, "x")
+        polls.note_poll(connection, "acme", NOON, "x")
         marks.write(connection, replace(known, name="removed"))
-        polls.note(connection, "removed", NOON, "x")
+        polls.note_poll(connection, "removed", NOON, "x")
         records.insert_new(connection, [make_record(n) for n in range(5)])
         move_to(connection, positions.MATCHED, 3)
         move_to(connection, positions.CORRELATED, 1)

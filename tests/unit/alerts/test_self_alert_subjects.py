@@ -23,7 +23,7 @@ class Reported:
         """Keep the call."""
         self.calls.append(("update", trouble, subject, what))
 
-    def settle(self, trouble: str, subject: str, why: str = "") -> None:
+    def settle_trouble(self, trouble: str, subject: str, why: str = "") -> None:
         """Keep the call."""
         self.calls.append(("settle", trouble, subject, why))
 
@@ -53,7 +53,7 @@ def test_own_alerts_are_about_this_replica() -> None:
     own = OwnAlerts(reported, "web-1", ID)
     own.report("step_failing", "deliver", "failed", "look")
     own.update("step_failing", "deliver", "failed twice")
-    own.settle("step_failing", "deliver")
+    own.settle_trouble("step_failing", "deliver")
     own.settle_all(["step_failing", "store_nearly_full"], "deliver")
     own.settle_others("step_failing", {"reload"})
     subject = "deliver on replica web-1 (3f9ac1)"
@@ -71,7 +71,7 @@ def test_own_alerts_that_are_left_are_settled() -> None:
     own = OwnAlerts(reported, "web-1", ID)
     for trouble, subject in (("template_failing", "a"), ("template_failing", "b"), ("step_failing", "c")):
         own.report(trouble, subject, "failed", "look")
-    own.settle("template_failing", "a")
+    own.settle_trouble("template_failing", "a")
     own.report("template_failing", "d", "failed", "look")
     own.report("template_failing", "e", "failed", "look")
     own.settle_all(["template_failing", "step_failing"], "e")

@@ -49,7 +49,7 @@ class Member:
         cluster = self.cluster
         return Roster(self.name, dict.fromkeys(cluster.living, "host"), holders=dict(cluster.holders))
 
-    def take(self, role: str) -> bool:
+    def take_role(self, role: str) -> bool:
         """Take a role that nobody has."""
         return self.cluster.holders.setdefault(role, self.name) == self.name
 
@@ -227,11 +227,11 @@ def test_role_that_nobody_has_is_reported() -> None:
     cluster.living.append("gone")
     cluster.holders.clear()
     taken = cluster.join("three")
-    replica.member.take = lambda role: False  # type: ignore[method-assign]  # whoever has it does not say so
+    replica.member.take_role = lambda role: False  # type: ignore[method-assign]  # whoever has it does not say so
     for _ in range(int(2 * LEFT_FOR_SECONDS) + 2):
         replica.step()
     assert list(replica.roles.missing()) == ["no replica has the role leader; the log says why"]
-    assert taken.take("leader")
+    assert taken.take_role("leader")
 
 
 @given(

@@ -34,7 +34,7 @@ class Reported:
     def update(self, trouble: str, subject: str, what: str) -> None:
         """Update nothing: the watch never does."""
 
-    def settle(self, trouble: str, subject: str, why: str = "") -> None:
+    def settle_trouble(self, trouble: str, subject: str, why: str = "") -> None:
         """Record that the problem ended."""
         if self.error is not None:
             raise self.error
@@ -47,7 +47,7 @@ class Reported:
         """Record the problems that ended."""
         for subject in self.opened.keys() - subjects:
             assert why(subject)
-            self.settle(trouble, subject)
+            self.settle_trouble(trouble, subject)
 
 
 @dataclass

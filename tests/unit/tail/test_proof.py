@@ -192,7 +192,7 @@ class Walker:
         walk = Walk()
         while not walk.is_ended and not (trusts_total and walk.claims and walk.claims[-1].total == walk.received):
             page, claim = self._ask(walk.received, size)
-            walk.take(page, [key[0] for key in page], claim)
+            walk.take_page(page, [key[0] for key in page], claim)
         if not walk.is_ended and walk.page_count > 1:
             walk.claims.append(self._ask(0, 1)[1])
         return walk

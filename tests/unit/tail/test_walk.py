@@ -34,7 +34,7 @@ def a_scan(*pages: Page) -> WindowScan:
     """Walk through pages."""
     scan = WindowScan(WINDOW, ASKED)
     for page in pages:
-        scan.take(page, is_unbounded=False, prove_until=ASKED.end)
+        scan.take_page(page, is_unbounded=False, prove_until=ASKED.end)
     return scan
 
 
@@ -69,9 +69,9 @@ def test_the_proof_ends_at_the_upstreams_clock_of_the_first_response(
     scan = WindowScan(WINDOW, ASKED)
     for date in dates:
         page = a_page(server_date=None if date is None else NOON + date * SECOND)
-        scan.take(page, is_unbounded=False, prove_until=NOON + limit * SECOND)
+        scan.take_page(page, is_unbounded=False, prove_until=NOON + limit * SECOND)
     assert scan.through == NOON + seconds * SECOND
-    scan.take(a_page(a_record(1, seconds), a_record(2, seconds + 0.001)), is_unbounded=False, prove_until=NOON)
+    scan.take_page(a_page(a_record(1, seconds), a_record(2, seconds + 0.001)), is_unbounded=False, prove_until=NOON)
     assert len(scan.inner_keys) == 1
 
 
@@ -104,7 +104,7 @@ def test_one_page_beyond_the_bounds_makes_a_walk_unbounded() -> None:
     scan = a_scan(a_page())
     assert not scan.is_unbounded
     for is_unbounded in (True, False):
-        scan.take(a_page(), is_unbounded=is_unbounded, prove_until=NOON)
+        scan.take_page(a_page(), is_unbounded=is_unbounded, prove_until=NOON)
         assert scan.is_unbounded
 
 

@@ -1,4 +1,4 @@
-"""What all folds share. A fold turns the ordered hits of a group into its alerts; it alone defines what a correlation means."""
+"""The common part of all folds. A fold turns the ordered hits of a group into alerts; it alone defines a correlation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a fold finds."""
+"""An alert that a fold finds."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from actionwatch.rules.model import Correlation, CorrelationType, Pattern
 
 
 class Shape:
-    """What the states of all groups of a temporal rule have in common."""
+    """The facts that all groups of a temporal rule have in common."""
 
     def __init__(self, rule: Correlation) -> None:
         self.patterns = rule.patterns

@@ -67,7 +67,7 @@ def _read_choice(value: Any, place: Place, context: ReadContext, report: Report)
     name = value["list"]
     if name in lists.values:
         if not lists.values[name]:
-            report.note(
+            report.note_fault(
                 place, f"the list '{name}' is empty: no groups are expected", "write one value per line to its file"
             )
         return lists.values[name]

@@ -125,7 +125,7 @@ def _note_silenced(
         inner = by_id.get(step.rule_id)
         if inner is not None and not fed[step.rule_id] and inner.level >= Level.HIGH:
             what = f"this silences '{inner.name.name}' ({inner.level.word}): it only feeds '{rule.name.name}'"
-            report.note(_place(correlation, report, index), what, "write 'generate: true' to keep both alerts")
+            report.note_fault(_place(correlation, report, index), what, "write 'generate: true' to keep both alerts")
 
 
 def _silent(rule: Rule) -> Rule:

@@ -169,6 +169,6 @@ def calls_for(rules: Sequence[Rule], kinds: Sequence[str], pause: timedelta, cou
     def take_all() -> None:
         for first in range(1, count + 1, 10):
             batch = [records[number] for number in range(first, min(first + 10, count + 1))]
-            correlator.take(rows, correlator.hits(batch), batch[-1].occurred_at)
+            correlator.take_hits(rows, correlator.hits(batch), batch[-1].occurred_at)
 
     return count_calls(take_all)

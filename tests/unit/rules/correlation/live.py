@@ -218,9 +218,9 @@ class Service:
         self.count += len(batch)
         if is_interrupted:
             self.correlator.forget()
-            self.correlator.take(copy.deepcopy(self.memory), self.correlator.hits(numbered), verified)
+            self.correlator.take_hits(copy.deepcopy(self.memory), self.correlator.hits(numbered), verified)
             self.correlator.forget()
-        self._report(self.correlator.take(self.memory, self.correlator.hits(numbered), verified))
+        self._report(self.correlator.take_hits(self.memory, self.correlator.hits(numbered), verified))
         self.verified = verified
 
     def store_changes(self, verified: datetime) -> None:

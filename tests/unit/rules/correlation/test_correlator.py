@@ -58,7 +58,7 @@ class Run:
     def take(self, *records: Record, verified: float | None = 10_000, later: Sequence[int] = ()) -> list[AlertChange]:
         """Take records, and report what becomes of alerts."""
         hits = self.correlator.hits(records)
-        made = self.correlator.take(self.rows, hits, None if verified is None else at(verified), later)
+        made = self.correlator.take_hits(self.rows, hits, None if verified is None else at(verified), later)
         self.rows.records.hold(made)
         return made
 

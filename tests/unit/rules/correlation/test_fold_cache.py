@@ -26,17 +26,17 @@ def cached(count: int = 1) -> CachedFold:
 
 def left(cache: FoldCache, *names: str) -> list[str]:
     """Return which groups have a fold; all of them leave the cache."""
-    return [name for name in names if cache.take(0, (name,)) is not None]
+    return [name for name in names if cache.take_fold(0, (name,)) is not None]
 
 
 def test_a_fold_is_taken_out_and_put_back() -> None:
     """Whoever takes a fold owns it: it is no longer in the cache until it is put back."""
     cache, fold = FoldCache(), cached()
     cache.put(0, ("a",), fold)
-    assert cache.take(1, ("a",)) is None
-    assert cache.take(0, ("b",)) is None
-    assert cache.take(0, ("a",)) is fold
-    assert cache.take(0, ("a",)) is None
+    assert cache.take_fold(1, ("a",)) is None
+    assert cache.take_fold(0, ("b",)) is None
+    assert cache.take_fold(0, ("a",)) is fold
+    assert cache.take_fold(0, ("a",)) is None
 
 
 def test_the_least_recently_used_leave_first() -> None:
@@ -44,7 +44,7 @@ def test_the_least_recently_used_leave_first() -> None:
     cache = FoldCache(most=28)  # four folds of seven
     for name in "abcd":
         cache.put(0, (name,), cached())
-    again = cache.take(0, ("a",))
+    again = cache.take_fold(0, ("a",))
     assert again is not None
     cache.put(0, ("a",), again)
     cache.put(0, ("e",), cached())
@@ -60,7 +60,7 @@ def test_room_that_is_free_is_used_again() -> None:
     cache = FoldCache(most=28)
     for _ in range(10):
         for name in "abcd":
-            taken = cache.take(0, (name,)) or cached()
+            taken = cache.take_fold(0, (name,)) or cached()
             cache.put(0, (name,), taken)
     assert left(cache, *"abcd") == [*"abcd"]
 

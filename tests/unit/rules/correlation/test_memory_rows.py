@@ -165,7 +165,7 @@ def test_a_replay_of_a_long_stream_holds_few_hits(rules: Sequence[Rule], monkeyp
         made = record_at(
             moment, kinds[number % 4], user=users[number % 3], cluster="xy"[number % 2], key=f"{number:04}"
         )
-        rows.records.hold(correlator.take(rows, correlator.hits([made]), at(moment)))
+        rows.records.hold(correlator.take_hits(rows, correlator.hits([made]), at(moment)))
         rows.forget_before(at(moment))
         if number % 500 == 499:
             sizes.append(objects_held(rows))

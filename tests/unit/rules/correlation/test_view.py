@@ -193,9 +193,9 @@ def views_with_all(rule: Rule, rules: Sequence[Rule], stream: Sequence[Record], 
     rows = MemoryRows(correlator.rules)
     for number, spans in correlator.begin().items():
         correlator.take_again(rows, number, spans, None)
-    correlator.take(rows, correlator.hits(before(record, stream)), None)
+    correlator.take_hits(rows, correlator.hits(before(record, stream)), None)
     own = correlator.hits([record])
-    correlator.take(rows, own, record.occurred_at)
+    correlator.take_hits(rows, own, record.occurred_at)
     return views_in(correlator.contexts, rows, rule.name.id, record, own)
 
 
@@ -223,7 +223,7 @@ def test_what_cannot_matter_to_an_explanation_is_left_out(text: str, seed: int) 
     group_count = 0
     for rule in rules:
         viewer = Viewer(rule, rules, shown, lambda ids: {number: stream[number - 1] for number in ids})
-        viewer.take(before(shown[-1], stream))
+        viewer.take_history(before(shown[-1], stream))
         for record in shown:
             views = viewer.views(record, START)
             assert outline(rule, record, views) == outline(rule, record, views_with_all(rule, rules, stream, record))
@@ -242,7 +242,7 @@ def test_an_explanation_continues_from_the_alerts_before_it(text: str, seed: int
     stream = random_stream(chance, [1, 5, 15, 30])
     correlator = Correlator(rules, StreamBounds(begin=lambda _: START))
     rows = MemoryRows(correlator.rules)
-    correlator.take(rows, correlator.hits(stream), stream[-1].occurred_at)
+    correlator.take_hits(rows, correlator.hits(stream), stream[-1].occurred_at)
     known = list(rows.alerts)
     late = [
         replace(each, first_at=each.first_at + MINUTE, fired_at=each.fired_at + MINUTE, firing=None) for each in known
@@ -255,7 +255,7 @@ def test_an_explanation_continues_from_the_alerts_before_it(text: str, seed: int
         lookback = lookback_of(correlation, rules)
         for record in chance.sample(stream[75:], 5):
             viewer, since = Viewer(rule, rules, [record]), record.occurred_at - lookback
-            viewer.take(each for each in before(record, stream) if each.occurred_at >= since)
+            viewer.take_history(each for each in before(record, stream) if each.occurred_at >= since)
             begin = max(START, since) if correlation.is_absence else START
             views = viewer.views(record, begin, since=since, known=[*known, *gone])
             whole = views_of(rule, rules, before(record, stream), record, START)
@@ -272,5 +272,5 @@ def test_hits_of_other_groups_are_not_held(name: str) -> None:
     stream = [record_at(n / 100, "BACKUP", user=f"user {n % 100}", cluster="x", key=f"{n:04}") for n in range(1000)]
     record = stream[-1]
     viewer = Viewer(rule, rules, [record])
-    viewer.take(before(record, stream))
+    viewer.take_history(before(record, stream))
     assert 9 <= objects_held(viewer)["Hit"] <= 9 * len(viewer.correlations)
