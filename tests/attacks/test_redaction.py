@@ -18,6 +18,7 @@ from actionwatch.net.http_response import HttpResponse
 from actionwatch.notifiers import email
 from actionwatch.notifiers.base import RESPONSE_CHARS, Redactor, check_response
 from actionwatch.text.redaction import Redaction
+from tests.cases import in_one_test
 from tests.integration.notifiers.ends import deliver, email_options
 from tests.integration.notifiers.http_end import HttpEnd, Reply
 from tests.integration.notifiers.smtp_end import PASSWORD, RawEnd
@@ -88,8 +89,8 @@ def leaks(text: str, shown: str) -> list[str]:
     return [part for at in range(len(shown) - PART + 1) if (part := shown[at : at + PART]) in text]
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("before", [0, 1, *range(RESPONSE_CHARS - 70, RESPONSE_CHARS + 2)])
+@in_one_test("form", FORMS)
+@in_one_test("before", [0, 1, *range(RESPONSE_CHARS - 70, RESPONSE_CHARS + 2)])
 def test_excerpt_shows_no_part_of_a_secret(form: str, before: int) -> None:
     """Wherever an excerpt ends, it shows at most a few characters of a secret, whatever form the secret has."""
     shown = FORMS[form](SECRET)

@@ -16,6 +16,7 @@ from actionwatch.emulator.scenario import ScenarioError, load_scenario
 from actionwatch.emulator.server import running
 from actionwatch.emulator.state import Organisation
 from tests import http_client
+from tests.cases import in_one_test
 from tests.emulated import every_variant
 from tests.emulator.conftest import World
 from tests.waiting import beside
@@ -95,7 +96,7 @@ def test_wrong_fault_changes_nothing(world: World) -> None:
 # How a fault is written
 
 
-@pytest.mark.parametrize("text", every_variant())
+@in_one_test("text", every_variant())
 def test_every_variant_is_accepted(text: str) -> None:
     """Every fault of the table is accepted, with and without limits."""
     kind = parse_fault(text).kind
@@ -114,7 +115,7 @@ def test_text_and_object_mean_the_same() -> None:
     assert FaultSpec("total", "string") == parse_fault("total:string")
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("text", "message"),
     [
         ("ordr:ascending", "unknown fault 'ordr'; did you mean 'order'?"),
@@ -217,7 +218,7 @@ def test_faults_of_a_scenario_file_are_active(tmp_path: Path) -> None:
         assert client.get(path_of_log).status_code == 503
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("text", "message"),
     [
         ("faults: [{fault: order, arg: ascending}, {fault: ordr}]", "did you mean 'order'? - at `$.faults[1]`"),

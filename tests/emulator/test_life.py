@@ -19,6 +19,7 @@ from actionwatch.emulator.scenario import (
     demo_scenario,
 )
 from actionwatch.emulator.simulation import Simulation
+from tests.cases import in_one_test
 from tests.emulated import quiet_month
 from tests.emulator.conftest import NOON, FakeClock
 
@@ -62,7 +63,7 @@ def test_other_seed_other_organisation() -> None:
     assert first.inventory.accounts != second.inventory.accounts
 
 
-@pytest.mark.parametrize("seed", range(10))
+@in_one_test("seed", range(10))
 def test_organisation_is_plausible(seed: int) -> None:
     """Every seed produces enough accounts, products, stages and people of each kind."""
     organisation = create_organisation(seed)
@@ -116,8 +117,8 @@ def test_every_production_cluster_is_backed_up_every_six_hours() -> None:
             assert max(gaps) < timedelta(hours=7)
 
 
-@pytest.mark.parametrize("hour", range(0, 24, 3))
-@pytest.mark.parametrize("day", [0, 5])  # a working day and a Saturday
+@in_one_test("hour", range(0, 24, 3))
+@in_one_test("day", [0, 5])  # a working day and a Saturday
 def test_demo_plays_every_incident_within_45_s(hour: int, day: int) -> None:
     """At any hour the first incident occurs within 3 s, all within 45 s, among many ordinary records."""
     clock = FakeClock(datetime(2026, 11, 23 + day, hour, 30, tzinfo=UTC))

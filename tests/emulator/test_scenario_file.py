@@ -14,6 +14,7 @@ from actionwatch.emulator.scenario import (
     build_simulation,
     load_scenario,
 )
+from tests.cases import in_one_test
 from tests.emulator.conftest import NOON, FakeClock
 
 WHOLE = """
@@ -62,7 +63,7 @@ def test_empty_file_is_the_default(tmp_path: Path) -> None:
     assert load_scenario(_file(tmp_path, "")) == Scenario()
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("text", "message"),
     [
         ("sed: 1", "`sed`"),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.balance import long_first
+from tests.cases import in_one_test
 
 
-@pytest.mark.parametrize("worker_count", [1, 2, 3, 4, 7])
-@pytest.mark.parametrize(("count", "long_count"), [(0, 0), (5, 0), (23, 1), (100, 9), (101, 10), (400, 40)])
+@in_one_test("worker_count", [1, 2, 3, 4, 7])
+@in_one_test(("count", "long_count"), [(0, 0), (5, 0), (23, 1), (100, 9), (101, 10), (400, 40)])
 def test_each_worker_begins_with_its_share(worker_count: int, count: int, long_count: int) -> None:
     """Each part begins with its share of the long tests, no test is lost or doubled, and the others keep their order."""
     tests = [f"test {number:03}" for number in range(count)]

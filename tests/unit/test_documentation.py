@@ -6,8 +6,6 @@ import re
 from datetime import timedelta
 from pathlib import Path
 
-import pytest
-
 from actionwatch.alerts import silences
 from actionwatch.base import files
 from actionwatch.instaclustr import records, walk, wire
@@ -22,6 +20,7 @@ from actionwatch.tail import backoff, cursor
 from actionwatch.text import options, sandbox, steps, yaml_document
 from actionwatch.web import attempts, connections, filters, id_token, openid_provider, query, requests
 from actionwatch.web.console import drafts, forms, sign_in
+from tests.cases import in_one_test
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
@@ -37,7 +36,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+@in_one_test("page", PAGES)
 def test_links_lead_somewhere(page: Path) -> None:
     """Every link between pages names an existing file, and an existing heading in it."""
     for link in LINK.findall(CODE.sub("", page.read_text())):
@@ -56,7 +55,7 @@ def test_readme_leads_to_every_page() -> None:
     assert pages <= {link.partition("#")[0] for link in linked}
 
 
-@pytest.mark.parametrize("page", [*PAGES, *INIT.glob("*.service"), *INIT.glob("*.yaml")], ids=lambda page: page.name)
+@in_one_test("page", [*PAGES, *INIT.glob("*.service"), *INIT.glob("*.yaml")])
 def test_no_page_installs_from_an_index(page: Path) -> None:
     """actionwatch is not published: pages say how to build and install the wheel."""
     assert not re.search(r"(pip|pipx|uv)\b.* install '?actionwatch\b(?!-)", page.read_text())

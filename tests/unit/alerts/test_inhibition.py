@@ -14,6 +14,7 @@ from actionwatch.alerts.inhibition import InhibitRule, Labelled, inhibitor_of, u
 from actionwatch.alerts.routes import Labels, parse_matcher
 from actionwatch.base.model import Status
 from tests.builders import NOON, QUARTER, make_alert
+from tests.cases import in_one_test
 
 MINUTE = timedelta(minutes=1)
 
@@ -42,7 +43,7 @@ def is_inhibited(rules: list[InhibitRule], by: Labelled, which: Labelled) -> boo
     return inhibitor_of(which, rules, [by]) is not None
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("ones", "others", "do_agree"),
     [
         ("eve", "eve", True),
@@ -73,7 +74,7 @@ def test_label_that_both_lack_is_equal() -> None:
     assert is_inhibited([rule("rule=big", "rule=small", "nowhere")], source(), target())
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("first", "last", "at", "holds"),
     [
         (0, 0, 0, True),
@@ -135,7 +136,7 @@ def test_first_candidate_is_the_reason() -> None:
     assert found.id == "a"
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("sources", "names"),
     [
         ("rule=big", ("big",)),

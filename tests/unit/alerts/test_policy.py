@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import pytest
-
 from actionwatch.alerts.policy import GlobalPolicy
 from actionwatch.text.timeintervals import Period, TimeInterval
 from tests.builders import NOON
+from tests.cases import in_one_test
 
 MORNING = TimeInterval("morning", (Period(times=((0, 12 * 60),)),))
 AFTERNOON = TimeInterval("afternoon", (Period(times=((12 * 60, 24 * 60),)),))
 POLICY = GlobalPolicy((), {"morning": MORNING, "afternoon": AFTERNOON})
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("names", "hours", "expected"),
     [
         ((), 0, None),

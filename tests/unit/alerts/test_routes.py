@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from actionwatch.alerts.routes import Matcher, Route, RouteText, alert_labels, build, mutes_for, parse_matcher, visit
 from actionwatch.base.model import Alert, Entity, Level, Record, RuleName
+from tests.cases import in_one_test
 
 NOW = datetime(2026, 11, 25, 9, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("text", "expected"),
     [
         ('level="critical"', ("level", "=", "critical")),
@@ -49,7 +50,7 @@ def test_matchers_are_parsed_like_in_alertmanager(text: str, expected: tuple[str
     assert (matcher.label, matcher.operator, matcher.value) == expected
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("text", "reason"),
     [
         ("", 'not a matcher: write label="value"'),
@@ -90,7 +91,7 @@ def test_invalid_regular_expression_prints_nothing(capfd: pytest.CaptureFixture[
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("text", "labels", "expected"),
     [
         ("a=b", {"a": "b"}, True),

@@ -13,6 +13,7 @@ from actionwatch.alerts.routes import RECORD_LABELS, Labels, alert_labels, parse
 from actionwatch.alerts.silences import check_matchers, make_silence, matchers_of, silence_for
 from actionwatch.base.model import Entity, RuleName, Silence
 from tests.builders import NOON, make_alert, make_record
+from tests.cases import in_one_test
 
 HOUR = timedelta(hours=1)
 LABELS: Labels = {"rule": "cluster_deleted", "userName": "eve", "cluster": ("c-1", "payments")}
@@ -25,7 +26,7 @@ def silence(*matchers: str, start: datetime = NOON, end: datetime = NOON + HOUR,
     return make_silence(matchers or ('rule="cluster_deleted"',), author, comment, start, end, **given)
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("matchers", "is_silenced"),
     [
         (["rule=cluster_deleted"], True),
@@ -70,7 +71,7 @@ def test_reason_does_not_depend_on_the_order(silences: list[Silence]) -> None:
     assert silence_for(LABELS, silences, NOON) == max(silences, key=lambda each: each.id)
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("matchers", "reason"),
     [
         ([], "needs a matcher"),
@@ -131,7 +132,7 @@ def test_equal_silences_of_one_time_have_one_id() -> None:
 # -- the matchers of an alert ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("changes", "user", "expected"),
     [
         ({"group": {"userName": "eve"}}, "eve", ('rule="cluster_deleted"', 'userName="eve"')),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from actionwatch.alerts.vocabulary import Vocabulary
+from tests.cases import in_one_test
 
 KNOWN = Vocabulary(
     {
@@ -16,7 +15,7 @@ KNOWN = Vocabulary(
 )
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("matchers", "expected"),
     [
         (['level="severe"'], "'severe' is no level: there are: informational, low, medium, high, critical"),
@@ -49,7 +48,7 @@ def test_doubtful_matchers(matchers: list[str], expected: str) -> None:
     assert doubt.index == len(matchers) - 1
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     "matchers",
     [
         ['level="high"'], ['level=~"high|critical"', 'level!="critical"'], ['level!~"low|medium"'], ['rule=~"cluster_.*"'],

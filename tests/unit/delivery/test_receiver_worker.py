@@ -21,6 +21,7 @@ from actionwatch.delivery.receiver_worker import (
     ReceiverWorker,
 )
 from tests.builders import NOON, make_delivery, make_message
+from tests.cases import in_one_test
 from tests.waiting import LIMIT
 
 SECOND = timedelta(seconds=1)
@@ -54,7 +55,7 @@ def make_worker(in_hand: int = 0, ended: int = 0, **options: Any) -> ReceiverWor
     return worker
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("in_hand", "ended", "held_elsewhere", "options", "expected"),
     [
         (0, 0, 0, {}, 4 * IN_HAND),
@@ -75,7 +76,7 @@ def test_free(in_hand: int, ended: int, held_elsewhere: int, options: dict[str, 
     assert make_worker(in_hand, ended, **options).free(NOON, held_elsewhere) == expected
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("paused_until", "closed_until", "rate", "expected"),
     [
         (None, None, None, 0),
@@ -177,7 +178,7 @@ def test_ended_attempts_are_counted() -> None:
     assert (worker.in_hand, worker.capacity.ended_count) == ({}, 2)
 
 
-@pytest.mark.parametrize(("concurrency", "senders"), [(4, 1), (4, 2), (4, 3), (4, 4), (7, 3), (100, 9)])
+@in_one_test(("concurrency", "senders"), [(4, 1), (4, 2), (4, 3), (4, 4), (7, 3), (100, 9)])
 def test_shares_add_up(concurrency: int, senders: int) -> None:
     """The shares of processes that send to a receiver add up to its concurrency, and differ by at most one."""
     shares = []
@@ -189,7 +190,7 @@ def test_shares_add_up(concurrency: int, senders: int) -> None:
     assert max(shares) - min(shares) <= 1
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("in_hand", "ended", "held_elsewhere", "concurrency", "expected"),
     [
         (0, 0, 3, 4, 2),  # its share, and nothing in advance: the other process may be idle

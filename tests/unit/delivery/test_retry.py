@@ -12,13 +12,14 @@ from actionwatch.base.errors import DeliveryError, PermanentDeliveryError, Trans
 from actionwatch.delivery.retry import Bury, RetryAt, decide
 from actionwatch.settings import RetryPolicy
 from tests.builders import NOON
+from tests.cases import in_one_test
 
 SECOND = timedelta(seconds=1)
 DOWN = TransientDeliveryError("no answer within the timeout")
 NEARLY_ONE = 1 - 2**-53
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("attempt", "seconds"),
     [(1, 1), (2, 2), (3, 4), (10, 512), (11, 600), (12, 600), (64, 600), (1000, 600), (10**9, 600)],
 )

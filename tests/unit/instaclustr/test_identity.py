@@ -12,6 +12,7 @@ from actionwatch.base.model import Record
 from actionwatch.instaclustr.identity import content, organisation_hash, record_key, twin_key
 from actionwatch.instaclustr.records import RecordReader
 from tests.builders import reader_knowing
+from tests.cases import in_one_test
 
 SEEN = datetime(2026, 1, 1, tzinfo=UTC)
 ACTION: dict[str, Any] = {
@@ -96,8 +97,8 @@ def test_name_in_an_object_with_an_id_is_not_part_of_the_key() -> None:
     assert key({**plain, "account": {"name": "x"}}) != key({**plain, "account": {"name": "y"}})
 
 
-@pytest.mark.parametrize("name", ["action", "timestamp", "userName", "description", "accountId", "clusterId"])
-@pytest.mark.parametrize("upstream_id", [{}, {"id": "7"}])
+@in_one_test("name", ["action", "timestamp", "userName", "description", "accountId", "clusterId"])
+@in_one_test("upstream_id", [{}, {"id": "7"}])
 def test_core_fields_are_part_of_the_key(name: str, upstream_id: dict[str, Any]) -> None:
     """With an id that is not unique, records that differ in a core field are different records."""
     other = "2024-01-01T00:00:00Z" if name == "timestamp" else "other"

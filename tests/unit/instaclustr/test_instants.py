@@ -2,18 +2,18 @@
 
 from datetime import UTC, datetime, timedelta
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from actionwatch.base.clock import EPOCH, to_micros
 from actionwatch.instaclustr.instants import parse_instant, usual_instants
+from tests.cases import in_one_test
 
 AT = datetime(2023, 11, 5, 13, 15, 30, tzinfo=UTC)
 PART = AT + timedelta(microseconds=123456)
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("value", "at"),
     [
         (1699190130, AT),
@@ -50,7 +50,7 @@ def test_every_format_is_parsed(value: object, at: datetime) -> None:
     assert read.tzinfo is UTC
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     "value",
     [
         None, True, False, "", " ", "yesterday", "2023-11-05", "13:15:30", 0, -1, 5, "0", "169919013", "16991901300", 10**30,

@@ -3,10 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
-
 from actionwatch.base.model import Entity, Record
 from actionwatch.instaclustr.query import Query
+from tests.cases import in_one_test
 
 AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -28,7 +27,7 @@ def sent(query: Query) -> dict[str, list[str]]:
     return found
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("query", "parameters"),
     [
         (Query(), {}),
@@ -61,7 +60,7 @@ def test_counts_are_requested_or_declined() -> None:
     assert ("getActionCounts", "true") in Query(with_counts=True).parameters()
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("query", "matches"),
     [
         (Query(), True),

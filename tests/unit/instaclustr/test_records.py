@@ -12,6 +12,7 @@ from actionwatch.base.model import NOTHING, Entity, Record
 from actionwatch.instaclustr.aliases import ALIASES, FIELDS
 from actionwatch.instaclustr.records import RecordReader
 from tests.builders import reader_knowing
+from tests.cases import in_one_test
 
 SEEN = datetime(2026, 1, 1, tzinfo=UTC)
 AT = datetime(2023, 11, 5, 13, 15, 30, tzinfo=UTC)
@@ -63,7 +64,7 @@ def test_any_object_is_a_record() -> None:
     assert (record.user_name, record.account, record.operation, record.scope) == (None, NOTHING, None, None)
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("field", "attribute", "value", "expected"),
     [
         ("kind", "action_kind", "CREATE_CLUSTER", "CREATE_CLUSTER"),
@@ -123,7 +124,7 @@ def test_first_alias_with_a_value_applies() -> None:
     assert read({"userName": ""}).user_name == ""
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("user", "name"),
     [
         ({"name": "eve", "email": "e@x"}, "eve"),
@@ -139,7 +140,7 @@ def test_a_user_may_be_an_object(user: Any, name: str | None) -> None:
     assert read({"user": user}).user_name == name
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("fields", "operation", "scope", "severity"),
     [
         ({"action": "Create cluster"}, "CREATE", "account", "medium"),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from actionwatch.base.errors import BadResponse
 from actionwatch.instaclustr.records import RecordReader
 from actionwatch.instaclustr.wire import Page, parse_page
+from tests.cases import in_one_test
 
 SEEN = datetime(2026, 1, 1, tzinfo=UTC)
 ONE, TWO = {"action": "CREATE_CLUSTER"}, {"action": "DELETE_CLUSTER"}
@@ -26,7 +27,7 @@ def kinds(page: Page) -> list[str]:
     return [record.action_kind for record in page.records]
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("body", "count", "total"),
     [
         ([{"totalResults": 2, "startIndex": 0, "itemsPerPage": 2, "resources": [ONE, TWO]}], 2, 2),
@@ -54,7 +55,7 @@ def test_every_format_is_read(body: Any, count: int, total: int | None) -> None:
     assert (len(page.records), page.total) == (count, total)
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("body", "found"),
     [
         (b"", "empty"),
@@ -87,7 +88,7 @@ def test_unknown_format_is_an_error(body: Any, found: str) -> None:
     assert found in str(caught.value)
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("member", "value", "counts"),
     [
         ("actionCounts", {"CREATE_CLUSTER": 3, "Delete cluster": "4"}, {"CREATE_CLUSTER": 3, "DELETE_CLUSTER": 4}),
@@ -123,14 +124,14 @@ def test_object_is_kept_unchanged() -> None:
     assert [record.raw for record in parse(f"[{raw},\n{raw}]").records] == [raw, raw]
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     "odd",
     [
         rb'"\ud800"', rb'"\ud800 \udc00 x"', rb"NaN", rb"-Infinity", rb"1e999", b'"a\x00b"', b'"a\nb"', b'"a\xffb"',
         b"9" * 5000, rb'"\u0000"',
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("shape", [b"[%s]", b'[{"totalResults": 2, "resources": [%s], "counts": {"X": 2}}]'])
+@in_one_test("shape", [b"[%s]", b'[{"totalResults": 2, "resources": [%s], "counts": {"X": 2}}]'])
 def test_value_that_the_fast_decoder_rejects_does_not_block_the_page(odd: bytes, shape: bytes) -> None:
     """Unusual values cost time, but never a page, and do not change the other records of the page."""
     plain = b'{"action": "X", "description": "plain", "n": 1.5}'

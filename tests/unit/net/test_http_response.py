@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from actionwatch.net.http_response import MAX_RETRY_AFTER, HttpResponse, retry_after
 from tests.builders import NOON
+from tests.cases import in_one_test
 
 SECOND = timedelta(seconds=1)
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("value", "expected"),
     [
         ("0", timedelta(0)),

@@ -15,6 +15,7 @@ from actionwatch.render.channels import CHANNELS
 from actionwatch.render.renderer import Renderer, plain, variables
 from actionwatch.render.samples import sample_messages
 from actionwatch.text.formats.messages import message_document
+from tests.cases import in_one_test
 from tests.unit.render.messages import (
     AT,
     CONSOLE,
@@ -65,8 +66,8 @@ def test_messages_name_the_alert_and_the_command(name: str) -> None:
         assert all(each["id"] in text for each in sent.data.get("alerts", [])[:8])
 
 
-@pytest.mark.parametrize("name", ["slack.json", "email.txt", "email.html", "apprise.txt"])
-@pytest.mark.parametrize("event", ["alert.opened", "alert.resolved", "alerts.summary", "receiver.test"])
+@in_one_test("name", ["slack.json", "email.txt", "email.html", "apprise.txt"])
+@in_one_test("event", ["alert.opened", "alert.resolved", "alerts.summary", "receiver.test"])
 def test_messages_link_to_their_page(name: str, event: str) -> None:
     """With a link, every shipped template shows it so that it can be opened, also next to hostile text; without one, none."""
     renderer = Renderer([SHIPPED])
@@ -151,8 +152,8 @@ def test_a_missing_template_gives_the_plain_text() -> None:
     assert all("Cluster payments-prod deleted" in text for text in rendered.texts.values())
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-@pytest.mark.parametrize("channel", CHANNELS)
+@in_one_test("name", HOSTILE)
+@in_one_test("channel", CHANNELS)
 def test_the_plain_text_cannot_fail(channel: str, name: str) -> None:
     """The plain text can be made of every message."""
     text = plain(channel, hostile_message(HOSTILE[name]))
@@ -167,7 +168,7 @@ def test_the_plain_text_cannot_fail(channel: str, name: str) -> None:
         assert "<script" not in text
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@in_one_test("name", HOSTILE)
 def test_the_shipped_templates_take_any_text(name: str) -> None:
     """The shipped templates render any audit text."""
     for event in ("alert.opened", "alerts.summary"):

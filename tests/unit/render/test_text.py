@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import unicodedata
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from actionwatch.text.escaping import one_line, shorten, steps, visible
+from tests.cases import in_one_test
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("text", "shown"),
     [
         ("plain, é, 日本, שלום", "plain, é, 日本, שלום"),
@@ -57,7 +57,7 @@ def test_shortening_keeps_its_limit_and_counts_right(text: str, limit: int) -> N
         assert text.startswith(kept)
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("runbook", "expected"),
     [
         ("", []),

@@ -8,6 +8,7 @@ import pytest
 
 from actionwatch.base.model import Entity, Level, Record
 from actionwatch.rules.engine import Engine
+from tests.cases import in_one_test
 from tests.unit.rules.builders import HEAD, only_match, record, rules_in
 
 RULE = HEAD + "name: n\nlevel: high\ndetection:\n  s: {actionKind: '*'}\n  condition: s\n"
@@ -60,7 +61,7 @@ def test_realert_has_a_default() -> None:
     assert only_match(RULE + "alert: {group_by: [userName]}\n", EVE).realert == timedelta(minutes=15)
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("template", "expected"),
     [
         ("{{ cluster.name or clusterId }}", "prod-eu"),
@@ -105,7 +106,7 @@ def test_audit_text_is_never_a_template() -> None:
     assert match.title == "{{ 7 * 7 }}"
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     "template",
     ["{{ raw.missing.deeper }}", "{{ 1 / 0 }}", "{{ userName.x.y }}", "{{ 'a' * 10 ** 9 }}", "{{ ''.__class__.__mro__[1] }}",
      "{% for i in 'a' | center(99) %}{% for i in 'a' | center(99) %}{{ i | center(99) }}{% endfor %}{% endfor %}",

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
-
 from actionwatch.instaclustr.kinds import KINDS
 from actionwatch.rules.case_runner import START, CaseResult, CaseRunner, make_records, missing_tests
 from actionwatch.rules.lists import Lists
@@ -15,6 +13,7 @@ from actionwatch.rules.load import Rules, build_rules
 from actionwatch.rules.model import Rule
 from actionwatch.service.simulation import simulate
 from actionwatch.text.yaml_document import read_text
+from tests.cases import in_one_test
 
 HEAD = "title: T\nname: t\nlevel: high\nlogsource: {product: instaclustr}\n"
 RULE = HEAD + "detection:\n  s: {actionKind: DELETE_CLUSTER, userName: 'e*'}\n  condition: s\n"
@@ -56,7 +55,7 @@ def results(rule: str, *tests: str, lists: Mapping[str, tuple[str, ...]] | None 
     return [result for each in loaded.rules for result in runner.run(each)]
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("rule", "test"),
     [
         (RULE, f"{{event: {HIT}, expect: alert}}"),
@@ -111,7 +110,7 @@ def test_tests_that_pass(rule: str, test: str) -> None:
     assert result.problems == ()
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("test", "problem"),
     [
         ("{event: {actionKind: BACKUP}, expect: alert}", "expected an alert, got none"),
@@ -162,7 +161,7 @@ def test_all_keys_must_hold_for_one_alert() -> None:
     assert wrong.problems
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("test", "fault"),
     [
         ("5", "r.yml:10:5: a test must be a mapping"),

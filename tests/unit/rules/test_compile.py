@@ -11,6 +11,7 @@ from actionwatch.base.model import Entity, Record
 from actionwatch.rules.compile import compile_item
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.lists import Lists
+from tests.cases import in_one_test
 from tests.unit.rules.builders import AT, detection_rule, is_met, record, rules_of
 
 FULL = record(
@@ -174,20 +175,19 @@ CASES: list[tuple[dict[str, Any] | list[Any], bool]] = [
 ]
 
 
-@pytest.mark.parametrize(("item", "expected"), CASES, ids=str)
+@in_one_test(("item", "expected"), CASES)
 def test_modifiers_have_the_meaning_of_sigma(item: dict[str, Any] | list[Any], expected: bool) -> None:
     """A selection has the meaning of the Sigma specification."""
     assert is_met(item, FULL) is expected
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     "item",
     [
         item
         for item, _ in CASES
         if isinstance(item, dict) and len(item) == 1 and next(iter(item)).startswith("userName")
     ],
-    ids=str,
 )
 def test_absent_field_matches_only_null_and_negations(item: dict[str, Any]) -> None:
     """An absent field matches nothing but null, exists: false and negations."""
@@ -195,7 +195,7 @@ def test_absent_field_matches_only_null_and_negations(item: dict[str, Any]) -> N
     assert is_met(item, BARE) is (value is None or "neq" in key or (key.endswith("exists") and value is False))
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("condition", "expected"),
     [
         ("a", True), ("b", False), ("not b", True), ("a and b", False), ("a or b", True), ("a and not b", True),
@@ -210,7 +210,7 @@ def test_conditions_combine_selections(condition: str | list[str], expected: boo
     assert bool(Engine(rules.rules).evaluate([FULL])) is expected
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("item", "user", "expected"),
     [
         ({"userName|expand": "%admins%"}, "root", True),
@@ -261,7 +261,7 @@ HOSTILE: list[Record] = [
 ]
 
 
-@pytest.mark.parametrize("hostile", HOSTILE, ids=range(len(HOSTILE)))
+@in_one_test("hostile", HOSTILE)
 def test_no_condition_raises(hostile: Record) -> None:
     """No condition raises for any record."""
     for item, _ in CASES:

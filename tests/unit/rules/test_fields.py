@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from actionwatch.base.model import Entity, Record
 from actionwatch.rules.fields import (
     FIELDS,
@@ -15,6 +13,7 @@ from actionwatch.rules.fields import (
     shown_texts,
     variable,
 )
+from tests.cases import in_one_test
 from tests.unit.rules.builders import record
 
 FULL = record(
@@ -25,7 +24,7 @@ FULL = record(
 )
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("name", "text", "group"),
     [
         ("actionKind", "DELETE_CLUSTER", "DELETE_CLUSTER"),

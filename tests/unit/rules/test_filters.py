@@ -12,6 +12,7 @@ from actionwatch.rules.engine import Engine
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import Rules, build_rules
 from actionwatch.text.yaml_document import read_text
+from tests.cases import in_one_test
 from tests.unit.rules.builders import HEAD, KINDS, record
 
 RULES = (
@@ -46,7 +47,7 @@ def names(loaded: Rules, *records: Record) -> list[tuple[str, str]]:
 EVE, BOB = record("BACKUP", user="eve", key="eve"), record("BACKUP", user="bob", key="bob")
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("rules", "expected"),
     [
         ("[one]", [("two", "eve"), ("one", "bob")]),
@@ -56,7 +57,7 @@ EVE, BOB = record("BACKUP", user="eve", key="eve"), record("BACKUP", user="bob",
         ("any", [("one", "bob")]),
     ],
 )
-@pytest.mark.parametrize("is_first", [True, False])
+@in_one_test("is_first", [True, False])
 def test_filter_hides_records_from_its_rules(rules: str, expected: list[tuple[str, str]], is_first: bool) -> None:
     """A filter hides records from the rules that it names by name or id, in any order of the documents."""
     text = f"{filter_text(rules)}---\n{RULES}" if is_first else RULES + filter_text(rules)
@@ -99,7 +100,7 @@ def test_an_instant_may_be_given() -> None:
     assert loaded.filters[0].expires == datetime(2026, 12, 31, 10, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("text", "expected"),
     [
         (

@@ -22,6 +22,7 @@ from actionwatch.rules.load import build_rules, load_rules
 from actionwatch.service.simulation import simulate
 from actionwatch.text.timeintervals import Period, TimeInterval
 from actionwatch.text.yaml_document import Document
+from tests.cases import in_one_test
 from tests.examples import examples
 from tests.unit.rules.builders import AT, GOOD_TEXT, KINDS, record
 
@@ -140,7 +141,7 @@ HOSTILE: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@in_one_test("name", HOSTILE)
 def test_hostile_document_is_refused_or_cheap(name: str, tmp_path: Path) -> None:
     """A document that is made to use endless time or memory is refused or cheap."""
     hostile = HOSTILE[name]

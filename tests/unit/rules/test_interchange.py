@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pytest
 import yaml
 from sigma.collection import SigmaCollection
 
@@ -17,6 +16,7 @@ from actionwatch.rules.load import Rules, build_rules, load_rules
 from actionwatch.rules.prefilter import names_demanding, prefilter_of
 from actionwatch.text.timeintervals import Period, TimeInterval
 from actionwatch.text.yaml_document import read_text
+from tests.cases import in_one_test
 from tests.unit.rules.builders import HEAD, KINDS, record
 
 ROOT = Path(__file__).parents[3]
@@ -205,7 +205,7 @@ def test_coverage_lists_the_rules_of_each_kind_and_technique() -> None:
     assert cover_techniques(other)[-1].technique == "T9999.001"
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("texts", "kinds", "cluster", "account"),
     [
         ([DELETION], ("DELETE_CLUSTER",), None, None),

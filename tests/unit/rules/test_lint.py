@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
-
 from actionwatch.emulator.catalogue import KINDS
 from actionwatch.rules.lint import lint
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import build_rules
 from actionwatch.text.timeintervals import Period, TimeInterval
 from actionwatch.text.yaml_document import read_text
+from tests.cases import in_one_test
 
 HEAD = "title: T\nlogsource: {product: instaclustr}\ndetection:\n"
 OFFICE = {"office": TimeInterval("office", (Period(times=((480, 1080),)),))}
@@ -25,7 +24,7 @@ def notes(text: str) -> list[str]:
     return [str(note).removeprefix("r.yml:") for note in lint(loaded, documents, [*KINDS])]
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("text", "expected"),
     [
         (HEAD + "  s: {source: a}\n  t: {source: b}\n  condition: s\n", "5:3: the selection 't' is not used"),
@@ -95,7 +94,7 @@ def test_mistake_is_noted_at_its_location(text: str, expected: str) -> None:
     assert [note for note in found if note.startswith(expected)], found
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     "text",
     [
         DELETION,
@@ -122,7 +121,7 @@ def test_good_rules_have_no_notes(text: str) -> None:
     assert notes(text) == []
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("pattern", "found"),
     [
         ("^a", None), ("a^", "never matches"), ("$a", "never matches"), ("a+^", "never matches"), (r"a\.$b", "never matches"),

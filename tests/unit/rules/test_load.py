@@ -12,6 +12,7 @@ from actionwatch.rules.engine import Engine
 from actionwatch.rules.lists import read_lists
 from actionwatch.rules.load import load_rules
 from actionwatch.text.yaml_document import MAX_BYTES
+from tests.cases import in_one_test
 from tests.unit.rules.builders import HEAD, KINDS, record, rules_in
 
 GOOD = HEAD + "detection:\n  s: {actionKind: BACKUP}\n  condition: s\n"
@@ -158,7 +159,7 @@ LOCATED: list[tuple[str, list[str]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("text", "expected"), LOCATED, ids=range(len(LOCATED)))
+@in_one_test(("text", "expected"), LOCATED)
 def test_faults_are_located(text: str, expected: list[str], tmp_path: Path) -> None:
     """Each fault has its line, its column and a message."""
     file = tmp_path / "r.yml"
@@ -185,7 +186,7 @@ NOTED: list[tuple[str, str | None]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("text", "expected"), NOTED, ids=range(len(NOTED)))
+@in_one_test(("text", "expected"), NOTED)
 def test_unlikely_values_are_noted(text: str, expected: str | None) -> None:
     """A value that matches no known value is noted with a suggestion, and the rule runs."""
     loaded = rules_in(text)

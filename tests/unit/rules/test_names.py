@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-import pytest
 from sigma.conditions import ConditionAND, ConditionFieldEqualsValueExpression, ConditionNOT, ConditionOR
 from sigma.exceptions import SigmaError
 from sigma.rule.detection import SigmaDetections
 
 from actionwatch.rules.condition_text import is_met, parse_phrase
 from actionwatch.rules.engine import Engine
+from tests.cases import in_one_test
 from tests.unit.rules.builders import detection_rule, record, rules_of
 
 CASES = [
@@ -59,8 +59,8 @@ def user_of(name: str) -> str:
     return f"user{NAMES.index(name)}"
 
 
-@pytest.mark.parametrize("condition", CASES)
-@pytest.mark.parametrize("names", [NAMES, ("a", "of"), ("any", "a"), ("them",), ("not_x", "1st", "a")], ids=len)
+@in_one_test("condition", CASES)
+@in_one_test("names", [NAMES, ("a", "of"), ("any", "a"), ("them",), ("not_x", "1st", "a")])
 def test_names_are_those_of_pysigma(names: tuple[str, ...], condition: str) -> None:
     """A condition on these selections loads in both or in neither, with the same meaning."""
     detection: dict[str, Any] = {name: {"userName": user_of(name)} for name in names} | {"condition": condition}
@@ -81,7 +81,7 @@ def test_names_are_those_of_pysigma(names: tuple[str, ...], condition: str) -> N
         assert is_met(phrase, name.__eq__) is expected
 
 
-@pytest.mark.parametrize(("one", "other"), list(itertools.pairwise(KEYWORDS)))
+@in_one_test(("one", "other"), list(itertools.pairwise(KEYWORDS)))
 def test_shorthand_takes_the_same_names(one: str, other: str) -> None:
     """A correlation can count selections with the names of keywords."""
     detection = {one: {"userName": "a"}, other: {"userName": "b"}}

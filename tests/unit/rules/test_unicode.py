@@ -20,6 +20,7 @@ from actionwatch.rules.conditions import fold
 from actionwatch.rules.engine import Engine
 from actionwatch.service.simulation import replay
 from tests.builders import NOON, make_alert, make_match, make_record
+from tests.cases import in_one_test
 from tests.unit.rules.builders import detection_rule, is_met, record, rules_of
 
 NAME = "Jos\u00e9"
@@ -50,8 +51,8 @@ ITEMS: list[tuple[str, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("recorded", "written"), PAIRS)
-@pytest.mark.parametrize(("key", "value"), ITEMS)
+@in_one_test(("recorded", "written"), PAIRS)
+@in_one_test(("key", "value"), ITEMS)
 def test_condition_ignores_the_normal_form(key: str, value: str, recorded: str, written: str) -> None:
     """A condition matches a name in another normal form."""
     wanted = value.format(written if "J?s" not in value else written[3:])

@@ -12,6 +12,7 @@ from actionwatch.base.clock import go_by, machine_now, utc_now
 from actionwatch.base.daemon_threads import DaemonThreads
 from actionwatch.service.schedule import Interval, add_job, catch_up, make_scheduler, run_now, start
 from tests.builders import NOON
+from tests.cases import in_one_test
 from tests.waiting import wait_for_event
 
 MINUTE = timedelta(minutes=1)
@@ -22,7 +23,7 @@ def run_in_thread(target: Callable[[], None]) -> None:
     threading.Thread(target=target, daemon=True).start()
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("after", "wanted"),
     [
         (timedelta(0), MINUTE),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from actionwatch.base.errors import ConfigError
+from tests.cases import in_one_test
 from tests.unit.settings.kit import SOURCE, faults, load_file
 
 SOURCE_LINES = """\
@@ -293,13 +294,13 @@ SOURCES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("text", "expected"), TOP)
+@in_one_test(("text", "expected"), TOP)
 def test_a_fault_outside_sources(text: str, expected: str, tmp_path: Path) -> None:
     """Each fault is the only one of its file, at its key, with the remedy."""
     assert [fault[: len(expected)] for fault in faults(SOURCE + text, tmp_path)] == [expected]
 
 
-@pytest.mark.parametrize(("line", "expected"), SOURCES)
+@in_one_test(("line", "expected"), SOURCES)
 def test_a_fault_of_a_source(line: str, expected: str, tmp_path: Path) -> None:
     """Each fault is the only one of its file, at its key, with the remedy."""
     assert [fault[: len(expected)] for fault in faults(f"{SOURCE_LINES}    {line}\n", tmp_path)] == [expected]
@@ -374,7 +375,7 @@ logs: {}
     assert places == ["5:5", "6:5", "7:5", "12:32", "12:41", "13:6", "14:9", "14:43", "15:29", "16:1"]
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     "text",
     [
         "sources: [{name: a, organisation_id: o, username: u, api_key: \"S3CRET\\0\"}]",

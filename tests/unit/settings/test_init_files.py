@@ -7,7 +7,6 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
-import pytest
 import yaml
 
 from actionwatch.alerts.routes import parse_matcher
@@ -15,6 +14,7 @@ from actionwatch.settings import Settings, load_settings
 from actionwatch.settings.keys import Log, ReceiverOptions, Retention, RetryPolicy, RouteOptions, Source, Store
 from actionwatch.settings.web_keys import Web
 from actionwatch.text.options import Options
+from tests.cases import in_one_test
 
 TEMPLATE = files("actionwatch") / "_init" / "actionwatch.yaml"
 ENVIRON = {
@@ -66,9 +66,7 @@ def test_the_template_loads_with_every_option(tmp_path: Path) -> None:
     assert full.route.routes
 
 
-@pytest.mark.parametrize(
-    "model", [Settings, Source, Store, Retention, ReceiverOptions, RetryPolicy, RouteOptions, Web, Log]
-)
+@in_one_test("model", [Settings, Source, Store, Retention, ReceiverOptions, RetryPolicy, RouteOptions, Web, Log])
 def test_template_and_reference_name_every_key(model: type[Options]) -> None:
     """The file of `init` and the reference contain every key of the settings."""
     reference = (Path(__file__).parents[3] / "docs" / "configuration.md").read_text()

@@ -14,10 +14,11 @@ from actionwatch.alerts import routes
 from actionwatch.base.model import Level
 from actionwatch.settings import Receiver, Settings, Source
 from actionwatch.settings.validators import Address
+from tests.cases import in_one_test
 from tests.unit.settings.kit import SOURCE, ChatOptions, ScreenOptions, faults, load, load_file
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("web", "is_required"),
     [
         ("{}", False),
@@ -198,7 +199,7 @@ def test_relative_paths_do_not_depend_on_the_current_folder(tmp_path: Path, monk
     assert settings.store.path == tmp_path / "actionwatch.db"
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("written", "environ", "expected"),
     [
         ("${A}", {"A": "x"}, "x"),

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from actionwatch.settings.keys import Store
+from tests.cases import in_one_test
 
 VARIABLES = ("PGHOST", "PGHOSTADDR", "PGSSLMODE", "PGSERVICE")
 HERE = (
@@ -37,13 +38,13 @@ def is_accepted(place: str, *, insecure: bool = False) -> bool:
     return True
 
 
-@pytest.mark.parametrize("place", HERE)
+@in_one_test("place", HERE)
 def test_this_machine_needs_no_tls(place: str) -> None:
     """A URL that names only this machine is accepted."""
     assert is_accepted(place)
 
 
-@pytest.mark.parametrize("place", ELSEWHERE)
+@in_one_test("place", ELSEWHERE)
 def test_another_host_must_prove_itself(place: str) -> None:
     """A URL that may lead to another host is accepted with TLS that verifies it, or if the configuration insists."""
     assert not is_accepted(place)

@@ -10,6 +10,7 @@ import pytest
 from actionwatch.base.errors import ConfigError
 from actionwatch.settings import Settings, load_settings
 from actionwatch.text.options import Options
+from tests.cases import in_one_test
 
 HEAD = "sources: [{name: a, organisation_id: b, username: c, api_key: d}]\n"
 OFFICE = """\
@@ -48,7 +49,7 @@ def test_every_key_of_the_format_is_used(tmp_path: Path) -> None:
     assert not interval.holds(datetime(2028, 12, 31, 12, tzinfo=UTC))
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("text", "expected"),
     [
         (OFFICE.replace("friday", "fridy"), "5:20: weekdays: not a weekday: write one of monday"),

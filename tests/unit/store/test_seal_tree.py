@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actionwatch.store.seal_tree import Leaf, fold, keys_of, leaf_hash, pack, unpack
+from tests.cases import in_one_test
 
 
 def leaves_of(count: int) -> list[Leaf]:
@@ -59,7 +60,7 @@ def test_folded_leaves_take_little_room() -> None:
     assert len(kept) == 11
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("leaves", "count"),
     [
         ([], 1),
@@ -80,9 +81,7 @@ def test_other_shapes_are_refused(leaves: list[Leaf], count: int) -> None:
         fold(leaves, count)
 
 
-@pytest.mark.parametrize(
-    "packed", [b"", b"\xc1", b"\x90\x90", b"\x91\x92\xa1a\xa1b", b"\x91\x92\xc0\xc4\x01a", b"\x81\xa1a\x01"]
-)
+@in_one_test("packed", [b"", b"\xc1", b"\x90\x90", b"\x91\x92\xa1a\xa1b", b"\x91\x92\xc0\xc4\x01a", b"\x81\xa1a\x01"])
 def test_damaged_leaves_are_refused(packed: bytes) -> None:
     """What is no list of leaves is refused."""
     with pytest.raises(ValueError, match="a seal cannot be read"):

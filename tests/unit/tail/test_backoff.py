@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from actionwatch.tail.backoff import LONGEST, LONGEST_RETRY_AFTER, backoff_after
+from tests.cases import in_one_test
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 DEFAULT = 10 * SECOND
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("failures", "retry_after", "wait"),
     [
         (0, None, 0 * SECOND),

@@ -21,6 +21,7 @@ from actionwatch.tail.cursor import (
     spread,
 )
 from tests.builders import NOON
+from tests.cases import in_one_test
 
 QUARTER = timedelta(minutes=15)
 MICRO = timedelta(microseconds=1)
@@ -100,7 +101,7 @@ def test_slices_are_small_and_few(total: int) -> None:
     assert slice_count(total) <= 2 * total / MAX_WINDOW_RECORDS + 1
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("seconds", "minutes"),
     [([], 0), ([0], 1), ([1], 1), ([1, 2, 31], 2), ([5] * 1999 + [9000], 1), ([5] * 990 + [400] * 10, 14)],
 )

@@ -29,6 +29,7 @@ from actionwatch.tail.planning import (
     without,
 )
 from tests.builders import NOON
+from tests.cases import in_one_test
 from tests.examples import examples
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
@@ -183,8 +184,8 @@ def test_a_moved_bound_is_clear_or_stays(unit, age, idle, records) -> None:  # t
         assert is_clear or is_decided or moved == before
 
 
-@pytest.mark.parametrize("unit", UNITS)
-@pytest.mark.parametrize("busy", [0, 1])
+@in_one_test("unit", UNITS)
+@in_one_test("busy", [0, 1])
 def test_a_bound_moves_to_where_no_record_is_near(unit: timedelta, busy: int) -> None:
     """A bound moves away from a record, where counts are inconclusive, if there is a clear place a few steps away."""
     step = max(unit, SECOND)
@@ -265,10 +266,8 @@ def test_a_bound_among_records_in_every_millisecond_stays() -> None:
     assert not bounds.is_conclusive(Window(NOON, NOON + HOUR))
 
 
-@pytest.mark.parametrize(("unit", "bound"), [(EDGE, "end"), *((unit, "start") for unit in UNITS[:3])])
-@pytest.mark.parametrize(
-    ("micros", "is_conclusive"), [(-1000, True), (-999, False), (0, False), (999, False), (1000, True)]
-)
+@in_one_test(("unit", "bound"), [(EDGE, "end"), *((unit, "start") for unit in UNITS[:3])])
+@in_one_test(("micros", "is_conclusive"), [(-1000, True), (-999, False), (0, False), (999, False), (1000, True)])
 def test_counts_with_a_record_at_a_bound_are_inconclusive(
     unit: timedelta, bound: str, micros: int, is_conclusive: bool
 ) -> None:
@@ -278,10 +277,8 @@ def test_counts_with_a_record_at_a_bound_are_inconclusive(
     assert Bounds(unit, lambda start, end: not start <= at <= end).is_conclusive(window) is is_conclusive
 
 
-@pytest.mark.parametrize("unit", UNITS[1:3])
-@pytest.mark.parametrize(
-    ("micros", "is_conclusive"), [(-1000, True), (-999, False), (0, False), (999, False), (2000, True)]
-)
+@in_one_test("unit", UNITS[1:3])
+@in_one_test(("micros", "is_conclusive"), [(-1000, True), (-999, False), (0, False), (999, False), (2000, True)])
 def test_counts_with_a_record_at_an_end_that_is_cut_are_inconclusive(
     unit: timedelta, micros: int, is_conclusive: bool
 ) -> None:
@@ -382,7 +379,7 @@ def test_longer_sweep_includes_the_shorter_ones() -> None:
     assert due_reaches([*swept, timedelta(days=7)], asked, NOON) == {*swept, timedelta(days=7)}
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("due", "last", "minutes", "read"),
     [
         ({HOUR}, {HOUR: 0, 6 * HOUR: 0}, 6, set()),  # NOON is the beginning of an hour and of a quarter of a day

@@ -11,6 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from actionwatch.tail.proof import TWO_WALKS, Claim, Walk, confirms_totals, prove, refutes_totals
+from tests.cases import in_one_test
 
 # -- what a listing proves: tables
 
@@ -43,7 +44,7 @@ def a_claim(reported: object) -> Claim:
 AB = {"A": 1, "B": 1}
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("walk", "earlier", "is_trusted", "method"),
     [
         pytest.param(a_walk("ab", before=2), None, True, "totals", id="as many as the trusted total"),
@@ -113,7 +114,7 @@ def test_walk_proves_what_its_claims_allow(
     assert why
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("walk", "earlier", "reason"),
     [
         (a_walk("ab", before=2, after=3), None, "the window changed: 2 records before, 3 after"),
@@ -132,7 +133,7 @@ def test_reason_names_the_numbers_that_disagree(walk: Walk, earlier: Walk | None
     assert prove(walk, earlier, is_total_trusted=False)[1].startswith(reason)
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("walk", "is_ended", "is_confirmed"),
     [
         (a_walk("a", before=1), True, True),

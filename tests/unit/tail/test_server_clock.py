@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import pytest
-
 from actionwatch.instaclustr.wire import Page
 from actionwatch.tail.state import ALLOWED_SKEW, ServerClock
 from tests.builders import NOON, Clock
+from tests.cases import in_one_test
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("seconds", "skew"),
     [(0, 0), (4.5, 0), (4.501, 5.001), (-5.5, 0), (-5.501, -5.001), (3600, 3600.5)],
 )
@@ -31,7 +30,7 @@ HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
 FRACTION = timedelta(milliseconds=500)  # so much later than assumed may the server be: its header has whole seconds
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("skew", "step", "read", "prove", "passed", "ahead"),
     [
         (0 * HOUR, 0 * HOUR, 0 * HOUR, 0 * HOUR, 0 * HOUR, ALLOWED_SKEW),

@@ -14,6 +14,7 @@ from actionwatch.tail.cursor import Window
 from actionwatch.tail.proof import Claim
 from actionwatch.tail.walk import WindowScan, ignored_bounds
 from tests.builders import NOON, make_record
+from tests.cases import in_one_test
 
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 WINDOW, ASKED = Window(NOON, NOON + MINUTE), Window(NOON - MINUTE, NOON + 2 * MINUTE)
@@ -51,7 +52,7 @@ def test_only_the_records_of_the_window_itself_are_in_the_receipt() -> None:
     assert a_scan(a_page(before, untimed)).newest is None
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("dates", "limit", "seconds"),
     [
         ([None, 10], 90, 60),

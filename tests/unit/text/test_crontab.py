@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actionwatch.text.crontab import parse_crontab
+from tests.cases import in_one_test
 
 BERLIN = "Europe/Berlin"  # clocks change at 01:00 UTC: forward on 29 March 2026, back on 25 October
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("text", "after", "expected"),
     [
         ("0 8 * * *", "2026-11-25 07:59:59", "2026-11-25 08:00"),
@@ -56,7 +57,7 @@ def test_next_time_is_that_of_cron(text: str, after: str, expected: str) -> None
     assert parse_crontab(text).next_after(at) == datetime.fromisoformat(f"{expected}+00:00")
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("text", "location", "after", "expected"),
     [
         ("0 8 * * *", "Australia/Sydney", "2026-11-25T00:00Z", "2026-11-25T21:00Z"),
@@ -98,7 +99,7 @@ def test_the_next_time_is_later(line: str, location: str, at: datetime) -> None:
     assert following.utcoffset() == timedelta(0)
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("text", "fault"),
     [
         ("", "write five fields"),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 
-import pytest
-
 from actionwatch.text.links import Links, console_of
+from tests.cases import in_one_test
 from tests.unit.render.messages import HOSTILE
 
 LINKS = Links("https://watch.example.com:8443")
@@ -20,7 +19,7 @@ def test_an_alert_has_the_url_of_its_page() -> None:
     assert [console_of(each) for each in (None, "", "http://[::1]:80/alerts/x")] == ["", "", "http://[::1]:80"]
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@in_one_test("name", HOSTILE)
 def test_no_id_makes_another_link(name: str) -> None:
     """Whatever a damaged store holds as an id stays within the path."""
     for alert_id in (HOSTILE[name], f"../{HOSTILE[name]}?#"):

@@ -15,6 +15,7 @@ import structlog
 from pydantic import BaseModel, SecretStr
 
 from actionwatch.text.logs import REDACTED, redactor, secrets_in, set_up
+from tests.cases import in_one_test
 
 SECRET = "hunter2-with-ünicode"
 
@@ -80,8 +81,8 @@ EVENTS: dict[str, Callable[[], object]] = {
 }
 
 
-@pytest.mark.parametrize("form", ["text", "json"])
-@pytest.mark.parametrize("name", EVENTS)
+@in_one_test("form", ["text", "json"])
+@in_one_test("name", EVENTS)
 def test_lines_contain_no_secret(name: str, form: str) -> None:
     """No part of a line contains a secret, at any depth and from any logger."""
     printed = lines_of(form, EVENTS[name], (SECRET, "plain-secret"))

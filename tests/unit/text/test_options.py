@@ -25,6 +25,7 @@ from actionwatch.text.options import (
     require_one,
     secret,
 )
+from tests.cases import in_one_test
 
 
 class Some(Options):
@@ -47,7 +48,7 @@ def _reason(folder: Path = Path("/nowhere"), **keys: Any) -> str:
     return str(caught.value.errors()[0]["msg"]).removeprefix("Value error, ")
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("text", "seconds"),
     [("30s", 30), ("15m", 900), ("26h", 93_600), ("7d", 604_800), ("2w", 1_209_600), ("1h30m", 5400), ("0s", 0),
      ("1.5h", 5400), ("0.25s", 0.25), (" 1s ", 1), ("1d1d", 172_800), ("36525d", 3_155_760_000)],
@@ -57,7 +58,7 @@ def test_duration_is_a_sequence_of_numbers_with_units(text: str, seconds: float)
     assert parse_duration(text) == timedelta(seconds=seconds)
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     "text",
     ["", "5", 5, 5.0, None, True, "s", "1 s", "-1s", "+1s", "1S", "1ms", "1y", "1e3s", ".5s", "1.s", "1s 2m", "٣s", "1s\n2s",
      ["1s"], {}, "inf", "nan"],
@@ -81,7 +82,7 @@ def test_zero_is_not_a_positive_duration() -> None:
     assert _reason(wait="0s") == _reason(wait="0.0000001s") == "must be longer than 0s"
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("span", "text"),
     [(0, "0s"), (3.5, "3.5s"), (59.9, "59.9s"), (60, "1m"), (90, "1m30s"), (5400, "1h30m"), (93_600, "1d2h"),
      (93_661, "1d2h"), (-90, "-1m30s"), (3601, "1h1s")],
@@ -160,7 +161,7 @@ def test_one_key_of_a_pair_is_set() -> None:
         require_one(Some(), "token", "token_file")
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("url", "is_plain_allowed"),
     [("https://a", False), ("https://a:1/b?c=d#e", False), ("http://127.0.0.1:80", False), ("http://localhost/", False),
      ("http://[::1]/", False), ("HTTPS://A/", False), ("http://a", True)],
@@ -170,7 +171,7 @@ def test_https_is_accepted(url: str, is_plain_allowed: bool) -> None:
     assert check_url(url, is_plain_allowed=is_plain_allowed) == url
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     "url",
     ["", "a", "//a", "ftp://a", "file:///etc/passwd", "https://", "https:///x", "http://a", "https://u:s3cret@a",
      "https://u@a", "https://a b", "https://a\n", "https://a\tb", "https://a\0", "https://a:x", "https://a:99999",

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from actionwatch.instaclustr.kinds import KINDS
 from actionwatch.text.phrases import deed, label, sentence
+from tests.cases import in_one_test
 
 
 def test_every_documented_kind_has_words() -> None:
@@ -13,7 +12,7 @@ def test_every_documented_kind_has_words() -> None:
     assert [kind for kind in KINDS if kind in deed(kind, "x")] == []
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("kind", "name", "words"),
     [
         ("DELETE_CLUSTER", "prod", "deleted cluster prod"),
@@ -37,7 +36,7 @@ def test_a_sentence_has_the_kind_once() -> None:
     assert sentence(None, "PURGE_NODE", None, "shop") == "Someone did PURGE_NODE on shop"
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("field", "words"),
     [
         ("userName", "User"),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
-
 from actionwatch.text.suggestions import closest, did_you_mean, suggest
+from tests.cases import in_one_test
 
 FRUIT = ["apple", "apricot", "Banana"]
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("word", "expected"),
     [("aple", "apple"), ("BANAN", "Banana"), ("cot", "apricot"), ("ap", ""), ("xyz", ""), ("", "")],
 )

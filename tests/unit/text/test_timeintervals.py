@@ -20,6 +20,7 @@ from actionwatch.text.timeintervals import (
     parse_weekdays,
     parse_years,
 )
+from tests.cases import in_one_test
 
 SYDNEY = ZoneInfo("Australia/Sydney")
 OFFICE = Period(weekdays=(parse_weekdays("monday:friday"),), times=((8 * 60, 18 * 60),), location=SYDNEY)
@@ -30,7 +31,7 @@ def at(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("text", "expected"),
     [
         ("2026-03-04T08:00:00+11:00", True),  # the start is included
@@ -62,7 +63,7 @@ def test_repeated_and_skipped_hours() -> None:
     assert not any(night.holds(each) for each in spring)
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("days", "inside", "outside"),
     [
         ("1", ["2026-02-01"], ["2026-02-02"]),
@@ -104,7 +105,7 @@ def test_two_halves_of_a_day_are_the_whole_day(instant: datetime) -> None:
     assert sum(half.holds(instant) for half in halves) == 1
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("parse", "text"),
     [
         (parse_minute, "8:00"),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from actionwatch.base.errors import ConfigError
 from actionwatch.text.yaml_document import MAX_BYTES, MAX_NODES, Document, read_file, read_text
 from tests.calls import count_calls
+from tests.cases import in_one_test
 from tests.examples import examples
 
 POWERS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
@@ -50,7 +51,7 @@ def _value(text: str) -> Any:
     return document.value
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("text", "value"),
     [
         ("yes", "yes"),

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
@@ -22,6 +21,7 @@ from ruamel.yaml.error import MarkedYAMLError
 
 from actionwatch.base.errors import ConfigError, Fault
 from actionwatch.text.yaml_document import Place, read_text
+from tests.cases import in_one_test
 
 ROOT = Path(__file__).parents[3]
 FILES = [
@@ -114,7 +114,7 @@ def _is_comparable(text: str) -> bool:
         return False
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda path: path.name)
+@in_one_test("file", FILES)
 def test_shipped_files_are_read_the_same(file: Path) -> None:
     """Each shipped file has the same values at the same positions."""
     _same(file.read_text())

@@ -13,6 +13,7 @@ from actionwatch.rules.correlations.context import StreamBounds, contexts_of
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.folds.hit_window import HitWindow
 from actionwatch.rules.model import NEVER, Correlation, Step, Threshold
+from tests.cases import in_one_test
 from tests.unit.rules.correlation.kit import MINUTE, at, hit, make
 
 ABSENCE = make(threshold=Threshold("lt", 1), expected=((),), realert=0 * MINUTE)
@@ -52,7 +53,7 @@ def test_an_alert_opens_with_a_new_record(hits: list[Hit], may_open: bool) -> No
     assert not silent.may_open(found, None)
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("back", "verified", "alerts_from", "may_open"),
     [
         (None, 15, None, True),
@@ -110,7 +111,7 @@ def test_hits_are_complete_once_a_rule_has_looked_far_enough_back() -> None:
     assert [each.complete_from for each in contexts] == [None, at(130)]  # its own ten minutes, and ten and ten below
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("rule", "found", "verified", "alerts_from", "pending"),
     [
         (COUNT, {}, None, None, None),

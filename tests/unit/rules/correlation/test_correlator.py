@@ -17,6 +17,7 @@ from actionwatch.rules.correlations.evaluate import AFTER_ALL, BEFORE_ALL, Span
 from actionwatch.rules.correlations.fold_cache import MOST, FoldCache
 from actionwatch.rules.correlations.memory_rows import MemoryHits, MemoryRows
 from actionwatch.rules.model import Rule
+from tests.cases import in_one_test
 from tests.unit.rules.correlation.kit import HEAD, MINUTE, START, at, calls_for, loaded, record_at
 from tests.unit.rules.correlation.live import ABOVE, ALL, BY, FEED
 
@@ -228,7 +229,7 @@ def test_a_late_hit_of_a_dense_group_reads_what_is_around_it() -> None:
 COUNTED_DAY = f"type: event_count, rules: a, {BY}: 1d, condition"
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("condition", "realert"),
     [
         (f"{COUNTED_DAY}: {{gte: 5}}", "1m"),
@@ -249,7 +250,7 @@ def test_the_cost_of_a_record_does_not_grow_while_an_alert_is_joined(condition: 
     assert many < 5 * few
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("type_", "rules", "condition", "kinds", "realert"),
     [
         ("temporal_ordered", "[a, b]", "a and b", "ab", "1h"),

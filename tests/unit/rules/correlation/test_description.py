@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 
-import pytest
-
 from actionwatch.base.model import Level
+from tests.cases import in_one_test
 from tests.unit.rules.correlation.kit import HEAD, MINUTE, loaded, record_at, run
 
 BACKUP = "detection: {s: {actionKind: BACKUP}, condition: s}\n"
@@ -16,7 +15,7 @@ TITLE = "alert: {title: '{{ FIELD }} by {{ userName }}'}\n"
 T = "2026-03-04T12:%s:00.000Z"
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("field", "shown"),
     [
         ("source", "source"),
@@ -105,7 +104,7 @@ def test_an_alias_is_shown_as_its_newest_record_writes_it() -> None:
     assert alert.group == {"who": user}
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("levels", "expected"),
     [
         ("", Level.MEDIUM),
@@ -115,7 +114,7 @@ def test_an_alias_is_shown_as_its_newest_record_writes_it() -> None:
         ("level: {low: {cluster.id: nothing}}", Level.MEDIUM),
     ],
 )
-@pytest.mark.parametrize("place", [0, 2])
+@in_one_test("place", [0, 2])
 def test_the_level_is_the_highest_of_all_records(levels: str, expected: Level, place: int) -> None:
     """Any record can raise the level: one that opened the alert, or one that joined it."""
     text = HEAD + "level: medium\n" + BACKUP + COUNT % ("userName", 2) + f"alert: {{realert: 7m, {levels}}}\n"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +13,7 @@ from actionwatch.rules.correlations.evaluate import AFTER_ALL, Evaluated, Span, 
 from actionwatch.rules.correlations.folds import new_fold
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.model import BASELINE, NEVER, Correlation, CorrelationType, Pattern, Threshold
+from tests.cases import in_one_test
 from tests.unit.rules.correlation.cases import any_case
 from tests.unit.rules.correlation.kit import MINUTE, START, at, hit, make
 
@@ -137,8 +137,8 @@ TYPES = {
 }
 
 
-@pytest.mark.parametrize("name", TYPES)
-@pytest.mark.parametrize("late", [500.5, 5_000.5, 9_000.5])
+@in_one_test("name", TYPES)
+@in_one_test("late", [500.5, 5_000.5, 9_000.5])
 def test_a_late_hit_in_a_long_group_reads_few_hits(name: str, late: float) -> None:
     """A fold ends where the state is what it was: a late hit reads the hits around it, and not all later ones."""
     rule = TYPES[name]
@@ -177,7 +177,7 @@ def test_a_late_alert_in_a_long_group_reads_few_hits() -> None:
     assert len(read) < 20
 
 
-@pytest.mark.parametrize("name", TYPES)
+@in_one_test("name", TYPES)
 def test_what_is_only_due_reads_no_hit(name: str) -> None:
     """A group of which no hit has changed, as of an expected group that is new, is folded without hits."""
     rule = TYPES[name]

@@ -16,6 +16,7 @@ from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.folds.hit_window import HitWindow
 from actionwatch.rules.model import Correlation, Rule, Step, Threshold
 from actionwatch.rules.when import When
+from tests.cases import in_one_test
 from tests.unit.rules.correlation.kit import HEAD, at, flat, hit, loaded, make, minutes, record_at
 from tests.unit.rules.correlation.live import ABOVE, FEED
 
@@ -185,7 +186,7 @@ def test_rules_that_feed_nothing_make_no_hits() -> None:
     assert found == [("inner", ("eve", None))] * 2
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("value", "number"),
     [
         (3, 3),

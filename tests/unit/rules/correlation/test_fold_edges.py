@@ -14,6 +14,7 @@ from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.folds.hit_window import HitWindow
 from actionwatch.rules.model import Correlation, CorrelationType, Pattern, Threshold
+from tests.cases import in_one_test
 from tests.unit.rules.correlation.kit import MINUTE, START, at, hit, make, minutes, objects_held, record_at
 
 COUNT = make(threshold=Threshold("gte", 2))
@@ -51,7 +52,7 @@ def _push(state: Fold, *hits: tuple[float, int], is_quiet: bool = False) -> None
         state.push(hit(minute, step), is_quiet=is_quiet)
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("rule", "quiet", "then", "alerts"),
     [
         (COUNT, [(0, 0), (1, 0)], [(2, 0)], [(2, [0, 1, 2])]),
@@ -74,7 +75,7 @@ def test_quiet_hits_fire_nothing_and_are_counted(
     assert shapes(state) == alerts
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("rule", "begun", "hits", "alerts"),
     [
         # Open until 15: what comes by then joins; the window after it starts empty.
@@ -226,7 +227,7 @@ def test_a_chain_begins_with_the_first_of_several_hits_at_one_time() -> None:
     assert [found.origin for found in state.alerts()] == ["r1"]
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("pattern", "quiet", "hits", "alerts"),
     [
         # What must not come between two steps may come after them; what must not follow is waited for.
@@ -338,7 +339,7 @@ def test_an_absence_after_an_alert_without_records_shows_none() -> None:
     assert state.alerts()[-1].last_seen == hit(2).records[-1]
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("history", "moments", "fired"),
     [
         ([], [40], []),  # fewer than the minimum
@@ -370,7 +371,7 @@ def test_of_the_history_of_a_spike_only_the_times_are_left(minimum: int) -> None
         assert state.size <= 11 + 2
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("type_", "more", "operator", "number", "values", "fired"),
     [
         (CorrelationType.VALUE_SUM, {}, "gte", 6, [(0, 1), (5, 2), (10, 3)], [10]),

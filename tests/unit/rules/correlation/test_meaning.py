@@ -14,6 +14,7 @@ from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import build_rules
 from actionwatch.text.timeintervals import Period, TimeInterval
 from actionwatch.text.yaml_document import read_text
+from tests.cases import in_one_test
 from tests.unit.rules.builders import KINDS, rules_of
 from tests.unit.rules.correlation.kit import HEAD, loaded, minutes, record_at, run, shapes
 
@@ -34,7 +35,7 @@ def fired(text: str, records: Sequence[Record], lists: Any = None, **how: Any) -
     return shapes(run(loaded(HEAD + text, lists), records, **how))
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("times", "expected"),
     [
         ([0, 5, 10], [(3, 0, 10)]),  # both ends belong to the window
@@ -63,7 +64,7 @@ def test_groups_are_case_sensitive() -> None:
     assert [alert.group for alert in run(loaded(HEAD + BACKUP + grouped), by_id)] == [{"cluster": "c-1"}]
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("condition", "kind", "values", "is_met"),
     [
         ("gte: 3", "value_count", ["x", "y", "x", "z"], True),
@@ -98,7 +99,7 @@ def test_several_fields_count_together() -> None:
     assert fired(BACKUP + text, records) == [(3, 0, 3)]
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("kind", "condition", "events", "expected"),
     [
         ("temporal_ordered", "", [(0, A), (1, B), (2, C)], [(3, 0, 2)]),
@@ -160,7 +161,7 @@ def test_trailing_not_is_evaluated_on_verified_time(verified: float, count: int)
     assert len(fired(text, [record_at(0, A), record_at(50, C)], verified=verified)) == count
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("times", "verified", "expected"),
     [
         ([], 59.9, []),
@@ -191,7 +192,7 @@ def test_absence_of_several_fields_and_of_none() -> None:
     assert [shape[1] for shape in fired(BACKUP + whole, [], verified=60, begin=0)] == [60]
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("block", "events", "expected"),
     [
         ("", [(0, A, "eve"), (10, A, "bob")], [0, 10]),

@@ -21,6 +21,7 @@ from actionwatch.rules.correlations.order import (
     waiting,
 )
 from actionwatch.rules.model import Correlation, CorrelationType, Pattern, Step, Threshold
+from tests.cases import in_one_test
 from tests.unit.rules.correlation.kit import MINUTE, loaded, make
 from tests.unit.rules.correlation.live import RULES as ALL_TEXT
 
@@ -111,7 +112,7 @@ def test_restart_reads_alerts_that_can_be_joined() -> None:
     assert in_minutes(lookbacks(rules)) == {"low": 30, "top": 30}
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("rule", "waits"),
     [
         (over("a"), False),

@@ -17,6 +17,7 @@ from actionwatch.rules.load import Rules, build_rules
 from actionwatch.rules.model import Correlation, CorrelationType, Pattern, Threshold
 from actionwatch.text.timeintervals import TimeInterval
 from actionwatch.text.yaml_document import read_text
+from tests.cases import in_one_test
 from tests.unit.rules.builders import KINDS, record, rules_in, rules_of
 from tests.unit.rules.correlation.kit import HEAD, record_at, run
 
@@ -98,7 +99,7 @@ FAULTS: list[tuple[str, str, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("rest", "block", "beginning"), FAULTS, ids=range(len(FAULTS)))
+@in_one_test(("rest", "block", "beginning"), FAULTS)
 def test_faults_have_a_location_and_a_remedy(rest: str, block: str, beginning: str) -> None:
     """The rule is not loaded, and the first fault shows its location and a remedy."""
     found = rules_in(HEAD + rest + f"correlation: {block}\n", Lists({"prod": ("eve",)}))
@@ -128,7 +129,7 @@ EXPECTED_FAULTS: list[tuple[str, int, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("block", "line", "beginning"), EXPECTED_FAULTS, ids=range(len(EXPECTED_FAULTS)))
+@in_one_test(("block", "line", "beginning"), EXPECTED_FAULTS)
 def test_mistake_in_expected_groups_is_reported_once(block: str, line: int, beginning: str) -> None:
     """A mistake in `expect-groups` is reported once, at its line."""
     lists = Lists({"prod": ("eve",), "many": tuple(map(str, range(5001)))}, frozenset({"torn"}))
@@ -212,7 +213,7 @@ LIMITS: list[tuple[str, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("rest", "block", "beginning"), LIMITS, ids=range(len(LIMITS)))
+@in_one_test(("rest", "block", "beginning"), LIMITS)
 def test_largest_allowed_numbers_are_accepted(rest: str, block: str, beginning: str) -> None:
     """The largest allowed number is accepted, and the next one is a fault."""
     found = rules_in(HEAD + rest + f"correlation: {{{block}}}\n")
@@ -298,7 +299,7 @@ def rules_at(text: str, *intervals: str) -> Rules:
     return build_rules(read_text(text, "r.yml"), lists=Lists(), known_kinds=KINDS, time_intervals=times)
 
 
-@pytest.mark.parametrize(("rest", "block", "line", "what", "remedy"), EXACT_FAULTS, ids=range(len(EXACT_FAULTS)))
+@in_one_test(("rest", "block", "line", "what", "remedy"), EXACT_FAULTS)
 def test_one_mistake_is_one_fault_at_its_line(rest: str, block: str, line: int, what: str, remedy: str) -> None:
     """A mistake is reported once, at its line, with the remedy that fits it."""
     text = HEAD + rest + f"correlation: {{{block}}}\n"
@@ -337,7 +338,7 @@ SETTINGS: list[tuple[str, dict[str, Any]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("block", "expected"), SETTINGS, ids=range(len(SETTINGS)))
+@in_one_test(("block", "expected"), SETTINGS)
 def test_settings_that_a_type_does_not_use_keep_their_defaults(block: str, expected: dict[str, Any]) -> None:
     """A correlation has the settings of its block, and the default of every other setting."""
     (rule,) = rules_in(HEAD + DETECTION + f"correlation: {{{block}}}\n").rules
@@ -349,7 +350,7 @@ def test_settings_that_a_type_does_not_use_keep_their_defaults(block: str, expec
     assert {name: getattr(rule.correlation, name) for name in defaults} == {**defaults, **expected}
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("condition", "expected"),
     [
         ("", [Pattern((0, 1, 2))]),
@@ -392,7 +393,7 @@ def test_an_alias_names_a_field_for_each_rule() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("changed", "is_new"),
     [
         (("timespan: 10m, condition: {gte: 5}", "condition: {gte: 5}, timespan: 10m"), False),
@@ -539,7 +540,7 @@ def test_rules_are_found_by_name_and_id_and_selection() -> None:
     assert by_name["c"].patterns == (Pattern((0,), (1,)),)
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("block", "alert", "expected"),
     [
         (COUNT, "", 10),

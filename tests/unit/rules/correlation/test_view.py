@@ -16,6 +16,7 @@ from actionwatch.rules.correlations.memory_rows import MemoryRows
 from actionwatch.rules.correlations.view import View, Viewer, before, lookback_of, views_in, views_of
 from actionwatch.rules.explain import counted, explain
 from actionwatch.rules.model import Rule
+from tests.cases import in_one_test
 from tests.unit.rules.correlation.kit import HEAD, MINUTE, START, loaded, objects_held, record_at, run
 from tests.unit.rules.correlation.live import FAMILY_RULES, NESTED_RULES
 
@@ -49,7 +50,7 @@ def on(*minutes: float, kind: str = A) -> list[Record]:
     return [record_at(minute, kind, key=f"{minute:06.2f}") for minute in minutes]
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("text", "earlier", "record", "expected"),
     [
         (BURST, on(0, 1), on(2), "2 records before it, 3 records with it; opens the alert ID"),
@@ -79,7 +80,7 @@ SPIKE = (
 )
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("text", "earlier", "record", "expected"),
     [
         (BURST, on(0, 1, 2), on(12), "3 records before it, 4 records with it"),  # the alert is open up to that instant
@@ -213,8 +214,8 @@ def random_stream(chance: random.Random, pauses: Sequence[float]) -> list[Record
     return stream
 
 
-@pytest.mark.parametrize("text", [FAMILY_RULES, NESTED_RULES], ids=["rules", "rules of rules"])
-@pytest.mark.parametrize("seed", range(4))
+@in_one_test("text", [FAMILY_RULES, NESTED_RULES])
+@in_one_test("seed", range(4))
 def test_what_cannot_matter_to_an_explanation_is_left_out(text: str, seed: int) -> None:
     """Several records are explained as with all rules and all groups, which took the records before each of them."""
     chance, rules = random.Random(seed), loaded(text)
@@ -231,8 +232,8 @@ def test_what_cannot_matter_to_an_explanation_is_left_out(text: str, seed: int) 
     assert group_count > 10
 
 
-@pytest.mark.parametrize("text", [FAMILY_RULES, NESTED_RULES], ids=["rules", "rules of rules"])
-@pytest.mark.parametrize("seed", range(4))
+@in_one_test("text", [FAMILY_RULES, NESTED_RULES])
+@in_one_test("seed", range(4))
 def test_an_explanation_continues_from_the_alerts_before_it(text: str, seed: int) -> None:
     """A part of the history, with the alerts that are stored, explains a record as the whole history does.
 
