@@ -40,7 +40,7 @@ KEY = "R4nd0mKey-8f3a91c77e/0b2d+44c5"
 LOGIN = base64.b64encode(f"watcher:{KEY}".encode()).decode()
 FORMS = {"key": KEY, "login": LOGIN, "URL": quote(KEY, safe=""), "cut": LOGIN[:-7]}
 # Before each place where the texts of errors are cut, in several steps.
-POSITIONS = sorted({0, *(max(cut - step, 0) for cut in (60, 80, 100, 120, 300, 500) for step in range(-1, 45, 9))})
+POSITIONS = sorted({0, *(max(cut - step, 0) for cut in (60, 80, 100, 120, 300, 500) for step in (-1, 17, 35))})
 
 
 class EchoEnd(Listener):

@@ -57,12 +57,13 @@ def read_all(client: Client) -> list[Record]:
 
 
 @pytest.mark.parametrize(
-    "piece",
-    [b"{}", b"[]", b"0", b'{"":{}}', b'""', b"[[[]]]"],
-    ids=["object", "list", "number", "nested", "text", "deep"],
-)
-@pytest.mark.parametrize(
-    "start", [b"[", b'{"totalResults":1,"resources":[', b'[{"a":['], ids=["list", "page", "record"]
+    ("start", "piece"),
+    [
+        *((b'[{"a":[', piece) for piece in (b"{}", b"[]", b"0", b'{"":{}}', b'""', b"[[[]]]")),
+        (b"[", b"{}"),
+        (b'{"totalResults":1,"resources":[', b"[]"),
+    ],
+    ids=["object", "list", "number", "nested", "text", "deep", "list of objects", "page of lists"],
 )
 def test_page_of_countless_values_does_not_fill_the_memory(start: bytes, piece: bytes) -> None:
     """15 MB of the smallest values, which would take gigabytes as objects, are refused before they are decoded."""
@@ -170,7 +171,7 @@ def test_cut_says_how_much() -> None:
     assert json.loads(cut.raw)["b"].endswith(")")
 
 
-@pytest.mark.parametrize("char", ["x", "\x01", "\U0001f525", "\u00e4", '"', "\ufffd"], ids=ascii)
+@pytest.mark.parametrize("char", ["x", "\x01", "\U0001f525"], ids=ascii)
 def test_message_of_large_records_is_bounded(char: str) -> None:
     """Fifty records of 1 MB, from a store of an earlier version, make a message of at most 2 MB that says what is cut."""
     text = char * MEGABYTE

@@ -427,7 +427,8 @@ def test_shortened_rule_alerts_again(
     assert sorted(alert.count for alert in post.alerts().values()) == [3, 3, 3]
 
 
-CACHES = pytest.mark.parametrize("cached", [0, 60, MOST], ids=["no cache", "small cache", "cache"])
+SEEDS = pytest.mark.parametrize(("seed", "cached"), [*enumerate([0, 60, MOST, 0, 60, MOST])])
+"""Streams, each with a matcher that caches no folds, few or many: which of them must not matter."""
 
 
 def _cached(monkeypatch: pytest.MonkeyPatch, cached: int) -> None:
@@ -435,8 +436,7 @@ def _cached(monkeypatch: pytest.MonkeyPatch, cached: int) -> None:
     monkeypatch.setattr("actionwatch.matching.correlating.FoldCache", partial(FoldCache, cached))
 
 
-@pytest.mark.parametrize("seed", range(6))
-@CACHES
+@SEEDS
 def test_batches_and_restarts_give_the_alerts_of_a_backtest(
     post: Post, monkeypatch: Patch, seed: int, cached: int
 ) -> None:
@@ -445,15 +445,14 @@ def test_batches_and_restarts_give_the_alerts_of_a_backtest(
     _assert_alerts_of_a_backtest(post, random.Random(seed), [rules_of(RULES)])
 
 
-@pytest.mark.parametrize("seed", range(4))
-@CACHES
+@SEEDS
 def test_rules_over_rules_give_the_alerts_of_a_backtest(post: Post, monkeypatch: Patch, seed: int, cached: int) -> None:
     """The same is true of rules that count alerts of others, which count alerts of others."""
     _cached(monkeypatch, cached)
     _assert_alerts_of_a_backtest(post, random.Random(seed), [NESTED])
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("versions", VERSIONS)
 def test_reloads_change_no_other_rules(post: Post, monkeypatch: Patch, versions: str, seed: int) -> None:
     """When some rules are changed, added or removed, the others give the alerts of a backtest, beside self-alerts."""
@@ -462,8 +461,7 @@ def test_reloads_change_no_other_rules(post: Post, monkeypatch: Patch, versions:
 
 
 @pytest.mark.parametrize("rules", [RULES, NESTED_RULES], ids=["all kinds", "rules over rules"])
-@pytest.mark.parametrize("seed", range(5))
-@CACHES
+@SEEDS
 def test_records_in_any_order_give_the_alerts_of_a_backtest(
     post: Post, monkeypatch: Patch, seed: int, cached: int, rules: str
 ) -> None:

@@ -60,8 +60,9 @@ def kill(name: str, error: type[BaseException], deaths: threading.Event) -> None
     wait_until(is_dead, f"the end of {name}")
 
 
-@pytest.mark.parametrize("error", [SystemExit, MemoryError, Odd])
-@pytest.mark.parametrize("name", WAITS_IN)
+@pytest.mark.parametrize(
+    ("name", "error"), [*zip(WAITS_IN, [SystemExit, MemoryError, Odd, SystemExit, Odd], strict=True)]
+)
 def test_dead_thread_is_reported(site: Site, name: str, error: type[BaseException]) -> None:
     """/healthz and the main thread report a dead thread."""
     site.write({"rules/plain.yml": rule()})

@@ -160,8 +160,7 @@ def test_counts_that_become_usable_again_are_used(world: World, database: Databa
 
 
 @pytest.mark.parametrize("faults", UNUSABLE)
-@pytest.mark.parametrize("number", [99, 150])
-@pytest.mark.parametrize("polls", range(3))
+@pytest.mark.parametrize(("number", "polls"), [(99, 0), (150, 1), (99, 2)])
 def test_change_in_the_overlap_without_usable_counts_is_found_within_a_tenth_of_it(
     world: World, database: Database, faults: str, number: int, polls: int
 ) -> None:
@@ -202,8 +201,17 @@ def test_overlap_of_nothing_is_read(world: World, database: Database) -> None:
 # -- what counts show
 
 
-@pytest.mark.parametrize("faults", ["", "bounds:exclusive", "bounds_truncated:1s", "page_clamped:9", "order:ascending"])
-@pytest.mark.parametrize("ago", [90, 899])
+@pytest.mark.parametrize(
+    ("faults", "ago"),
+    [
+        ("", 90),
+        ("", 899),
+        ("bounds:exclusive", 899),
+        ("bounds_truncated:1s", 90),
+        ("page_clamped:9", 90),
+        ("order:ascending", 90),
+    ],
+)
 def test_late_record_in_the_overlap_is_found_with_the_next_poll(
     world: World, database: Database, faults: str, ago: float
 ) -> None:
@@ -244,8 +252,7 @@ def test_late_record_of_another_kind_hides_no_vanished_one(world: World, databas
     assert "late" in [record.description for record in on.records()]
 
 
-@pytest.mark.parametrize("sweeps", [(), (HOUR,)])
-@pytest.mark.parametrize("number", [99, 150])
+@pytest.mark.parametrize(("sweeps", "number"), [((), 99), ((HOUR,), 150)])
 def test_swap_of_one_kind_in_the_overlap_is_found_within_it(
     world: World, database: Database, sweeps: tuple[timedelta, ...], number: int
 ) -> None:
@@ -337,8 +344,10 @@ def test_refused_counts_do_not_fail_a_poll(world: World, database: Database) -> 
         assert pages >= 8
 
 
-@pytest.mark.parametrize("bounds", ["", "bounds:exclusive", "bounds:exclusive_end", "bounds:exclusive_start"])
-@pytest.mark.parametrize("micros", [0, 400])
+@pytest.mark.parametrize(
+    ("bounds", "micros"),
+    [("", 400), ("bounds:exclusive", 0), ("bounds:exclusive_end", 400), ("bounds:exclusive_start", 0)],
+)
 def test_bound_between_records_at_one_instant_hides_nothing(
     world: World, database: Database, bounds: str, micros: int
 ) -> None:
@@ -432,8 +441,7 @@ def test_kept_counts_follow_the_window(world: World, database: Database) -> None
 # -- clock, kills, receipts
 
 
-@pytest.mark.parametrize("seconds", [-3600, -40, 40, 3600])
-@pytest.mark.parametrize("is_ours", [False, True])
+@pytest.mark.parametrize(("seconds", "is_ours"), [(-3600, True), (40, True), (-40, False), (3600, False)])
 def test_clock_step_between_polls_hides_nothing(
     world: World, database: Database, seconds: float, is_ours: bool
 ) -> None:

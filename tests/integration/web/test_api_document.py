@@ -23,7 +23,7 @@ from tests.examples import examples
 from tests.integration.web.console_kit import Served, give_token
 from tests.unit.rules.builders import rules_in
 
-EXAMPLES = 25  # an operation and mode; what the types cannot say is tested by hand
+EXAMPLES = 10  # an operation and mode; what the types cannot say is tested by hand
 # A text may be no time, no matcher, no UUID, and name nothing, although the schema accepts it. Tokens are tested by hand.
 UNSAID = [positive_data_acceptance, ignored_auth]
 DOCUMENT = Api().openapi()

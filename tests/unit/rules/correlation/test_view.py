@@ -215,12 +215,12 @@ def random_stream(chance: random.Random, pauses: Sequence[float]) -> list[Record
 
 
 @in_one_test("text", [FAMILY_RULES, NESTED_RULES])
-@in_one_test("seed", range(4))
+@in_one_test("seed", range(2))
 def test_what_cannot_matter_to_an_explanation_is_left_out(text: str, seed: int) -> None:
     """Several records are explained as with all rules and all groups, which took the records before each of them."""
     chance, rules = random.Random(seed), loaded(text)
-    stream = random_stream(chance, [0, 0.3, 1, 2, 5])
-    shown = sorted(chance.sample(stream, 8), key=lambda record: record.id)
+    stream = random_stream(chance, [0, 0.3, 1, 2, 5])[:100]
+    shown = sorted(chance.sample(stream, 5), key=lambda record: record.id)
     group_count = 0
     for rule in rules:
         viewer = Viewer(rule, rules, shown, lambda ids: {number: stream[number - 1] for number in ids})
