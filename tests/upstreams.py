@@ -21,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 
 from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.alerts.routes import Route
+from actionwatch.base.daemon_threads import DaemonThreads
 from actionwatch.base.errors import RateLimited, SourceUnavailable
 from actionwatch.base.model import Record, RecordFilter
 from actionwatch.emulator.app import DEMO_KEY, DEMO_USER, Emulator, _answer, _linked_accounts, _user_actions, create_app
@@ -129,6 +130,7 @@ class DirectClient(Client):
         self.request_count = 0
         self._emulator = emulator
         self._attempts = attempts
+        self._threads = DaemonThreads
         self._largest_page = PAGE_SIZE
         self._clock = clock
         self._actions, self._accounts = "user-actions", "linked-accounts"

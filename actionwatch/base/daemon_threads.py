@@ -9,10 +9,29 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, Protocol, TypeVar
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+
+
+class Joinable(Protocol):
+    """A thread that somebody waits for."""
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until it has ended, but no longer than `timeout` seconds."""
+        ...
+
+
+StartThread = Callable[[str, Callable[[], None]], Joinable]
+"""Starts a thread with this name, which runs this."""
+
+
+def start_daemon(name: str, run: Callable[[], None]) -> Joinable:
+    """Start a thread that does not keep the process from ending."""
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    thread.start()
+    return thread
 
 
 class DaemonThreads(Executor):

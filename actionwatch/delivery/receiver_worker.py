@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from actionwatch.base.daemon_threads import Joinable, StartThread, start_daemon
 from actionwatch.delivery.attempt import Attempt, Channel, MessageRenderer, Sending, send_once
 from actionwatch.delivery.compose import Job
 
@@ -123,13 +123,14 @@ class ReceiverWorker:
     on_ended: Callable[[Attempt], None]
     capacity: Capacity = field(init=False)
     jobs: queue.SimpleQueue[Job | None] = field(default_factory=queue.SimpleQueue)
-    threads: list[threading.Thread] = field(default_factory=list)
+    threads: list[Joinable] = field(default_factory=list)
     in_hand: dict[str, float] = field(default_factory=dict)
     """The deliveries whose attempt has not ended, each with the monotonic time at which `send` received it."""
     next_due_at: datetime | None = None
     """When the next of its rows is due, as the last look at the outbox saw it; None if no row waits."""
     term: Callable[[], int | None] = lambda: None
     """Returns the term of this process: it sends only what it claimed in it, and nothing without one."""
+    start_thread: StartThread = start_daemon
 
     def __post_init__(self) -> None:
         self.capacity = Capacity(self.channel)
@@ -157,10 +158,7 @@ class ReceiverWorker:
             self.jobs.put(None)  # whichever thread takes it ends
         while len(self.threads) < min(self.capacity.share, len(self.in_hand)):
             # Daemons: a send that hangs must not keep a process from ending.
-            name = f"deliver-{self.channel.name}-{len(self.threads)}"
-            thread = threading.Thread(target=self._work, name=name, daemon=True)
-            thread.start()
-            self.threads.append(thread)
+            self.threads.append(self.start_thread(f"deliver-{self.channel.name}-{len(self.threads)}", self._work))
 
     def longest_send(self) -> timedelta:
         """Return how long the oldest delivery has been in hand."""
@@ -194,9 +192,16 @@ class ReceiverWorker:
                 self.jobs.get_nowait()
 
     def _work(self) -> None:
-        sending = Sending(self.channel, self.renderer, self._is_mine, self._waited)
-        while (job := self.jobs.get()) is not None:
-            self.on_ended(send_once(sending, job))
+        while self.send_next():
+            pass
+
+    def send_next(self) -> bool:
+        """Wait for a job and send it, in a thread of the receiver. Return False if the thread should end instead."""
+        job = self.jobs.get()
+        if job is None:
+            return False
+        self.on_ended(send_once(Sending(self.channel, self.renderer, self._is_mine, self._waited), job))
+        return True
 
     def _is_mine(self, job: Job) -> bool:
         return job.term is not None and job.term == self.term()

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
+from actionwatch.base.daemon_threads import StartThread
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import DeliveryError
 from actionwatch.delivery.attempt import LEASE, Attempt, Channel, MessageRenderer
@@ -119,9 +120,17 @@ class ReceiverWorkers:
     """The workers of all receivers. Their attempts return through the inbox."""
 
     def __init__(
-        self, channels: Sequence[Channel], renderer: MessageRenderer, inbox: Inbox, term: Callable[[], int | None]
+        self,
+        channels: Sequence[Channel],
+        renderer: MessageRenderer,
+        inbox: Inbox,
+        term: Callable[[], int | None],
+        start_thread: StartThread,
     ) -> None:
-        self.by_name = {channel.name: ReceiverWorker(channel, renderer, inbox.put, term=term) for channel in channels}
+        self.by_name = {
+            channel.name: ReceiverWorker(channel, renderer, inbox.put, term=term, start_thread=start_thread)
+            for channel in channels
+        }
         self._inbox = inbox
 
     def send(self, jobs: Sequence[Job]) -> None:

@@ -20,6 +20,7 @@ from sqlalchemy import Connection
 
 from actionwatch.alerts.policy import GlobalPolicy
 from actionwatch.alerts.self_alerts import SelfAlerts
+from actionwatch.base.daemon_threads import StartThread, start_daemon
 from actionwatch.base.errors import StoreError
 from actionwatch.delivery.attempt import Channel, MessageRenderer
 from actionwatch.delivery.fallback import Fallbacks
@@ -67,6 +68,7 @@ class DeliveryWorker:
         global_policy: GlobalPolicy = GlobalPolicy(),  # noqa: B008 - a frozen value
         leads: Callable[[], bool] = lambda: True,
         leader_alerts: SelfAlerts | None = None,
+        start_thread: StartThread = start_daemon,
     ) -> None:
         """`leads` returns whether this process does what only one of several replicas does: report, summarise, give up.
 
@@ -81,7 +83,7 @@ class DeliveryWorker:
         self._recover_at = 0.0
         """The monotonic time from which on the next round calls `recover`; infinite if nothing is to be recovered."""
         self._inbox = Inbox(database)
-        self.receivers = ReceiverWorkers(channels, renderer, self._inbox, database.peers.term)
+        self.receivers = ReceiverWorkers(channels, renderer, self._inbox, database.peers.term, start_thread)
         fallbacks = Fallbacks(policies)
         claimer = Claimer(GateCheck(global_policy), fallbacks, self._sender)
         self._leader = Leader(
@@ -108,11 +110,15 @@ class DeliveryWorker:
         """Move the pauses of the receivers by a step of the clock, which the stored times have followed."""
         self._inbox.follow_clock(step)
 
+    def begin(self) -> None:
+        """Prepare for the first round: try each receiver that an earlier process paused."""
+        self._leader.try_receivers_first(self._clock())
+
     def run(self, attempt: Callable[[Callable[[], object]], bool] = _attempt) -> None:
         """Work until `stop`, in a separate thread. `attempt` calls its argument and returns whether that succeeded."""
-        self._leader.try_receivers_first(self._clock())
+        self.begin()
         while not self._stopping.is_set():
-            if not attempt(self._run_round):
+            if not attempt(self.run_round):
                 self.recover_soon()  # the server of the store may have lost what this process committed last
                 self._stopping.wait(_FAILED_SECONDS)
         self.finish()
@@ -185,6 +191,13 @@ class DeliveryWorker:
             raise failure
         return len(jobs)
 
+    def run_round(self, longest_seconds: float = math.inf) -> None:
+        """Run one round of `run`, which waits until something may be due, but no longer than `longest_seconds`."""
+        wait_seconds = min(self._schedule.seconds_until_next(), longest_seconds)
+        if self.recover_if_due():
+            wait_seconds = 0.0
+        self.run_once(min(wait_seconds, max(self._recover_at - time.monotonic(), 0.0)))
+
     def drain(self, wait_for_retries: timedelta = timedelta(0)) -> None:
         """Deliver until nothing is being sent and nothing falls due within `wait_for_retries` from now; for `run --once`.
 
@@ -197,7 +210,7 @@ class DeliveryWorker:
 
     def _drain(self, wait_for_retries: timedelta) -> None:
         self.recover()
-        self._leader.try_receivers_first(self._clock())
+        self.begin()
         deadline = self._clock() + wait_for_retries
         while not self._stopping.is_set():
             if self.receivers.under_way() == 0:
@@ -221,9 +234,3 @@ class DeliveryWorker:
         if left := self.receivers.under_way():
             log.warning("deliveries_interrupted", count=left, remedy="the next start retries them")
         self.receivers.close()
-
-    def _run_round(self) -> None:
-        wait_seconds = self._schedule.seconds_until_next()
-        if self.recover_if_due():
-            wait_seconds = 0.0
-        self.run_once(min(wait_seconds, max(self._recover_at - time.monotonic(), 0.0)))

@@ -9,6 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -18,6 +19,7 @@ import msgspec
 import stamina
 
 from actionwatch.base.clock import utc_now
+from actionwatch.base.daemon_threads import DaemonThreads
 from actionwatch.base.errors import BadResponse, OversizedPage, RateLimited, SourceUnavailable
 from actionwatch.base.model import LinkedAccount
 from actionwatch.instaclustr.origin import ConnectionOptions, Origin
@@ -66,7 +68,10 @@ class Client(AbstractContextManager["Client"]):
         field_aliases: Mapping[str, Sequence[str]] | None = None,
         retry: RetryOptions = RetryOptions(),
         clock: Callable[[], datetime] = utc_now,
+        threads: Callable[[str], Executor] = DaemonThreads,
     ) -> None:
+        """`threads` makes the threads that fetch pages ahead."""
+        self._threads = threads
         self.reader = RecordReader(source, organisation_id=connection.organisation_id, aliases=field_aliases)
         self._actions = connection.path("user-actions")
         self._accounts = connection.path("linked-accounts")
@@ -94,7 +99,8 @@ class Client(AbstractContextManager["Client"]):
         def is_total_trusted() -> bool:
             return self.has_seen_total_beyond_page if trusts_total is None else trusts_total
 
-        return walk(partial(self._page, query, page_size), in_flight=in_flight, is_total_trusted=is_total_trusted)
+        fetch = partial(self._page, query, page_size)
+        return walk(fetch, in_flight=in_flight, is_total_trusted=is_total_trusted, threads=self._threads)
 
     def counts(self, query: Query) -> Page:
         """Request the counts of a window: a page of one record, with `counts` and `total`.

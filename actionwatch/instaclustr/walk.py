@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
 
 from actionwatch.base.daemon_threads import DaemonThreads
 from actionwatch.base.errors import BadRequest, BadResponse
@@ -24,7 +24,12 @@ Fetch = Callable[[int, Callable[[], bool]], Page]
 
 
 def walk(
-    fetch: Fetch, *, in_flight: int, is_total_trusted: Callable[[], bool], max_pages: int = MAX_PAGES
+    fetch: Fetch,
+    *,
+    in_flight: int,
+    is_total_trusted: Callable[[], bool],
+    max_pages: int = MAX_PAGES,
+    threads: Callable[[str], Executor] = DaemonThreads,
 ) -> Iterator[Page]:
     """Yield every page in the order of its offset, including the empty page if no total ends the walk.
 
@@ -35,7 +40,7 @@ def walk(
     """
     previous: Page | None = None
     is_index_proved = False
-    pages = _Pages(fetch, in_flight)
+    pages = _Pages(fetch, in_flight, threads)
     try:
         for _ in range(max_pages):
             page = pages.next()
@@ -79,7 +84,7 @@ def _prove_index(fetch: Fetch) -> None:
 class _Pages:
     """Returns pages in order, and prefetches once the total and the length of the first page are known."""
 
-    def __init__(self, fetch: Fetch, in_flight: int) -> None:
+    def __init__(self, fetch: Fetch, in_flight: int, threads: Callable[[str], Executor]) -> None:
         self._fetch = fetch
         self._in_flight = in_flight
         self._index = 0
@@ -88,7 +93,7 @@ class _Pages:
         self._ahead: deque[Future[Page]] = deque()
         self._ahead_index = 0
         self._drops = 0
-        self._threads = DaemonThreads("user-actions")
+        self._threads = threads("user-actions")
 
     def next(self) -> Page:
         """Return the page at the current offset."""

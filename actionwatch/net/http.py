@@ -17,10 +17,10 @@ import logging
 import ssl
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpcore
 import httpx
@@ -75,7 +75,7 @@ class HttpClient:
         self._headers |= _lower(headers)
         self._tls = tls_context(ca_file, identity, alpn="http/1.1")
         self._proxy = httpx.Proxy(proxy) if proxy else None
-        self._idle: deque[_Transport] = deque()
+        self._idle: deque[Transport] = deque()
         self._is_closed = False
 
     def request(
@@ -146,11 +146,11 @@ class HttpClient:
         return httpcore.Request(method, _core_url(address), headers=encoded, content=content)
 
     @contextlib.contextmanager
-    def _borrowed(self, timeout: timedelta | None = None) -> Iterator[_Transport]:
+    def _borrowed(self, timeout: timedelta | None = None) -> Iterator[Transport]:
         """Lend an idle or a new transport for one exchange, and translate the exceptions of the libraries."""
         if self._is_closed:
             raise TransportError("the client is closed")
-        transport = self._take_idle() or _Transport(self._tls, self._proxy)
+        transport = self._take_idle() or _Network.connect(self._tls, self._proxy)
         transport.deadline.start(self._timeout if timeout is None else timeout.total_seconds())
         try:
             yield transport
@@ -160,19 +160,34 @@ class HttpClient:
         finally:
             self._give_back(transport)
 
-    def _give_back(self, transport: _Transport) -> None:
+    def _give_back(self, transport: Transport) -> None:
         self._idle.append(transport)
         if self._is_closed:
             self.close()
 
-    def _take_idle(self) -> _Transport | None:
+    def _take_idle(self) -> Transport | None:
         try:
             return self._idle.pop()  # the one used last: its connection is the most likely to be still open
         except IndexError:
             return None
 
 
-class _Transport:
+class Transport(Protocol):
+    """What carries one exchange at a time."""
+
+    deadline: Deadline
+    """Of the current exchange."""
+
+    def exchange(self, request: httpcore.Request) -> httpcore.Response:
+        """Send a request and read the head of its response; errors are httpcore's."""
+        ...
+
+    def close(self) -> None:
+        """Close what is open."""
+        ...
+
+
+class _Sockets:
     """A few connections, at most one of them in use, and the deadline of that exchange."""
 
     def __init__(self, tls: ssl.SSLContext, proxy: httpx.Proxy | None) -> None:
@@ -198,6 +213,22 @@ class _Transport:
     def close(self) -> None:
         """Close the connections."""
         self._pool.close()
+
+
+class _Network:
+    """The network of this process."""
+
+    connect: Callable[[ssl.SSLContext, httpx.Proxy | None], Transport] = _Sockets
+
+
+@contextlib.contextmanager
+def network(transport: Transport) -> Iterator[None]:
+    """Let this transport carry the exchanges of this process instead of sockets, until the block ends."""
+    _Network.connect = staticmethod(lambda _tls, _proxy: transport)
+    try:
+        yield
+    finally:
+        _Network.connect = _Sockets
 
 
 @functools.lru_cache(maxsize=64)

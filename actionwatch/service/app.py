@@ -22,6 +22,7 @@ from actionwatch.rules.load import Rules
 from actionwatch.rules.model import Rule
 from actionwatch.service import prune
 from actionwatch.service.configuration import read_rules
+from actionwatch.service.machine import Machine
 from actionwatch.service.receivers import build_addressing, build_channel, build_global_policy
 from actionwatch.service.record_signal import RecordSignal
 from actionwatch.service.rendering import build_renderer
@@ -32,9 +33,9 @@ from actionwatch.store.membership import LEADER
 from actionwatch.text import logs
 
 
-def open_store(settings: Settings) -> Database:
+def open_store(settings: Settings, machine: Machine = Machine()) -> Database:  # noqa: B008 - a frozen value
     """Open the store, with the schema that this version needs."""
-    database = Database(settings.store.url)
+    database = machine.open_store(settings.store.url)
     try:
         database.set_up()
     except StoreError:
@@ -51,11 +52,12 @@ def set_up_logs(settings: Settings) -> None:
 class App:
     """The parts that the settings describe. Expensive parts are built at their first use. Close it after use."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, machine: Machine = Machine()) -> None:  # noqa: B008 - a frozen value
         self.settings = settings
-        self.database = open_store(settings)
-        go_by(self.database.peers.now)
-        self.clock = Clock()
+        self.machine = machine
+        self.database = open_store(settings, machine)
+        go_by(self.database.peers.now if self.database.is_shared else machine.now)
+        self.clock = Clock(elapsed=machine.elapsed)
         self._rules: Rules | None = None
         self._matcher: RecordMatcher | None = None
         self.addressing = build_addressing(settings)
@@ -69,7 +71,13 @@ class App:
         """The self-alerts about this process, which another replica may have too."""
         self.record_signal = RecordSignal(self.database)
         self.tails = Tails(
-            settings, self.database, self.addressing, self.clock, lambda: self.rules.rules, self.record_signal.set
+            settings,
+            self.database,
+            self.addressing,
+            self.clock,
+            lambda: self.rules.rules,
+            self.record_signal.set,
+            machine,
         )
 
     @property
@@ -139,9 +147,11 @@ class App:
             self.renderer,
             self.self_alerts,
             self.clock,
+            self.machine.chance,
             global_policy=global_policy,
             leads=leads,
             leader_alerts=self.leading_alerts,
+            start_thread=self.machine.start_thread,
         )
 
     def operator_actions(self, wake: Callable[[], None]) -> OperatorActions:

@@ -58,6 +58,8 @@ class Jobs:
         self._of_role: defaultdict[str, list[tuple[str, Job]]] = defaultdict(list)
         """For each role its steps, with their jobs."""
         self._is_started = False
+        self.work: dict[str, Callable[[], None]] = {}
+        """What runs each step once."""
 
     def add_sources(self) -> None:
         """Add the polls of each source, and the listing of its accounts."""
@@ -144,7 +146,7 @@ class Jobs:
         """Run a step at intervals, and watch it."""
         failures = FAILURES if every < _RARE else 1
         self._steps.add(step, failures=failures, progress=progress, role=role)
-        work = functools.partial(attempt_as, self._steps, self._roles, role, step, run)
+        work = self.work[step] = functools.partial(attempt_as, self._steps, self._roles, role, step, run)
         job = schedule.add_job(self._scheduler, work, every, is_first_now=is_first_now)
         if role is not None:
             self._of_role[role].append((step, job))

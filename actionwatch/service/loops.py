@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
+from collections.abc import Callable
 
 import structlog
 
 from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.service.app import App
-from actionwatch.service.clock_watch import ClockWatch
-from actionwatch.service.jobs import Jobs, attempt_as
+from actionwatch.service.jobs import attempt_as
 from actionwatch.service.readiness import LOOK_SECONDS as READ_SECONDS
 from actionwatch.service.readiness import Readiness
 from actionwatch.service.reload import Reloader
@@ -31,7 +31,16 @@ log = structlog.get_logger()
 class Loops:
     """The loops of one service, which are watched steps: matching, delivering, reloading, and watching clock and roles."""
 
-    def __init__(self, app: App, threads: Threads, steps: StepWatch, roles: Roles, worker: DeliveryWorker) -> None:
+    def __init__(
+        self,
+        app: App,
+        threads: Threads,
+        steps: StepWatch,
+        roles: Roles,
+        worker: DeliveryWorker,
+        watch_clock: Callable[[], None],
+    ) -> None:
+        self._watch_clock_once = watch_clock
         self._app = app
         self._threads = threads
         self._stopping = threads.stopping
@@ -77,9 +86,9 @@ class Loops:
         while not self._stopping.wait(READ_SECONDS):
             self._steps.attempt("readiness", readiness.look)
 
-    def watch_clock(self, jobs: Jobs, clock_watch: ClockWatch) -> None:
+    def watch_clock(self) -> None:
         """Watch the clock and the steps from now on."""
-        self._threads.start("clock", functools.partial(self._watch_clock, jobs, clock_watch))
+        self._threads.start("clock", self._watch_clock)
 
     def _spread_roles(self, membership: Membership) -> None:
         while not self._stopping.wait(LOOK_SECONDS):
@@ -94,15 +103,15 @@ class Loops:
             )
             self._stopping.wait()
 
-    def _watch_clock(self, jobs: Jobs, clock_watch: ClockWatch) -> None:
-        def watch() -> None:
-            jobs.catch_up()
-            clock_watch.run_once()
-
+    def _watch_clock(self) -> None:
         while not self._stopping.wait(_CLOCK_SECONDS):
-            self._app.database.check_in_place()  # ends this thread, and the process
-            self._steps.attempt("clock", watch)
-            self._steps.look()
+            self.look_at_clock()
+
+    def look_at_clock(self) -> None:
+        """Look whether the clock was set, and at what each step does. Raises: StoreReplaced, which ends the process."""
+        self._app.database.check_in_place()
+        self._steps.attempt("clock", self._watch_clock_once)
+        self._steps.look()
 
     def _positions(self) -> object:
         with self._app.database.read() as connection:
@@ -111,7 +120,11 @@ class Loops:
     def _match(self) -> None:
         while not self._stopping.is_set():
             self._app.record_signal.wait_for_records(MATCH_SECONDS)
-            attempt_as(self._steps, self._roles, LEADER, "match", self._match_once)
+            self.match()
+
+    def match(self) -> None:
+        """Match the records that wait."""
+        attempt_as(self._steps, self._roles, LEADER, "match", self._match_once)
 
     def _match_once(self) -> None:
         if self._app.matcher.run_once():

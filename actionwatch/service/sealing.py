@@ -27,8 +27,15 @@ log = structlog.get_logger()
 class Sealing:
     """The step that seals. `database` writes as the leader, so that one replica at a time seals."""
 
-    def __init__(self, database: Database, clock: Callable[[], datetime], most: timedelta = MAX_WORK) -> None:
-        """A run seals for `most`."""
+    def __init__(
+        self,
+        database: Database,
+        clock: Callable[[], datetime],
+        most: timedelta = MAX_WORK,
+        elapsed: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """A run seals for `most`, by `elapsed`."""
+        self._elapsed = elapsed
         self._database = database
         self._clock = clock
         self._most = most.total_seconds()
@@ -61,8 +68,8 @@ class Sealing:
         with self._database.read() as connection:
             if unsealed.is_empty(connection, tables):
                 return True
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+        deadline = self._elapsed() + seconds
+        while self._elapsed() < deadline:
             # Durable, because a head that somebody noted must not be lost in a power cut.
             with self._database.write(is_durable=True) as connection:
                 if not seals.seal_next(connection, self._clock(), tables=tables):

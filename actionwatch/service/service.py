@@ -73,19 +73,20 @@ class Service:
         self._replicas = replicas
         self._stop_seconds = stop_seconds
         self.threads = Threads(on_death)
-        self.steps = StepWatch(app.leading_alerts, own_alerts=app.own_alerts)
+        elapsed = app.machine.elapsed
+        self.steps = StepWatch(app.leading_alerts, elapsed, own_alerts=app.own_alerts)
         roles = [self._leading(), *(self._tailing(source) for source in app.settings.sources)]
         self.roles = Roles(roles, self._note_replicas)
-        self._jobs = Jobs(app, self.steps, self.roles)
+        self.jobs = Jobs(app, self.steps, self.roles)
         self.reloader = Reloader(app, refused)
-        self._worker = app.delivery_worker(self.leads)
+        self.worker = app.delivery_worker(self.leads)
         url = app.settings.heartbeat.address
         self._heartbeat = HeartbeatSender(url, app.settings.poll_intervals, app.database, app.clock) if url else None
-        self._sealing = Sealing(app.leading, app.clock)
-        followers = [self._worker.follow_clock, self._follow_clock]
-        self._clock_watch = ClockWatch(app.clock, app.leading, app.leading_alerts, followers, leads=self.leads)
+        self._sealing = Sealing(app.leading, app.clock, elapsed=elapsed)
+        followers = [self.worker.follow_clock, self._follow_clock]
+        self._clock_watch = ClockWatch(app.clock, app.leading, app.leading_alerts, followers, elapsed, leads=self.leads)
         self._traces = _build_traces(app.settings.telemetry)
-        self._loops = Loops(app, self.threads, self.steps, self.roles, self._worker)
+        self.loops = Loops(app, self.threads, self.steps, self.roles, self.worker, self._watch_clock)
         self._readiness = Readiness(
             app.database,
             app.settings.poll_intervals,
@@ -93,18 +94,39 @@ class Service:
             self.steps,
             self.roles,
             lambda: app.records_learned if self.leads() else None,
+            elapsed,
         )
         self._web = WebListener(
             app,
             self.threads,
             self._readiness,
             self.roles,
-            self._worker.wake,
+            self.worker.wake,
             lambda: {**self.threads.are_alive(), **self.steps.stuck()},
             config=config,
             open_to_actions=open_to_actions,
         )
         self.url = ""
+
+    @contextlib.contextmanager
+    def ready(self) -> Iterator[Membership]:
+        """Join the store, and take the roles, until the block ends. The steps can run then, but nothing runs them yet."""
+        with contextlib.ExitStack() as stack:
+            membership = stack.enter_context(self._app.database.joined())
+            if self._traces is not None:
+                tracing.collect_with(self._traces.take_span)
+                stack.callback(self._traces.close)
+                stack.callback(tracing.collect_with, None)
+            self.loops.watch_steps()
+            self._add_jobs(membership, listen(self._app, self.worker.wake, stack))
+            if self._app.database.is_shared:
+                self.loops.keep_roles(membership, stack)
+            self.roles.start(membership)
+            if self._app.database.is_shared:
+                self.loops.follow_replicas(membership)
+            if not self.leads():
+                self.reloader.follow()
+            yield membership
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Membership]:
@@ -113,28 +135,14 @@ class Service:
         A thread that hangs, for example in a request to an upstream that does not answer, is left behind. It ends with the
         process, or where it meets the closed store; the next start repeats what it did not commit.
         """
-        with contextlib.ExitStack() as stack:
-            membership = stack.enter_context(self._app.database.joined())
-            if self._traces is not None:
-                tracing.collect_with(self._traces.take_span)
-                stack.callback(self._traces.close)
-                stack.callback(tracing.collect_with, None)
-            self._loops.watch_steps()
-            self._add_jobs(membership, listen(self._app, self._worker.wake, stack))
-            if self._app.database.is_shared:
-                self._loops.keep_roles(membership, stack)
-            self.roles.start(membership)
-            if self._app.database.is_shared:
-                self._loops.follow_replicas(membership)
-            if not self.leads():
-                self.reloader.follow()
-            self._loops.watch_store(self._readiness, stack)
+        with self.ready() as membership, contextlib.ExitStack() as stack:
+            self.loops.watch_store(self._readiness, stack)
             self.url = stack.enter_context(self._web.serving())
             stack.callback(self._stop_threads)
-            self._loops.start_steps(self.reloader)
-            self._jobs.start(self.threads)
-            stack.callback(self._jobs.stop)
-            self._loops.watch_clock(self._jobs, self._clock_watch)
+            self.loops.start_steps(self.reloader)
+            self.jobs.start(self.threads)
+            stack.callback(self.jobs.stop)
+            self.loops.watch_clock()
             stack.callback(self.threads.stopping.set)
             if self._heartbeat:
                 stack.callback(self._heartbeat.close)
@@ -170,13 +178,13 @@ class Service:
             self._app.rule_failures.settle_failures()
             self.reloader.start()
             self.steps.start()
-            self._jobs.forget_role(LEADER)
+            self.jobs.forget_role(LEADER)
 
         def end() -> None:
             self._app.matcher.stop()
             self._app.record_signal.set()
 
-        return Role(LEADER, begin, end, lambda: self._jobs.run_role(LEADER), is_movable=False)
+        return Role(LEADER, begin, end, lambda: self.jobs.run_role(LEADER), is_movable=False)
 
     def _tailing(self, source: Source) -> Role:
         """Return the role that tails a source."""
@@ -184,17 +192,21 @@ class Service:
 
         def begin() -> None:
             self._app.tails.begin(source)
-            self._jobs.forget_role(role)
+            self.jobs.forget_role(role)
 
         def end() -> None:
             self._app.tails.steps[source.name].stop()
 
-        return Role(role, begin, end, lambda: self._jobs.run_role(role))
+        return Role(role, begin, end, lambda: self.jobs.run_role(role))
 
     def _note_replicas(self, before: Roster, now: Roster) -> None:
         """Take up the messages of a replica that has ended. The thread that renews leases calls it: it must not wait."""
         if before.hosts.keys() - now.hosts.keys():
-            self._worker.recover_soon()
+            self.worker.recover_soon()
+
+    def _watch_clock(self) -> None:
+        self.jobs.catch_up()
+        self._clock_watch.run_once()
 
     def _follow_clock(self, step: timedelta) -> None:
         for tail in self._app.tails.steps.values():
@@ -203,10 +215,10 @@ class Service:
     def _add_jobs(self, membership: Membership, button_checks: Mapping[str, Callable[[], object]]) -> None:
         """Add the jobs, in the order in which they first run."""
         comparison = functools.partial(self._compare, self._replicas, membership) if self._replicas else None
-        self._jobs.add_sources()
-        self._jobs.add_deliveries(self._worker, button_checks)
-        self._jobs.add_watches(self._heartbeat, self._traces, comparison, self._watch)
-        self._jobs.add_upkeep(self.reloader, self._sealing)
+        self.jobs.add_sources()
+        self.jobs.add_deliveries(self.worker, button_checks)
+        self.jobs.add_watches(self._heartbeat, self._traces, comparison, self._watch)
+        self.jobs.add_upkeep(self.reloader, self._sealing)
 
     def _compare(self, replicas: ReplicaWatch, membership: Membership) -> None:
         """Publish what this replica runs with; on the leader, compare them, and settle what ended replicas left."""
@@ -224,11 +236,11 @@ class Service:
         self.threads.stopping.set()
         self.roles.end()
         self._app.record_signal.set()
-        self._worker.stop()
+        self.worker.stop()
         others = [name for name in self.threads.are_alive() if name not in ("web", "lease")]
         for name in others:
             self.threads.join(name, max(deadline - time.monotonic(), 0))
-        job_count = self._jobs.join(max(deadline - time.monotonic(), 0))
+        job_count = self.jobs.join(max(deadline - time.monotonic(), 0))
         alive = [name for name in others if self.threads.are_alive()[name]]
         if alive or job_count:
             log.warning(

@@ -14,6 +14,7 @@ from actionwatch.matching.self_alerts import SelfAlertStore
 from actionwatch.rules.model import Rule
 from actionwatch.rules.prefilter import names_demanding
 from actionwatch.service.configuration import known_kinds
+from actionwatch.service.machine import Machine
 from actionwatch.service.upstream import reading_client
 from actionwatch.settings import Settings, Source
 from actionwatch.store.database import Database
@@ -36,7 +37,9 @@ class Tails:
         clock: Clock,
         read_rules: Callable[[], Sequence[Rule]],
         on_stored: Callable[[], None],
+        machine: Machine = Machine(),  # noqa: B008 - a frozen value
     ) -> None:
+        self._machine = machine
         self._settings = settings
         self._database = database
         self._addressing = addressing
@@ -75,7 +78,7 @@ class Tails:
             client.close()
 
     def _build(self, source: Source) -> SourceTail:
-        client = self._clients[source.name] = reading_client(source, self._clock)
+        client = self._clients[source.name] = reading_client(source, self._clock, self._machine.threads)
         database = self._database.as_holder(tail_role(source.name))
         self_alerts = SelfAlertStore(database, self._addressing, self._clock)
         organisation = client.reader.organisation
@@ -118,4 +121,5 @@ class Tails:
             accounts,
             on_stored=lambda: self.on_stored(),
             on_backlog=lambda backlog: self.on_backlog(backlog),
+            elapsed=self._machine.elapsed,
         )

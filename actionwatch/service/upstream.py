@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Executor
 from datetime import datetime
 
 from actionwatch.base.clock import utc_now
+from actionwatch.base.daemon_threads import DaemonThreads
 from actionwatch.instaclustr.client import Client
 from actionwatch.instaclustr.origin import ConnectionOptions
 from actionwatch.settings import Source
@@ -24,6 +26,10 @@ def connection_to(source: Source) -> ConnectionOptions:
     )
 
 
-def reading_client(source: Source, clock: Callable[[], datetime] = utc_now) -> Client:
+def reading_client(
+    source: Source, clock: Callable[[], datetime] = utc_now, threads: Callable[[str], Executor] = DaemonThreads
+) -> Client:
     """Build the client that can only read."""
-    return Client(connection_to(source), source=source.name, field_aliases=source.field_aliases, clock=clock)
+    return Client(
+        connection_to(source), source=source.name, field_aliases=source.field_aliases, clock=clock, threads=threads
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -55,7 +54,7 @@ class CatchingUp:
             began_count=count,
             noted_at=now,
         )
-        self._logged_at = time.monotonic()
+        self._logged_at = self._state.elapsed()
         self.note_progress(begins, 0)
 
     def note_progress(self, through: datetime, new_count: int) -> None:
@@ -83,9 +82,9 @@ class CatchingUp:
 
     def _report(self, backlog: Backlog) -> None:
         self._on_backlog(backlog)
-        if time.monotonic() - self._logged_at < self._state.options.poll_interval.total_seconds():
+        if self._state.elapsed() - self._logged_at < self._state.options.poll_interval.total_seconds():
             return
-        self._logged_at = time.monotonic()
+        self._logged_at = self._state.elapsed()
         log.info(
             "backlog_progressed",
             source=self._state.source,

@@ -8,7 +8,6 @@ the process is killed, the next poll begins with the same window and changes not
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from dataclasses import replace
 from datetime import datetime
@@ -146,7 +145,7 @@ class Poller:
         halvings_left = _MAX_HALVINGS >> self._unproved_polls  # fewer and fewer requests for what cannot be proved
         self._counts_left = MAX_COUNTS
         is_gapless = True
-        live_at, noted_count = time.monotonic(), 0
+        live_at, noted_count = self._state.elapsed(), 0
         while pending:
             window = pending.pop()
             is_new = known is None or window.end > known.end
@@ -170,8 +169,8 @@ class Poller:
             if not parts and result.method is None:
                 is_gapless = False
                 report.unproved.append(f"{window.start.isoformat()} to {window.end.isoformat()}: {result.reason}")
-            if pending and time.monotonic() - live_at >= self._state.options.poll_interval.total_seconds():
-                live_at = time.monotonic()
+            if pending and self._state.elapsed() - live_at >= self._state.options.poll_interval.total_seconds():
+                live_at = self._state.elapsed()
                 self._read_newest(report)
             if not parts:
                 self._catching_up.note_progress(window.end, report.new_count - noted_count)

@@ -66,8 +66,8 @@ class RecordAliases:
         """The last page that has shown a key."""
         self._changed: dict[Change, set[str]] = {}
         """Each field that seems to have come or gone, with the keys of the stored records that would have changed so."""
-        self._found: dict[str, tuple[str, Change]] = {}
-        """The keys of records that are stored with other fields, with their stored keys: aliases, if the walk is proved."""
+        self._found: dict[str, Pair] = {}
+        """The records that are stored with other fields, by key: their keys are aliases, if the walk is proved."""
         self._doubted: set[str] = set()
         self._doubted_before: set[str] = set()
         """The keys of records that may be shown by the walk in another form too, and those in the walk before."""
@@ -110,7 +110,7 @@ class RecordAliases:
         # Nearly always: nothing of their time is stored. A key of the same instant can be a little lower or higher.
         is_first = not keys or not records.has_any(connection, min(keys)[:TIME_CHARS], f"{max(keys)[:TIME_CHARS]}.")
         moment = _Moments(set(), {}) if is_first else self._moment(connection, keys)
-        moment.aliases |= {key: [stored] for key, (stored, _) in self._found.items()}
+        moment.aliases |= {key: [pair.stored.key] for key, pair in self._found.items()}
         new = [record for record in unknown if record.key not in moment.held and record.key not in moment.aliases]
         self._doubted |= moment.other_forms(connection, new, self._pages)
         doubted = self._doubted - self._doubted_before
@@ -121,28 +121,32 @@ class RecordAliases:
         left = {pair.record.key for pair in found}
         if is_over:
             proved, unproved = self._judge(connection, found)
-            self._found |= {pair.record.key: (pair.stored.key, pair.change) for pair in proved}
+            self._found |= {pair.record.key: pair for pair in proved}
             left -= self._note_new(unproved)
         resolved = [_with_key(each, moment.stored_keys(each.key, 1)[0]) for each in unknown if each.key not in left]
         return resolved, [] if is_over else [pair.record for pair in found]
 
     def settle_walk(self, connection: Connection, scan: WindowScan) -> tuple[set[str], list[Record]]:
-        """Return the keys under which the records of a proved window are stored, and the equal ones, with their keys."""
+        """Return the keys under which the records of a proved window are stored, and those that may not be, with their keys.
+
+        Those are the equal ones, and those that are stored with other fields: perhaps under a former name of the source.
+        """
         shown = Counter({key: scan.walk.keys[key] for key in {*scan.inner_keys, *scan.repeated}})
         if not shown:
             return set(), []
         moment = self._moment(connection, shown, read={*scan.repeated, *(self._found.keys() & shown.keys())})
-        found = {key: each for key, each in self._found.items() if key in shown and key not in moment.aliases}
-        self._adopt(connection, moment, [(key, *each) for key, each in found.items()])
+        found = [pair for key, pair in self._found.items() if key in shown and key not in moment.aliases]
+        self._adopt(connection, moment, found)
         if not scan.repeated and not moment.aliases:  # nearly always
             return {*scan.inner_keys}, []
         extra = [each for key, each in scan.repeated.items() for _ in range(shown[key] - moment.known_count(key))]
         proved, _ = self._judge(connection, moment.match(connection, extra, shown))
-        self._adopt(connection, moment, [(pair.record.key, pair.stored.key, pair.change) for pair in proved])
+        self._adopt(connection, moment, proved)
         keys = {key: moment.stored_keys(key, count) for key, count in shown.items()}
         self._keep(connection, moment, keys)
         equal = [_with_key(record, each) for key, record in scan.repeated.items() for each in keys[key]]
-        return {each for key in scan.inner_keys for each in keys[key]}, equal
+        renewed = [_with_key(pair.record, pair.stored.key) for pair in found]
+        return {each for key in scan.inner_keys for each in keys[key]}, [*equal, *renewed]
 
     def _moment(self, connection: Connection, keys: Collection[str], read: Collection[str] | None = None) -> _Moments:
         """Read what is stored at the times of keys, or of those to `read` and those with aliases, and their aliases."""
@@ -185,12 +189,12 @@ class RecordAliases:
         self._doubted |= keys - self._doubted_before
         return keys & self._doubted_before
 
-    def _adopt(self, connection: Connection, moment: _Moments, found: Sequence[tuple[str, str, Change]]) -> None:
+    def _adopt(self, connection: Connection, moment: _Moments, found: Sequence[Pair]) -> None:
         """Store the keys of records as aliases of those that they were found as."""
         if not found:
             return
-        record_aliases.insert(connection, [moment.add_alias(key, stored) for key, stored, _ in found])
-        changes = [change for *_, change in found]
+        record_aliases.insert(connection, [moment.add_alias(pair.record.key, pair.stored.key) for pair in found])
+        changes = [pair.change for pair in found]
         added, gone = (sorted(frozenset().union(*names)) for names in zip(*changes, strict=True))
         log.info("fields_changed", records=len(found), added=added, gone=gone)
         self._on_change(connection, added, gone)

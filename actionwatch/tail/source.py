@@ -55,7 +55,7 @@ class SourceTail:
         self._upstream = upstream
         self._watch = watch
         self._accounts = accounts
-        self._state = TailState(options, database, clock)
+        self._state = TailState(options, database, clock, elapsed)
         name_accounts = accounts.name_accounts if accounts else list
         aliases = RecordAliases(options.organisation, watch.records.note_change)
         writer = RecordWriter(self._state, on_stored, name_accounts, watch.records.note_records, aliases)
@@ -83,10 +83,9 @@ class SourceTail:
         """Break off the poll at its next page."""
         self._state.stopping.set()
 
-    def run_if_due(self) -> None:
+    def run_if_due(self) -> PollReport | None:
         """Poll, unless the backoff of a failed poll of this process lasts: the next call is one interval later."""
-        if self._elapsed() >= self._resumes_at:
-            self.run_once()
+        return self.run_once() if self._elapsed() >= self._resumes_at else None
 
     def run_once(self) -> PollReport:
         """Poll once. Never raises a SourceError: it is in the report."""

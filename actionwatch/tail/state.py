@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -120,7 +121,15 @@ class TailState:
 
     marks: Marks
 
-    def __init__(self, options: TailOptions, database: Database, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        options: TailOptions,
+        database: Database,
+        clock: Callable[[], datetime],
+        elapsed: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`elapsed` returns seconds that no step of the clock changes."""
+        self.elapsed = elapsed
         self.options = options
         self.database = database
         self.clock = clock

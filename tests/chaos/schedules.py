@@ -55,12 +55,12 @@ from actionwatch.tail.health import UNREACHABLE_POLLS, SourceWatch
 from actionwatch.tail.planning import LAG_LEAST
 from actionwatch.tail.state import PollReport
 from tests.builders import NOON, Clock
-from tests.chaos.killing import Killed, MortalDatabase
 from tests.chaos.log_reader import StalledReader
 from tests.chaos.machine import Hook, Machine
 from tests.chaos.setups import Setup, plain, varied
-from tests.chaos.upstream_faults import CHANGES, NATURES, PASSING, UNCHANGING, UNCOUNTED
 from tests.integration.kit import KindEngine, PlainRenderer
+from tests.simulation.killing import Killed, MortalDatabase
+from tests.simulation.upstream_faults import CHANGES, NATURES, PASSING, UNCHANGING, UNCOUNTED
 from tests.upstreams import HOOK, POLL, SOURCE, DirectClient, World, tail_of
 from tests.waiting import wait_until
 

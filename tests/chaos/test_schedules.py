@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from actionwatch.base.delivery import DeliveryStatus
-from tests.chaos.killing import MortalDatabase
 from tests.chaos.log_reader import StalledReader, stalled_reader
 from tests.chaos.schedules import Tally, play
-from tests.chaos.upstream_faults import CHANGES, NATURES
+from tests.simulation.killing import MortalDatabase
+from tests.simulation.upstream_faults import CHANGES, NATURES
 from tests.unit.text.test_logs import restored_logging
 
 __all__ = ["restored_logging"]

@@ -23,7 +23,6 @@ from actionwatch.rules.engine import Engine
 from actionwatch.rules.model import Rule
 from actionwatch.store import correlations, hits, positions, records
 from tests.builders import NOON, file_of, make_record
-from tests.chaos.killing import Killed, MortalDatabase
 from tests.integration.kit import Post
 from tests.integration.matching.test_correlation import (
     BURST,
@@ -36,6 +35,7 @@ from tests.integration.matching.test_correlation import (
     rules_of,
     see,
 )
+from tests.simulation.killing import Killed, MortalDatabase
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)

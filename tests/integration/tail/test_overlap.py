@@ -16,8 +16,8 @@ from actionwatch.store import receipts, source_records, unproved_windows
 from actionwatch.store.database import Database
 from actionwatch.store.tables import RECORD
 from tests.builders import NOON
-from tests.chaos.killing import Killed, MortalDatabase
 from tests.integration.tail.test_tail import HOUR, Bench
+from tests.simulation.killing import Killed, MortalDatabase
 from tests.upstreams import SOURCE, DirectClient, World, open_troubles, self_watch, tail_of
 
 MINUTE = timedelta(minutes=1)

@@ -21,7 +21,7 @@ from actionwatch.tail.source import SourceTail
 from tests.builders import NOON, make_marks
 from tests.integration.tail.test_tail import HOUR, bench
 from tests.statements import count_rows, questions
-from tests.upstreams import POLL, SOURCE, DirectClient, World, addressing, open_troubles, self_watch, tail_of
+from tests.upstreams import POLL, SOURCE, DirectClient, World, addressing, open_troubles, self_watch, stored, tail_of
 from tests.waiting import beside, wait_for_event
 
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
@@ -124,6 +124,26 @@ def test_what_vanishes_around_a_rename_is_reported(
     world.organisation.append(gone.kind, at=gone.at, description=gone.description)
     poll(last)
     assert what_vanished(database) == []
+
+
+def test_a_renamed_source_proves_records_that_have_other_fields_now(world: World, database: Database) -> None:
+    """Records that the former name stored, and that the upstream shows with other fields, are proved under the new name."""
+    tail = renamed(world, database, "acme")
+    tail.run_once()
+    for number in range(4):
+        world.log(ago=number)
+    world.clock.advance(minutes=1)
+    assert tail.run_once().new_count == 4
+    world.faults.add("organisation:absent")
+    tail = renamed(world, database, "b")
+    for _ in range(2):
+        world.clock.advance(minutes=1)
+        report = tail.run_once()
+        assert (report.unproved, report.proved_count > 0) == ([], True)
+    with database.read() as connection:
+        found = list(receipts.stream(connection))
+        assert [receipts.recompute(connection, receipt) for receipt in found] == found
+    assert len(stored(database)) == 4
 
 
 class Accounts(Client):

@@ -17,8 +17,8 @@ from actionwatch.store.database import Database
 from actionwatch.tail.source import SourceTail
 from actionwatch.tail.state import PollReport, TailOptions
 from tests.builders import QUARTER, open_database
-from tests.chaos.killing import Killed
 from tests.integration.kit import KindRule, Post
+from tests.simulation.killing import Killed
 from tests.upstreams import SOURCE, DirectClient, World, self_watch
 
 RULE = KindRule(kind="BACKUP", realert=QUARTER)

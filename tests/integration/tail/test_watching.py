@@ -30,8 +30,8 @@ from actionwatch.tail.health import SourceWatch
 from actionwatch.tail.source import SourceTail
 from actionwatch.tail.state import PollReport, TailState
 from tests.builders import NOON, Clock, make_record
-from tests.chaos.killing import Killed, MortalDatabase
 from tests.integration.tail.test_tail import HOUR, bench
+from tests.simulation.killing import Killed, MortalDatabase
 from tests.upstreams import POLL, SOURCE, DirectClient, World, addressing, open_troubles, self_watch, tail_of
 from tests.waiting import beside, wait_for_event
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
+from actionwatch.base.errors import StoreError
 from actionwatch.store.database import Database
 from actionwatch.store.sqlite import SqliteBackend
 from tests.builders import file_of
@@ -34,6 +35,8 @@ class MortalDatabase(Database):
     def __init__(self, folder: Path) -> None:
         super().__init__(f"sqlite:///{folder / 'store.db'}")
         self.dies: Callable[[], bool] = lambda: False
+        self.fails_next = False
+        """Whether the next commit fails, because the disk is full."""
         self._template = folder / "template.db"
         self._moved = folder / "moved"
         self._moved.mkdir()
@@ -49,8 +52,14 @@ class MortalDatabase(Database):
             yield connection
             if self.dies():
                 raise Killed  # rolled back
+            if self.fails_next:
+                self.fails_next = False
+                raise StoreError("the disk is full")
         if self.dies():
             raise Killed  # committed, and not reported
+
+    def set_up(self) -> None:
+        """Do nothing: the template has the tables."""
 
     def renew(self) -> None:
         """Start with an empty store, a copy, because creating the schema would take longer than a schedule."""

@@ -1,0 +1,153 @@
+"""The network of a simulation: the emulated upstream and the receivers, behind the transport of the HTTP client. No socket."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from email.utils import format_datetime
+from http import HTTPStatus
+from typing import Any
+
+import httpcore
+import msgspec
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Scope
+
+from actionwatch.emulator.app import _answer, _linked_accounts, _user_actions
+from actionwatch.net.deadline import Deadline
+from tests.upstreams import World
+
+UPSTREAM, HOOKS = "https://upstream.test", "https://hooks.test"
+
+# How a receiver answers: nothing, a status, or the loss of the response to a message that it took.
+_LOST = 0
+_TAKEN = (HTTPStatus.NO_CONTENT, _LOST)
+
+
+class Posted(msgspec.Struct):
+    """What a message of a webhook says."""
+
+    type: str
+    data: dict[str, Any]
+
+
+@dataclass
+class Receiver:
+    """A receiver that survives every process. Some messages fail randomly, and all while it is down."""
+
+    chance: random.Random
+    taken: list[tuple[str, Posted]] = field(default_factory=list)
+    """The messages that it accepted, each with its id."""
+    is_down: bool = False
+
+    def answer(self) -> tuple[int, dict[str, str]]:
+        """Decide about a message."""
+        if self.is_down:
+            return HTTPStatus.SERVICE_UNAVAILABLE, {}
+        draw = self.chance.random()
+        if draw < 0.8:
+            return HTTPStatus.NO_CONTENT, {}
+        if draw < 0.83:
+            return HTTPStatus.BAD_REQUEST, {}
+        if draw < 0.88:
+            return HTTPStatus.TOO_MANY_REQUESTS, {"retry-after": str(self.chance.choice((1, 60, 900)))}
+        return (HTTPStatus.SERVICE_UNAVAILABLE, {}) if draw < 0.94 else (_LOST, {})
+
+
+class Network:
+    """Carries each request to whom it is for. Calls `crossing` before and after."""
+
+    def __init__(self, world: World, seed: int, crossing: Callable[[], None]) -> None:
+        self.deadline = Deadline()
+        self.world = world
+        self.is_refusing = False
+        """Whether no connection to the upstream succeeds."""
+        self.receivers: dict[str, Receiver] = {}
+        self.requests = Counter[str]()
+        self._seed = seed
+        self._crossing = crossing
+
+    def exchange(self, request: httpcore.Request) -> httpcore.Response:
+        """Answer a request, or break off."""
+        self._crossing()
+        host = request.url.host.decode()
+        self.requests[host] += 1
+        found = self._upstream(request) if host in UPSTREAM else self._receive(request)
+        self._crossing()
+        return found
+
+    def close(self) -> None:
+        """Close nothing."""
+
+    def receiver(self, name: str) -> Receiver:
+        """Return the receiver with this name."""
+        return self.receivers.setdefault(name, Receiver(random.Random(f"{self._seed} {name}")))
+
+    def _receive(self, request: httpcore.Request) -> httpcore.Response:
+        receiver = self.receiver(request.url.target.decode().strip("/"))
+        status, headers = receiver.answer()
+        if status in _TAKEN:
+            body = b"".join(request.stream)  # type: ignore[arg-type]
+            message_id = dict(request.headers)[b"webhook-id"].decode()
+            receiver.taken.append((message_id, msgspec.json.decode(body, type=Posted)))
+        if status == _LOST:
+            raise httpcore.ReadError("the connection broke")
+        return httpcore.Response(status, headers=list(headers.items()))
+
+    def _upstream(self, request: httpcore.Request) -> httpcore.Response:
+        emulator = self.world.emulator
+        if self.is_refusing:
+            raise httpcore.ConnectError("refused")
+        path, _, query = request.url.target.partition(b"?")
+        scope: Scope = {
+            "type": "http",
+            "method": "GET",
+            "scheme": "http",
+            "server": ("upstream.test", 80),
+            "path": path.decode(),
+            "query_string": query,
+            "headers": request.headers,
+            "path_params": {"organisation_id": emulator.organisation.id},
+        }
+        handler = _user_actions if path.endswith(b"/user-actions") else _linked_accounts
+        response = _answer(emulator, handler, Request(scope), b"")
+        return _receive(response, scope, format_datetime(self.world.clock(), usegmt=True))
+
+
+def _receive(response: Response, scope: Scope, date: str) -> httpcore.Response:
+    """Receive a response like a client. A response that a fault breaks off is an error."""
+    messages: list[dict[str, Any]] = []
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            if not headers.setdefault("date", date):
+                del headers["date"]
+        messages.append(message)
+
+    async def receive() -> Any:
+        raise ConnectionError
+
+    try:
+        _drive(response(scope, receive, send))
+    except Exception as exc:
+        raise httpcore.RemoteProtocolError(f"broken off: {type(exc).__name__}") from exc
+    if not messages or messages[-1].get("more_body"):
+        raise httpcore.RemoteProtocolError("no whole response")
+    body = b"".join(message.get("body", b"") for message in messages[1:])
+    return httpcore.Response(messages[0]["status"], headers=messages[0]["headers"], content=body)
+
+
+def _drive(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine that waits for nothing, without an event loop."""
+    try:
+        coroutine.send(None)
+    except StopIteration:
+        return
+    finally:
+        coroutine.close()
+    raise ConnectionError("it waits")

@@ -1,0 +1,67 @@
+"""A schedule: what happens in a simulation, as a list of events that depends on a seed alone.
+
+Each event has its own seed, so that the others stay the same when one is left out.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from tests.simulation.site import HOOK, RECEIVERS, Setup
+from tests.simulation.upstream_faults import NATURES
+
+LENGTHS = (1, 1, 1, 1, 1, 2, 2, 2, 3, 6)  # rounds; most problems need few
+DISTURBANCES = ("clock", "reload", "reload", "decide", "decide", "receivers", "restart", "outage")
+
+
+class Event(NamedTuple):
+    """Something that happens: a method of `Simulation`, and the seed of its details."""
+
+    what: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What a seed stands for. `nature` is what the upstream always does wrong."""
+
+    seed: int
+    nature: tuple[str, ...]
+    setup: Setup
+    events: tuple[Event, ...]
+    settling: int
+    """How many hours pass at the end, each with new actions."""
+
+    def __str__(self) -> str:
+        events = ", ".join(f"{what} {seed}" for what, seed in self.events)
+        return f"{self.nature} {self.setup}: {events}"
+
+    def without(self, event: Event) -> Schedule:
+        """Leave an event out."""
+        return replace(self, events=tuple(each for each in self.events if each != event))
+
+
+def schedule_of(seed: int) -> Schedule:
+    """Return the schedule of a seed."""
+    chance = random.Random(seed)
+    nature = chance.choice(NATURES)
+    kinds = chance.sample(sorted(RECEIVERS.keys() - {HOOK}), chance.choice((0, 0, 1, 2, 4)))
+    setup = Setup(
+        receivers={HOOK: HOOK} | {kind: kind for kind in kinds},
+        page_size=chance.choice((4, 7, 20, 1000)),
+        start=chance.choice(("now", "20m", "2h")),
+        overlap=chance.choice(("5m", "15m")),
+    )
+    events: list[str] = []
+    for _ in range(chance.choice(LENGTHS)):
+        events.append("arrive")
+        if chance.random() < 0.5:
+            events.append("trouble_upstream")
+        events.append("wait")
+        if chance.random() < 0.4:
+            events.append(chance.choice(DISTURBANCES))
+        events.append("run")
+    timeline = tuple(Event(what, chance.getrandbits(32)) for what in events)
+    return Schedule(seed, nature, setup, timeline, settling=chance.choice((1, 1, 1, 2)))

@@ -1,0 +1,349 @@
+"""Play a schedule: the whole service in one thread, on virtual time, and what happens around it.
+
+`Simulation.play` returns what the oracle found.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import stamina
+import structlog
+
+from actionwatch.base.errors import StoreReplaced
+from actionwatch.net.http import network
+from actionwatch.store.outbox import DeliveryFilter
+from tests.builders import NOON, Clock
+from tests.simulation.killing import Killed, MortalDatabase
+from tests.simulation.machine import VirtualMachine
+from tests.simulation.network import Network
+from tests.simulation.oracle import Oracle, Tally
+from tests.simulation.plan import Schedule
+from tests.simulation.process import Process
+from tests.simulation.site import Setup
+from tests.simulation.upstream_faults import CHANGES, PASSING, UNCHANGING
+from tests.upstreams import World
+
+KINDS = ("BACKUP", "CREATE_CLUSTER", "INVITE_USER", "DELETE_CLUSTER", "DELETE_KAFKA_TOPIC", "ADD_NODE")
+USERS = ("eve", "bob")
+_FAILURES = ("step_failed", "notifier_failed", "self_alert_failed", "claim_failed")
+_LONGEST_RUN = 60  # crossings: a run of the steps rarely has more
+_QUIET_ROUNDS = 400
+
+
+@dataclass
+class Laboratory:
+    """What all simulations of one process of the tests share: a folder, and the engines of the store's file."""
+
+    folder: Path
+    database: MortalDatabase
+    events: list[str] = field(default_factory=list)
+    """What the service has logged as wrong."""
+
+
+@contextmanager
+def laboratory() -> Iterator[Laboratory]:
+    """Make the folder, in memory if possible, because the disk is not tested."""
+    shared = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(dir=shared if shared.is_dir() else None))
+    (folder / "rules").mkdir()
+    made = Laboratory(folder, MortalDatabase(folder))
+
+    def note(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        error = str(event.get("error"))
+        if event["event"] in _FAILURES and error != "Killed" and "while this process worked on it" not in error:
+            made.events.append(f"{event['event']}: {event.get('step')}: {event.get('error')}")
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[note], wrapper_class=structlog.make_filtering_bound_logger(30))
+    stamina.set_testing(True, attempts=2, cap=True)  # repeats a request at once
+    try:
+        yield made
+    finally:
+        stamina.set_testing(False)
+        structlog.reset_defaults()
+        made.database.close()
+        shutil.rmtree(folder)
+
+
+class Simulation:
+    """A schedule while it is played."""
+
+    process: Process
+
+    def __init__(self, schedule: Schedule, laboratory: Laboratory, tally: Tally) -> None:
+        self.schedule = schedule
+        self.laboratory = laboratory
+        self.tally = tally
+        laboratory.events.clear()
+        self.database = laboratory.database
+        self.database.renew()
+        self.database.dies = self._dies
+        chance = random.Random(schedule.seed)
+        self.world = World(Clock(NOON + timedelta(microseconds=chance.randrange(0, 1_000_000, 250))))
+        self.world.organisation.inventory.add_account("payments")
+        self.network = Network(self.world, schedule.seed, self._cross)
+        self.machine = VirtualMachine(self.world.clock)
+        self._parts = self.machine.parts(chance, self.database)
+        self.setup = schedule.setup
+        self.oracle = Oracle(self.world, self.database, schedule, tally)
+        self._until_death = 0
+        self._is_dead = False
+        self._until_happening = 0
+        self._happening: Callable[[], None] = self._change_fields
+        self._fields: tuple[str, ...] = ()
+        self._passing: list[str] = []
+        self._is_moved = False
+
+    def play(self) -> list[str]:
+        """Play it to its end. Return the problems found."""
+        with network(self.network):
+            self.world.faults.set(*self.schedule.nature)
+            self.start()
+            for event in self.schedule.events:
+                getattr(self, event.what)(random.Random(event.seed))
+            self._settle()
+            self.oracle.judge(self.setup, self.network.receivers)
+            self.process.finish()
+        self.tally.schedules += 1
+        return [*self.oracle.wrong, *self.laboratory.events]
+
+    # -- the process
+
+    def start(self) -> None:
+        """Start a process, as a supervisor does until it stays."""
+        self._until_death = self._until_happening = 0
+        self._is_dead = False
+        settings = self.setup.configure(self.laboratory.folder, self.world.organisation.id)
+        self.oracle.note_start(self.setup, self.machine.now())
+        self.process = Process(settings, self._parts, self.oracle.after_poll)
+        self.process.steps[f"accounts {self.setup.source}"]()
+
+    def _die(self) -> None:
+        self._until_death = self._until_happening = 0
+        self._is_dead = False
+        self.process.die()
+        if self._is_moved:
+            self._is_moved = False
+            if not self.database.put_back():
+                self.oracle.wrong.append("the file in the place of the store was written to")
+        self.oracle.note_alerts()
+        self.start()
+
+    def _step(self, name: str) -> None:
+        """Run a step of the service."""
+        if name.startswith("tail"):
+            self.oracle.before_poll()
+        is_set = bool(self.process.app.clock.step())
+        self.process.steps[name]()
+        if self._is_dead:  # in a send, of which a thread survives everything
+            raise Killed
+        if is_set and not self.process.app.clock.step():
+            self.oracle.note_step()
+
+    def _dies(self) -> bool:
+        """Count a commit or a request. Return whether the process dies there."""
+        if self._until_happening > 0:
+            self._until_happening -= 1
+            if not self._until_happening:
+                self._happening()
+        if self._until_death > 0:
+            self._until_death -= 1
+            self._is_dead = self._until_death == 0
+        return self._is_dead
+
+    def _cross(self) -> None:
+        self.world.clock.advance(milliseconds=1)  # a record of one request is older than those of the next
+        if self._dies():
+            raise Killed
+
+    # -- events
+
+    def arrive(self, chance: random.Random) -> None:
+        """Log some actions. Most are new; some are late, within the reach of the sweeps."""
+        for _ in range(chance.choice((0, 1, 2, 4, 8))):
+            is_late = chance.random() < 0.2
+            # Late ones must not disappear before a sweep is due.
+            kind = chance.choice([kind for kind in KINDS if not (is_late and kind == "ADD_NODE")])
+            account = self.world.organisation.inventory.accounts[0] if chance.random() < 0.7 else None
+            ago = chance.uniform(25, 3000) if is_late else chance.uniform(0, 25)
+            logged = self.world.log(kind, ago=ago, user_name=chance.choice(USERS), account=account)
+            if is_late:
+                self.oracle.late.add((logged.kind, logged.description))
+
+    def trouble_upstream(self, chance: random.Random) -> None:
+        """Let the upstream do something wrong for a time."""
+        self._passing = chance.sample(PASSING, chance.choice((0, 1, 1, 2)))
+        if any(nature.startswith("page_") for nature in self.schedule.nature):
+            # With small pages in changing order and true twins, two walks may agree by chance, undetected.
+            self._passing = [fault for fault in self._passing if not fault.startswith("order")]
+        self._set_faults()
+
+    def wait(self, chance: random.Random) -> None:
+        """Let time pass."""
+        self.world.clock.advance(seconds=chance.choice((5, 30, 30, 30, 90, 400)))
+
+    def run(self, chance: random.Random) -> None:
+        """Run steps in any order, perhaps with a death, or something else, between any two commits and requests."""
+        names = sorted(self.process.steps)
+        source = next(name for name in names if name.startswith("tail"))
+        order = [source, "clock", "match", *["deliver", "threads", "deliver"][: chance.randrange(4)], "seal"]
+        order += chance.sample(names, 2)
+        if chance.random() < 0.5:
+            chance.shuffle(order)
+        self._plan_happening(chance)
+        self._until_death = chance.choice((0, chance.randint(1, _LONGEST_RUN)))
+        try:
+            for name in order:
+                if name in self.process.steps:
+                    self._step(name)
+                    self.database.check_in_place()
+            if self._is_moved:
+                self.oracle.note_silent("the store was moved away")
+        except Killed:
+            self.tally.kills += 1
+            self._die()
+        except StoreReplaced as ended:
+            if not self._is_moved or str(self.database.path) not in str(ended):
+                self.oracle.wrong.append(f"the process ended: {ended}")
+            self._die()
+        self._until_death = self._until_happening = 0
+        self.database.fails_next = False
+
+    def receivers(self, chance: random.Random) -> None:
+        """Let receivers fail, or work again."""
+        for name in self.setup.receivers.values():
+            self.network.receiver(name).is_down = chance.random() < 0.5
+
+    def restart(self, _: random.Random) -> None:
+        """Stop, and start again."""
+        self.process.finish()
+        self.start()
+
+    def outage(self, chance: random.Random) -> None:
+        """Let nothing be reached for hours, while the service tries."""
+        self.network.is_refusing = True
+        for _ in range(chance.randint(1, 4)):
+            self.world.clock.advance(seconds=chance.choice((600, 3600)))
+            for name in (f"tail {self.setup.source}", "clock", "match", "deliver"):
+                self._step(name)
+        self.network.is_refusing = False
+
+    def clock(self, chance: random.Random) -> None:
+        """Set the clock of the machine."""
+        if "no_date" in self.schedule.nature or self.oracle.clock_steps >= 2:
+            return  # without its Date, our clock must be right
+        self.oracle.clock_steps += 1
+        self.tally.clock_steps += 1
+        self.machine.off_by += timedelta(seconds=chance.choice((-3600, 25 * 3600, -40, 40, -300, 90)))
+        if chance.random() < 0.5:  # otherwise a poll or a kill comes first, and it looks like a stop
+            self._step("clock")
+
+    def reload(self, chance: random.Random) -> None:
+        """Load another configuration, like the service on SIGHUP."""
+        self._take_up(self.setup.changed(chance))
+
+    def _take_up(self, setup: Setup) -> None:
+        self.tally.reloads += 1
+        before, self.setup = self.setup, setup
+        self._step("clock")
+        if before.rules != setup.rules and len(setup.rules) + len(before.rules) > 2 and before.source == setup.source:
+            setup.configure(self.laboratory.folder, self.world.organisation.id)
+            self.process.service.reload()
+            self.oracle.note_start(setup, self.machine.now())
+        else:
+            self.process.finish()
+            self.start()
+
+    def decide(self, chance: random.Random) -> None:
+        """Acknowledge, resolve or silence an alert like an operator, or replay dead letters."""
+        decision = chance.choice(("ack", "resolve", "silence", "retry", "readdress"))
+        people = self.process.app.dead_letters(self.process.service.worker.wake)
+        if decision == "retry":
+            people.retry(DeliveryFilter(), "sam")
+        elif decision == "readdress":
+            people.retry(DeliveryFilter(), "sam", to=self.setup.receivers["hook"])
+        elif known := self.oracle.alert_ids():
+            actions = self.process.app.operator_actions(self.process.service.worker.wake)
+            actions.act(decision, chance.choice(known), "sam")
+
+    # -- what happens between two commits or requests
+
+    def _plan_happening(self, chance: random.Random) -> None:
+        """Choose what happens during the next run of the steps, and when, or that nothing does."""
+        happenings = (self._change_fields, self._change_fields, self._move_store, self._fail_commit, None, None, None)
+        happening = chance.choice(happenings)
+        self._until_happening = chance.randint(1, 40) if happening else 0
+        self._happening = happening or self._happening
+        self._chance = chance
+
+    def _change_fields(self) -> None:
+        """Let the upstream begin or cease to send fields with its records, from the next response on."""
+        if self.schedule.nature and self.schedule.nature[0].startswith(UNCHANGING):
+            return
+        self.tally.field_changes += 1
+        self.oracle.change_count += 1
+        self._fields = () if self._fields and self._chance.random() < 0.5 else self._chance.choice(CHANGES)
+        self._set_faults()
+
+    def _set_faults(self) -> None:
+        # Permanent faults are set again each time: their limits count from here, and the properties stay.
+        nature = self.schedule.nature
+        lasting = [each for each in nature if each not in self._fields]
+        begun = [each for each in self._fields if each not in nature]
+        self.world.faults.set(*lasting, *begun, *self._passing)
+
+    def _move_store(self) -> None:
+        """Let an operator move the store away. The process must end; then the operator puts the right file back."""
+        self.tally.stores_moved += 1
+        self._is_moved = True
+        self.database.move_away(self._chance)
+
+    def _fail_commit(self) -> None:
+        """Let the disk be full for a moment."""
+        self.tally.failed_commits += 1
+        self.database.fails_next = True
+
+    # -- the end
+
+    def _settle(self) -> None:
+        """End all faults and continue: nothing may be left unfinished."""
+        self._passing = []
+        self._set_faults()
+        for receiver in self.network.receivers.values():
+            receiver.is_down = False
+        self.oracle.note_states()
+        if self.schedule.seed % 4 == 3:  # all at once: no row may wait for a removed part
+            self._take_up(self.setup.renamed())
+        for _ in range(self.schedule.settling):
+            self.world.clock.advance(seconds=3600)  # late records appear; both sweeps are due
+            self.arrive(random.Random(self.schedule.seed))
+            for _ in range(3):  # what one walk doubts, the next one decides
+                self.world.clock.advance(seconds=40)
+                self._step("clock")
+                self._step(f"tail {self.setup.source}")
+        for name in sorted(self.process.steps) if self.tally.failed_commits else ():
+            self._step(name)  # a rare step that failed reports that it works again
+        self._deliver_all()
+        self._step("seal")
+
+    def _deliver_all(self) -> None:
+        """Deliver until nothing waits, and what ended in the last round was reported."""
+        idle_count = 0
+        for _ in range(_QUIET_ROUNDS):
+            self._step("deliver")
+            self._step("threads")
+            if self.process.service.worker.receivers.under_way():
+                continue
+            idle_count = 0 if self.oracle.is_unfinished() else idle_count + 1
+            if idle_count == 2:
+                return
+            self.world.clock.advance(seconds=90)
+            self._step("clock")
