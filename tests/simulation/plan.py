@@ -25,7 +25,7 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True)
 class Schedule:
-    """What a seed stands for. `nature` is what the upstream always does wrong."""
+    """The meaning of a seed. `nature` is what the upstream always does wrong."""
 
     seed: int
     nature: tuple[str, ...]

@@ -329,6 +329,7 @@ class Simulation:
                 self.world.clock.advance(seconds=40)
                 self._step("clock")
                 self._step(f"tail {self.setup.source}")
+                self._step("match")
         for name in sorted(self.process.steps) if self.tally.failed_commits else ():
             self._step(name)  # a rare step that failed reports that it works again
         self._deliver_all()
