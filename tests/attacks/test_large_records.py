@@ -25,6 +25,7 @@ from actionwatch.rules.fields import Subject
 from actionwatch.text.payloads import RECORDS_SHOWN
 from actionwatch.text.raw_records import CUT_FIELD, cut_record, is_cut
 from tests.builders import NOON, make_alert, make_record
+from tests.cases import in_one_test
 from tests.integration.instaclustr.upstream import Response, Upstream, listing
 
 MEGABYTE = 1024 * 1024
@@ -56,14 +57,13 @@ def read_all(client: Client) -> list[Record]:
     return [record for page in client.user_actions(Query()) for record in page.records]
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("start", "piece"),
     [
         *((b'[{"a":[', piece) for piece in (b"{}", b"[]", b"0", b'{"":{}}', b'""', b"[[[]]]")),
         (b"[", b"{}"),
         (b'{"totalResults":1,"resources":[', b"[]"),
     ],
-    ids=["object", "list", "number", "nested", "text", "deep", "list of objects", "page of lists"],
 )
 def test_page_of_countless_values_does_not_fill_the_memory(start: bytes, piece: bytes) -> None:
     """15 MB of the smallest values, which would take gigabytes as objects, are refused before they are decoded."""

@@ -10,6 +10,7 @@ import pytest
 from actionwatch.base.errors import PermanentDeliveryError
 from actionwatch.base.model import Message, Rendered
 from actionwatch.notifiers.email import addresses_of, compose, serialize
+from tests.cases import in_one_test
 from tests.integration.notifiers.ends import RENDERER, email_options
 from tests.integration.notifiers.smtp_end import read_mail
 from tests.unit.render.messages import message
@@ -67,9 +68,9 @@ def header_names(content: bytes) -> list[str]:
     return [line.partition(b":")[0].decode() for line in lines if not line.startswith((b" ", b"\t"))]
 
 
-@pytest.mark.parametrize("name", ENCODED)
-@pytest.mark.parametrize("event", ["alert.opened", "alert.resolved"])
-@pytest.mark.parametrize("is_whole_subject", [False, True])
+@in_one_test("name", ENCODED)
+@in_one_test("event", ["alert.opened", "alert.resolved"])
+@in_one_test("is_whole_subject", [False, True])
 def test_encoded_word_forges_no_header_and_no_body(name: str, event: str, is_whole_subject: bool) -> None:
     """The header block holds exactly the headers of actionwatch, and the subject shows the encoded word as it was written."""
     text = ENCODED[name]

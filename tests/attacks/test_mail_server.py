@@ -12,6 +12,7 @@ import pytest
 
 from actionwatch.base.errors import TransientDeliveryError
 from actionwatch.notifiers import email
+from tests.cases import in_one_test
 from tests.integration.notifiers.ends import deliver, email_options
 from tests.integration.notifiers.smtp_end import RawEnd
 from tests.unit.render.messages import message
@@ -33,10 +34,8 @@ def write_without_end(connection: socket.socket, piece: bytes, sent: list[int]) 
             sent.append(len(block))
 
 
-@pytest.mark.parametrize(
-    "piece", [b"220-hello\r\n", b"220-\n", b"220-" + b"x" * 8_000 + b"\r\n", b"x", b"\x00", b"-\n"]
-)
-@pytest.mark.parametrize("reply", [0, 1, 4, 5])
+@in_one_test("piece", [b"220-hello\r\n", b"220-\n", b"220-" + b"x" * 8_000 + b"\r\n", b"x", b"\x00", b"-\n"])
+@in_one_test("reply", [0, 1, 4, 5])
 def test_reply_without_end_does_not_fill_the_memory(piece: bytes, reply: int) -> None:
     """A reply of endless lines, or of one endless line, is given up, whichever reply it is."""
     sent: list[int] = []

@@ -20,6 +20,7 @@ from actionwatch.service.telemetry import TraceExporter
 from actionwatch.settings import Telemetry
 from actionwatch.store.database import Database
 from tests.builders import Clock
+from tests.cases import in_one_test
 from tests.integration.notifiers.ends import deliver, options
 from tests.integration.notifiers.smtp_end import RawEnd
 from tests.integration.service.test_telemetry import span
@@ -149,7 +150,7 @@ def answered(document: object) -> End:
     return End(head("200 OK", f"content-length: {len(body)}") + body)
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("document", "text"),
     [
         ({"ok": False, "error": "odd_thing", "response_metadata": ["a reason"]}, "odd_thing: a reason"),
@@ -172,7 +173,7 @@ def test_odd_answer_of_slack_is_a_permanent_refusal_with_its_text(document: obje
     assert len(str(error)) < 1000
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("beginning", "kind"),
     [
         (b'{"ok":true,"channel":"C1","ts":"1.', type(None)),

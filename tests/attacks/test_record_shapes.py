@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
-
 from actionwatch.instaclustr.lenient import MAX_DEPTH
 from actionwatch.instaclustr.records import RecordReader
 from actionwatch.instaclustr.wire import parse_page
 from tests.builders import NOON
+from tests.cases import in_one_test
 
 BESIDE = {"action": "DELETE_CLUSTER", "timestamp": "2026-11-01T00:00:01Z", "description": "beside"}
 
@@ -27,8 +26,8 @@ def depth(value: Any) -> int:
     return 0 if inner is None else 1 + max(map(depth, inner), default=0)
 
 
-@pytest.mark.parametrize("form", ["objects", "lists", "both"])
-@pytest.mark.parametrize("levels", [40, 150, 900, 2000, 50_000])
+@in_one_test("form", ["objects", "lists", "both"])
+@in_one_test("levels", [40, 150, 900, 2000, 50_000])
 def test_deeply_nested_record_hides_no_other(levels: int, form: str) -> None:
     """A record that is nested 2,000 levels does not make its page fail, so that the other records are read."""
     hostile = '{"action":"CREATE_CLUSTER","timestamp":"2026-11-01T00:00:00Z","extra":' + nested(levels, form) + "}"

@@ -108,7 +108,7 @@ def test_repeated_secret_moves_no_part_of_another_into_the_excerpt(count: int) -
     assert excerpt == ("[secret]" * count)[:RESPONSE_CHARS]
 
 
-@pytest.mark.parametrize("kept", range(PART, len(SECRET)))
+@in_one_test("kept", range(PART, len(SECRET)))
 def test_secret_that_the_server_has_cut_is_redacted(kept: int) -> None:
     """If a server cuts what it returns, the beginning of a secret at the end of the text is redacted."""
     assert leaks(Redaction([SECRET])(f"no such key: {SECRET[:kept]}"), SECRET) == []
@@ -136,8 +136,8 @@ def test_text_without_a_secret_is_unchanged() -> None:
         assert excerpt(text) == text[:RESPONSE_CHARS]
 
 
-@pytest.mark.parametrize("status", [400, 503])
-@pytest.mark.parametrize("before", [0, 460, 490])
+@in_one_test("status", [400, 503])
+@in_one_test("before", [0, 460, 490])
 def test_response_of_a_receiver_is_redacted_before_it_is_cut(status: int, before: int) -> None:
     """What is kept of a response shows no part of a credential."""
     body = ("-" * before + SECRET + "!").encode()
@@ -166,9 +166,9 @@ def test_mail_server_that_returns_the_login_does_not_reveal_it(echo: str) -> Non
     assert leaks(str(caught.value), echo.strip("-")) == []
 
 
-@pytest.mark.parametrize("form", ["plain", "JSON", "basic", "URL"])
-@pytest.mark.parametrize("before", [0, 460, 4080])
-@pytest.mark.parametrize("is_json", [True, False])
+@in_one_test("form", ["plain", "JSON", "basic", "URL"])
+@in_one_test("before", [0, 460, 4080])
+@in_one_test("is_json", [True, False])
 def test_upstream_that_returns_the_key_does_not_reveal_it(form: str, before: int, is_json: bool) -> None:
     """An error of the upstream shows no part of the key, wherever its text is cut."""
     shown = FORMS[form](SECRET)

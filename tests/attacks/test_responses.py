@@ -11,6 +11,7 @@ import pytest
 from actionwatch.base.errors import TransportError
 from actionwatch.instaclustr.origin import explanation
 from actionwatch.net.http_response import HttpResponse
+from tests.cases import in_one_test
 from tests.integration.net.test_exchanges import request_from
 
 LIMIT_BYTES = 1_000_000
@@ -27,7 +28,7 @@ def respond(body: bytes, *codings: str) -> HttpResponse:
     return request_from(head.encode() + body, max_body_bytes=LIMIT_BYTES)
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     "codings",
     [
         ("gzip, gzip",),
@@ -70,7 +71,7 @@ def test_compressed_body_without_content_is_bounded() -> None:
         respond(endless, "gzip")
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("coding", "body"),
     [
         ("gzip", gzip.compress(b"text" * 1000)[:-9]),
@@ -81,7 +82,6 @@ def test_compressed_body_without_content_is_bounded() -> None:
         ("deflate", zlib.compress(b"text" * 1000)[:-5]),
         ("deflate", b"text"),
     ],
-    ids=["cut", "followed", "followed by a bomb", "cut head", "not compressed", "cut deflate", "not deflate"],
 )
 def test_part_of_a_compressed_body_is_not_taken_for_the_whole(coding: str, body: bytes) -> None:
     """A compressed body that is cut, or followed by other data, is an error and not a shorter body."""
@@ -89,7 +89,7 @@ def test_part_of_a_compressed_body_is_not_taken_for_the_whole(coding: str, body:
         respond(body, coding)
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("coding", "body"),
     [
         ("gzip", gzip.compress(b"text")),
@@ -99,7 +99,6 @@ def test_part_of_a_compressed_body_is_not_taken_for_the_whole(coding: str, body:
         ("identity", b"text"),
         (" ", b"text"),
     ],
-    ids=["gzip", "X-GZIP", "deflate", "raw deflate", "identity", "blank"],
 )
 def test_one_content_coding_is_decompressed(coding: str, body: bytes) -> None:
     """The codings that actionwatch asks for, and their usual other spellings, are decompressed."""
@@ -117,16 +116,14 @@ def test_empty_body_with_a_content_coding_is_empty() -> None:
     assert respond(b"", "gzip").body == b""
 
 
-@pytest.mark.parametrize(
-    "piece", ["<title>", "<h1>", "<script", "<script>", "<style ", "</script", "<", "<!--", "<a b=c "]
-)
+@in_one_test("piece", ["<title>", "<h1>", "<script", "<script>", "<style ", "</script", "<", "<!--", "<a b=c "])
 def test_error_page_of_tags_is_read_no_further_than_four_kilobytes(piece: str) -> None:
     """An error page is read once, and only its first 4 KB, so that no repeated tag costs seconds."""
     page = piece * (4096 // len(piece)) + " far behind <title>far behind</title>"
     assert "far behind" not in explanation(page)
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("page", "text"),
     [
         ("<html><head><title>502 Bad Gateway</title></head>", "a page titled '502 Bad Gateway'"),

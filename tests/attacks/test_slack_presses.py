@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 
 from actionwatch.notifiers import slack
 from actionwatch.notifiers._slack_socket import MAX_ENVELOPE_BYTES, MAX_FRAME_BYTES
+from tests.cases import in_one_test
 from tests.integration.notifiers.ends import TOKEN, deliver, options
 from tests.integration.notifiers.http_end import Reply, Request
 from tests.integration.notifiers.socket_end import APP_TOKEN, SocketEnd
@@ -228,7 +229,7 @@ def _json(document: object) -> Reply:
     return Reply(200, json.dumps(document).encode(), {"content-type": "application/json"})
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("is_everywhere", "user_team", "is_obeyed"),
     [
         (False, "T1", True),

@@ -16,6 +16,7 @@ from actionwatch.render.renderer import Renderer, plain
 from actionwatch.rules.alert_text import compile_wording, plain_body, word
 from actionwatch.rules.fields import Subject
 from actionwatch.text.escaping import without_slack_markup
+from tests.cases import in_one_test
 from tests.integration.notifiers.ends import RENDERER, slack_texts
 from tests.unit.render.messages import hostile_message, message, record
 
@@ -34,12 +35,8 @@ def written(text: str) -> list[str]:
     return FORMATS.findall(re.sub(r"<!date\^[^>]*>", "", text))
 
 
-@pytest.mark.parametrize(
-    "text", [FORGED, LINES, "*", "_a b_", "~", ">>> all", " > x", ":+1::wave::skin-tone-2:", "&gt; x"]
-)
-@pytest.mark.parametrize(
-    "event", ["alert.opened", "alert.updated", "alert.resolved", "receiver.test", "alerts.summary"]
-)
+@in_one_test("text", [FORGED, LINES, "*", "_a b_", "~", ">>> all", " > x", ":+1::wave::skin-tone-2:", "&gt; x"])
+@in_one_test("event", ["alert.opened", "alert.updated", "alert.resolved", "receiver.test", "alerts.summary"])
 def test_audit_text_has_no_format_in_slack(text: str, event: str) -> None:
     """Whatever formats a message has, it has the same with harmless text in place of the hostile one."""
     counts = []
@@ -90,7 +87,7 @@ def test_replies_and_fallbacks_have_no_format() -> None:
     assert [written(text) for text in texts] == [[]] * len(texts)
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     "text",
     [
         "svc_backup_prod",
@@ -110,8 +107,8 @@ def test_names_times_and_addresses_stay_as_they_are(text: str) -> None:
     assert without_slack_markup(text).replace("&gt;", ">") == text
 
 
-@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029"])
-@pytest.mark.parametrize(
+@in_one_test("end", ["\n", "\r\n", "\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029"])
+@in_one_test(
     "template", ["{{ description }}", "{{ cluster }}", "{{ raw.extra }}", "{{ userName | upper }}", "{{ raw }}"]
 )
 def test_line_end_of_audit_text_begins_no_line_of_a_body(end: str, template: str) -> None:

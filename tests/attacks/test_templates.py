@@ -11,6 +11,7 @@ import pytest
 from actionwatch.render.renderer import Renderer, variables
 from actionwatch.rules.alert_text import compile_wording
 from actionwatch.text.sandbox import SandboxedEnvironment, fill
+from tests.cases import in_one_test
 from tests.children import run_child
 from tests.unit.render.messages import message
 from tests.waiting import LIMIT
@@ -52,7 +53,7 @@ def test_a_rule_whose_text_is_over_budget_is_not_loaded(text: str) -> None:
         compile_wording(text)
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("text", "printed"),
     [
         ("{{ [1, 2, 3] | sum }}", "6"),

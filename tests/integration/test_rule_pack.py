@@ -33,6 +33,7 @@ from actionwatch.text.yaml_document import Document, read_text
 from tests import docs
 from tests.benchmarks import noise
 from tests.builders import NOON, Clock, make_record
+from tests.cases import in_one_test
 
 SCHEMA_LINE = "# yaml-language-server: $schema=../schemas/rule.schema.json\n"
 A_MINUTE = timedelta(minutes=1)
@@ -259,7 +260,7 @@ def test_quiet_month_has_few_alerts(pack: Rules) -> None:
     assert docs.PACK_FILE.read_text() == docs.pack_page(pack.rules, quiet)
 
 
-@pytest.mark.parametrize("incident", INCIDENTS)
+@in_one_test("incident", INCIDENTS)
 def test_each_incident_raises_its_alerts(incident: str) -> None:
     """Each incident of the demo raises the alerts of its rules, at least one of level high."""
     alerts = [alert for alert in _play(incident) if alert.rule.name != "backups_stopped"]

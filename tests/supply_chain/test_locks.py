@@ -13,6 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.cases import in_one_test
 from tests.supply_chain import sbom
 from tests.supply_chain.locks import DEV, FOLDER, NEVER_IMPORTED, ONLY_FOR_APPRISE, ROOT
 
@@ -65,7 +66,7 @@ def closure(requirements: list[str]) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@in_one_test("lock", LOCKS)
 def test_lock_has_only_pins_with_hashes(lock: str) -> None:
     """Each package has one version and the hashes of its files, and no line names an index or a folder."""
     assert pins(lock)
@@ -75,7 +76,7 @@ def test_lock_has_only_pins_with_hashes(lock: str) -> None:
     assert not re.search(r"(^|\s)/\w", text)
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("lock", "requirements"),
     [
         ("runtime", CORE),
@@ -95,7 +96,7 @@ def test_lock_satisfies_the_project(lock: str, requirements: list[str]) -> None:
         assert requirement.specifier.contains(found[canonicalize_name(requirement.name)].version), requirement
 
 
-@pytest.mark.parametrize("lock", ["apprise", "build", "oidc", "otel", "postgres", "runtime", "sign"])
+@in_one_test("lock", ["apprise", "build", "oidc", "otel", "postgres", "runtime", "sign"])
 def test_locks_agree(lock: str) -> None:
     """What is tested is what is installed: same versions, same files."""
     assert pins(lock).items() <= pins(DEV).items()

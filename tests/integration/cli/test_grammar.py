@@ -15,6 +15,7 @@ from click.shell_completion import ShellComplete
 
 from actionwatch.cli import EXIT_STATUS, WITHOUT_CONFIGURATION, group
 from tests import docs
+from tests.cases import in_one_test
 from tests.children import run_child
 from tests.integration.cli.conftest import Called, Desk, call, new_desk
 from tests.integration.notifiers.http_end import Reply
@@ -88,13 +89,13 @@ def test_the_configuration_is_named_before_or_after_the_command(
     assert calls[0].status == (0 if path == ("rules", "new") else 2)
 
 
-@pytest.mark.parametrize("path", _named(path for path, _ in docs.every_command()))
+@in_one_test("path", _named(path for path, _ in docs.every_command()))
 def test_help_names_the_exit_status(path: Path_) -> None:
     """The help of every command says what its exit status means."""
     assert EXIT_STATUS in " ".join(call(*path, "--help").out.split())
 
 
-@pytest.mark.parametrize("path", _named(LEAVES))
+@in_one_test("path", _named(LEAVES))
 def test_commands_that_print_data_accept_o(path: Path_) -> None:
     """Every command has `-o`, with json and jsonl, unless it prints no data; then the table says why."""
     options = [param for param in LEAVES[path].params if "-o" in param.opts and "--output" in param.opts]

@@ -21,6 +21,7 @@ from actionwatch.service.rule_context import LoadedRules
 from actionwatch.service.simulation import simulate
 from actionwatch.text.yaml_document import read_text
 from tests import docs
+from tests.cases import in_one_test
 from tests.integration.cli.conftest import Desk, call
 
 FOLDER = Path(__file__).parents[3] / "actionwatch" / "_examples"
@@ -36,7 +37,7 @@ OF_CONDITIONS: dict[str, tuple[int, ...]] = {"gte": (-1, 1), "min": (-1, 1), "fa
 """What is added to a number."""
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda each: each.name)
+@in_one_test("example", EXAMPLES)
 def test_each_condition_of_an_example_has_a_test(example: Example) -> None:
     """A copy passes its tests, and one of them fails if a condition is dropped, never holds, or has another limit."""
     documents = [*yaml.safe_load_all(example.text)]

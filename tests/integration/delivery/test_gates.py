@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-import pytest
 from msgspec import structs
 
 from actionwatch.alerts.inhibition import InhibitRule, Labelled
@@ -19,6 +18,7 @@ from actionwatch.delivery.gates import GATES, GateContext, decide
 from actionwatch.delivery.lifecycle import Collapse, Hold, Suppress
 from actionwatch.text.crontab import parse_crontab
 from tests.builders import NOON, QUARTER, make_alert, make_delivery
+from tests.cases import in_one_test
 from tests.integration.delivery.kit import NIGHTS
 
 HOUR = timedelta(hours=1)
@@ -107,7 +107,7 @@ TABLE: list[tuple[str, GateContext, str | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("found", "expected"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
+@in_one_test(("found", "expected"), [row[1:] for row in TABLE])
 def test_each_gate_stops_only_its_messages(found: GateContext, expected: str | None) -> None:
     """Each gate stops the messages that it should, and no others."""
     match decide(found):

@@ -11,6 +11,7 @@ import pytest
 from actionwatch.base.errors import AccessDenied, BadRequest, BadResponse, RateLimited, SourceError, SourceUnavailable
 from actionwatch.instaclustr.admin import create_account, unlink_account
 from actionwatch.instaclustr.origin import ConnectionOptions
+from tests.cases import in_one_test
 from tests.integration.instaclustr.upstream import Response, Upstream, respond
 
 
@@ -50,7 +51,7 @@ def test_an_account_needs_a_name() -> None:
         assert upstream.asked == []
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("response", "error", "message"),
     [
         (respond({"errors": {"accountName": "is taken"}}, 400), BadRequest, "accountName: is taken"),

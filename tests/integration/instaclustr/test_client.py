@@ -25,6 +25,7 @@ from actionwatch.base.model import LinkedAccount
 from actionwatch.instaclustr.client import Client, RetryOptions
 from actionwatch.instaclustr.origin import ConnectionOptions, Origin
 from actionwatch.instaclustr.query import Query
+from tests.cases import in_one_test
 from tests.integration.instaclustr.upstream import (
     API_KEY,
     IMPATIENT,
@@ -66,7 +67,7 @@ def test_request_is_as_documented() -> None:
     assert asked.headers["user-agent"].startswith("actionwatch/")
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("response", "error", "message"),
     [
         (Response(401), AccessDenied, "whether the key was revoked"),
@@ -133,7 +134,7 @@ def test_a_redirect_is_not_followed(status: int) -> None:
     assert len(asked) == 1
 
 
-@pytest.mark.parametrize(("status", "attempts"), [(500, 4), (429, 4), (408, 4), (401, 1), (403, 1), (404, 1), (400, 1)])
+@in_one_test(("status", "attempts"), [(500, 4), (429, 4), (408, 4), (401, 1), (403, 1), (404, 1), (400, 1)])
 def test_only_temporary_errors_are_retried(status: int, attempts: int) -> None:
     """A temporary error is attempted four times, and another error once."""
     _, asked = failure(lambda _: Response(status), IMPATIENT)
@@ -171,7 +172,7 @@ def test_long_retry_after_is_left_to_the_caller(status: int) -> None:
     assert len(asked) == 1
 
 
-@pytest.mark.parametrize("value", ["soon", "", "²", "-5", "9" * 5000, "Mon, 01 Jan 0001 00:00:00 +2359"])
+@in_one_test("value", ["soon", "", "²", "-5", "9" * 5000, "Mon, 01 Jan 0001 00:00:00 +2359"])
 def test_unreadable_retry_after_is_ignored(value: str) -> None:
     """If Retry-After is unreadable, the client's own delay applies."""
     header = value.encode("latin-1", "replace")
@@ -221,7 +222,7 @@ def babble(handler: Any) -> None:
     handler.wfile.write(b"SSH-2.0-OpenSSH\r\n")
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("wire", "message"),
     [
         (drip, "no response within the timeout"),
@@ -288,7 +289,7 @@ def test_closed_client_sends_nothing() -> None:
         assert len(upstream.asked) == 1
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     "changes",
     [
         {"base_url": "http://api.example.com"},
@@ -342,9 +343,7 @@ def test_linked_accounts_resolve_ids_and_names() -> None:
         assert (account.id, account.name) == ("acc-1", "Payments")
 
 
-@pytest.mark.parametrize(
-    "document", [{"accounts": []}, None, [1], [{"accountName": "nameless"}], [[]], "x", {"message": "no"}]
-)
+@in_one_test("document", [{"accounts": []}, None, [1], [{"accountName": "nameless"}], [[]], "x", {"message": "no"}])
 def test_no_list_of_accounts_is_an_error(document: object) -> None:
     """A response without a list of accounts is an error, not an organisation without accounts."""
     with (

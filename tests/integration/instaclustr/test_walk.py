@@ -15,6 +15,7 @@ from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.walk import FAR
 from actionwatch.instaclustr.walk import walk as walk_pages
 from actionwatch.instaclustr.wire import Page
+from tests.cases import in_one_test
 from tests.integration.instaclustr.upstream import (
     ReceivedRequest,
     Responder,
@@ -47,10 +48,10 @@ def expected(count: int) -> list[str]:
     return [f"r-{n}" for n in range(count)]
 
 
-@pytest.mark.parametrize("in_flight", [1, 2, 4])
-@pytest.mark.parametrize("has_total", [True, False])
-@pytest.mark.parametrize("clamp", [1000, 7, 1])
-@pytest.mark.parametrize("count", [0, 1, 9, 10, 11, 20, 43])
+@in_one_test("in_flight", [1, 2, 4])
+@in_one_test("has_total", [True, False])
+@in_one_test("clamp", [1000, 7, 1])
+@in_one_test("count", [0, 1, 9, 10, 11, 20, 43])
 def test_every_record_is_returned_once_in_order(count: int, clamp: int, has_total: bool, in_flight: int) -> None:
     """With any page limit and total, a walk returns each record once, in the order of the listing."""
     pages, _ = walk(listing(actions(count), clamp=clamp, has_total=has_total), in_flight=in_flight)
@@ -74,8 +75,8 @@ def test_trusted_total_saves_the_last_request() -> None:
         assert len(upstream.asked) == 2
 
 
-@pytest.mark.parametrize("total", [0, 3, 10, 15, 1000])
-@pytest.mark.parametrize("in_flight", [1, 4])
+@in_one_test("total", [0, 3, 10, 15, 1000])
+@in_one_test("in_flight", [1, 4])
 def test_a_wrong_total_loses_nothing(total: int, in_flight: int) -> None:
     """If the total is too low or too high, only an empty page ends the walk."""
     pages, _ = walk(listing(actions(25), total=total), in_flight=in_flight)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from msgspec.structs import replace
 
 from actionwatch.alerts.ledger import SELF_RULE, open_self_alert, open_test_alert
@@ -13,6 +12,7 @@ from actionwatch.store import alert_history, alerts, outbox, self_alerts
 from actionwatch.store.database import Database
 from actionwatch.store.tables import SELF_ALERT
 from tests.builders import NOON, Clock, url_of
+from tests.cases import in_one_test
 from tests.integration.kit import Post, enqueue_test
 from tests.statements import statements
 from tests.waiting import all_at_once
@@ -174,7 +174,7 @@ def test_two_processes_report_a_problem_once(post: Post) -> None:
     assert self_states(post) == ["opened pending"]
 
 
-@pytest.mark.parametrize("trouble", TROUBLES)
+@in_one_test("trouble", TROUBLES)
 def test_every_trouble_has_a_title_and_an_id(trouble: str) -> None:
     """The title of each trouble names its subject. Its id depends on trouble, subject and beginning."""
     alert = open_self_alert(trouble, "acme", "what", "", NOON)

@@ -18,6 +18,7 @@ from actionwatch.base.errors import TransportError
 from actionwatch.net.http import HttpClient
 from actionwatch.net.http_response import HttpResponse
 from actionwatch.net.tls import ClientCertificate, tls_context
+from tests.cases import in_one_test
 from tests.integration.notifiers.conftest import CA
 from tests.integration.notifiers.http_end import HttpEnd, Reply, dead_port
 from tests.integration.notifiers.proxy_end import ProxyEnd
@@ -105,7 +106,7 @@ def request_from(*pieces: bytes, **given: object) -> HttpResponse:
         return made.request("POST", f"http://127.0.0.1:{server.port}/", content=b"{}")
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("response", "status", "body"),
     [
         (OK, 200, b"ok"),
@@ -129,7 +130,7 @@ def test_response_is_parsed_with_any_framing(response: bytes, status: int, body:
         assert (answer.status, answer.body) == (status, body)
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("response", "fault"),
     [
         (b"", "disconnected without sending a response"),
@@ -157,7 +158,7 @@ def test_broken_response_is_an_error(response: bytes, fault: str) -> None:
         request_from(response, max_body_bytes=1_000)
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("response", "endless"),
     [
         (b"HTTP/1.1 200", b"x"),
@@ -269,7 +270,7 @@ def test_sent_message_is_not_repeated_within_an_attempt() -> None:
     assert len(accepted) == 1
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     "response",
     [
         b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok",
@@ -372,7 +373,7 @@ def test_header_cannot_forge_another(value: str) -> None:
         assert not server.requests
 
 
-@pytest.mark.parametrize("url", ["ftp://x.example/", "http://", "http://[::1", "http://x:99999/", "http://a..b/", "x"])
+@in_one_test("url", ["ftp://x.example/", "http://", "http://[::1", "http://x:99999/", "http://a..b/", "x"])
 def test_invalid_url_is_not_shown(url: str) -> None:
     """An invalid URL is an error that does not contain it."""
     with client() as made, pytest.raises(TransportError) as caught:

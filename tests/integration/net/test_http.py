@@ -14,6 +14,7 @@ import pytest
 from actionwatch.base.errors import TransportError
 from actionwatch.net.http import HttpClient
 from actionwatch.net.http_response import USER_AGENT
+from tests.cases import in_one_test
 from tests.waiting import LIMIT, PATIENT, beside, pause
 
 QUICK = timedelta(seconds=0.4)  # for responses that do not end
@@ -144,7 +145,7 @@ FAULTS: dict[str, tuple[Act, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@in_one_test("name", FAULTS)
 def test_incomplete_exchange_is_an_error(name: str) -> None:
     """An exchange without a whole response in time is an error that does not contain the URL."""
     act, words = FAULTS[name]
@@ -158,7 +159,7 @@ def test_incomplete_exchange_is_an_error(name: str) -> None:
     assert "SECRET" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     "url",
     [
         "http://127.0.0.1:1/SECRET",

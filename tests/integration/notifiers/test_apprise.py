@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError
 from actionwatch.base.model import Level, Rendered
 from actionwatch.notifiers import apprise
+from tests.cases import in_one_test
 from tests.integration.notifiers.ends import deliver, options
 from tests.integration.notifiers.http_end import HttpEnd, Reply
 from tests.unit.render.messages import message, summary
@@ -94,7 +95,7 @@ def test_apprise_logs_no_url(servers: list[HttpEnd], caplog: pytest.LogCaptureFi
     assert "s3cret-token" not in caplog.text
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("given", "fault"),
     [
         ({}, "one of url or url_file or urls"),

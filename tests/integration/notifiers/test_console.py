@@ -14,6 +14,7 @@ from actionwatch.base.model import Level, Message, Rendered, Status
 from actionwatch.notifiers import console
 from actionwatch.text.payloads import inhibited_document
 from tests.builders import make_alert
+from tests.cases import in_one_test
 from tests.unit.render.messages import AT, HOSTILE, LIST, PAGE, hostile_message, linked, message, summary
 
 
@@ -114,8 +115,8 @@ def test_lines_are_not_broken_in_a_pipe() -> None:
     ).replace("long\n", "long \n")
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+@in_one_test("name", HOSTILE)
+@in_one_test("encoding", ["ascii", "latin-1", "utf-8"])
 def test_any_text_can_be_shown_in_any_encoding(name: str, encoding: str) -> None:
     """Any text is shown in any encoding of the terminal, without escape sequences."""
     raw = io.BytesIO()

@@ -15,6 +15,7 @@ import pytest
 
 from actionwatch.base.errors import DeliveryError, PermanentDeliveryError, TransientDeliveryError
 from actionwatch.notifiers.base import Traits, notifier_module, notifier_types, templates_of
+from tests.cases import in_one_test
 from tests.integration.notifiers.ends import ENDS, RENDERER, End, WebhookEnd, deliver, open_end
 from tests.integration.notifiers.http_end import Reply
 from tests.unit.render.messages import HOSTILE, hostile_message, message
@@ -44,7 +45,7 @@ def test_every_type_has_a_far_end() -> None:
     assert {name.split()[0] for name in ENDS} == set(notifier_types())
 
 
-@pytest.mark.parametrize("name", notifier_types())
+@in_one_test("name", notifier_types())
 def test_module_has_the_documented_interface(name: str) -> None:
     """Each type has options, a way to build it, and documented defaults."""
     module = notifier_module(name)

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryError
 from actionwatch.base.model import Rendered
 from actionwatch.notifiers import email
+from tests.cases import in_one_test
 from tests.examples import examples
 from tests.integration.notifiers.ends import MAIL_HEADERS, deliver, email_options, options
 from tests.integration.notifiers.smtp_end import RawEnd, SmtpEnd, part, read_mail
@@ -212,7 +213,7 @@ def test_any_subject_is_one_safe_header(text: str) -> None:
     assert len(str(read["Subject"]).splitlines()) <= 1
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@in_one_test("name", HOSTILE)
 def test_any_id_gives_a_valid_message_id(name: str) -> None:
     """Any alert id gives a valid Message-ID."""
     made = email_options(25, None, tls="none", username=None, password=None)
@@ -227,7 +228,7 @@ def test_any_id_gives_a_valid_message_id(name: str) -> None:
     assert set(read_mail(mail.as_bytes()).keys()) <= MAIL_HEADERS
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("given", "fault"),
     [
         ({"tls": "none", "host": "smtp.example.com"}, "only for a server on this machine"),

@@ -21,6 +21,7 @@ from actionwatch.notifiers import webhook
 from actionwatch.render.renderer import Renderer
 from actionwatch.text.formats.messages import FORMATS, encode
 from actionwatch.text.formats.ocsf import ACCESS_KINDS, ACCOUNT_KINDS, OCSF_VERSION, ocsf_event
+from tests.cases import in_one_test
 from tests.integration.notifiers.ends import KEY, RENDERER, TEMPLATES, deliver, options
 from tests.integration.notifiers.http_end import HttpEnd, Reply, Request
 from tests.unit.render.messages import (
@@ -210,7 +211,7 @@ def test_events_are_valid_ocsf(event: str) -> None:
             assert body["category_uid"] == body["class_uid"] // 1000
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("changes", "class_uid", "activity"),
     [
         ({"action_kind": "DELETE_CLUSTER", "operation": "DELETE"}, 6003, "Delete"),

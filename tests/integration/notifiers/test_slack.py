@@ -13,6 +13,7 @@ from actionwatch.base.errors import PermanentDeliveryError, TransientDeliveryErr
 from actionwatch.base.model import Level, Rendered
 from actionwatch.notifiers import slack
 from actionwatch.notifiers._blocks import MAX_PAYLOAD_CHARS, bounded
+from tests.cases import in_one_test
 from tests.integration.notifiers.ends import RENDERER, TOKEN, deliver, options, slack_error, slack_reply, slack_texts
 from tests.integration.notifiers.http_end import HttpEnd, Reply
 from tests.unit.render.messages import PAGE, linked, message, record
@@ -194,7 +195,7 @@ def test_lengths_are_within_the_limits(server: HttpEnd, notifier: slack.SlackNot
         assert not text["text"].replace("&lt;", "").replace("&gt;", "").replace("&amp;", "").count("&")
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     "payload",
     [
         {},
@@ -229,7 +230,7 @@ def test_proxies_of_the_environment_are_not_used(
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("given", "fault"),
     [
         ({}, "one of token or"),

@@ -7,14 +7,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 import actionwatch
 from actionwatch.base.model import Cause, Message
 from actionwatch.notifiers import console, pagerduty
 from actionwatch.render.renderer import Renderer, plain
 from actionwatch.text.formats.alertmanager import alertmanager_document
 from actionwatch.text.formats.messages import encode
+from tests.cases import in_one_test
 from tests.unit.render.messages import alert, summary
 
 SILENCE = Cause("3f2a-1", {"cluster_deleted": 10, "firewall_opened": 2}, "sam", "load test, ask sam")
@@ -45,7 +44,7 @@ CHANNELS: dict[str, Callable[[Message], str]] = {
 }
 
 
-@pytest.mark.parametrize("channel", CHANNELS)
+@in_one_test("channel", CHANNELS)
 def test_summary_names_silence_author_comment_and_counts(channel: str) -> None:
     """A summary shows which silence suppressed how many alerts of which rules, with author and comment."""
     shown = CHANNELS[channel](summary("silence", alerts=[alert()] * 12, causes=[SILENCE]))
@@ -55,7 +54,7 @@ def test_summary_names_silence_author_comment_and_counts(channel: str) -> None:
     assert "None" not in shown
 
 
-@pytest.mark.parametrize("channel", CHANNELS)
+@in_one_test("channel", CHANNELS)
 def test_digest_has_no_causes(channel: str) -> None:
     """A digest does not claim that anything was suppressed."""
     assert "hid" not in CHANNELS[channel](summary("digest", alerts=[alert()] * 3))

@@ -24,6 +24,7 @@ from actionwatch.notifiers import webhook
 from actionwatch.text.formats.messages import encode, message_document
 from actionwatch.text.payloads import inhibited_document
 from tests.builders import make_alert
+from tests.cases import in_one_test
 from tests.integration.notifiers.conftest import CA
 from tests.integration.notifiers.ends import KEY, deliver, options
 from tests.integration.notifiers.http_end import HttpEnd, Reply
@@ -253,7 +254,7 @@ def test_unusable_certificates_are_refused(ca_file: Path, tmp_path: Path) -> Non
             options(webhook.Options, url="https://x.example", client_cert_file=cert, client_key_file=key_name)
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("given", "fault"),
     [
         ({}, "one of url or url_file"),

@@ -6,14 +6,13 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pytest
-
 from actionwatch.alerts.self_alerts import TROUBLES
 from actionwatch.tail.proof import TWO_WALKS
 from actionwatch.web.routes import metrics_routes
 from actionwatch.web.server import serving
 from tests import http_client
 from tests.builders import open_database
+from tests.cases import in_one_test
 from tests.integration.probe.kit import serve_world
 from tests.threads import start_thread
 
@@ -55,7 +54,7 @@ def test_every_metric_is_documented(tmp_path: Path) -> None:
     assert {names(row[0])[0] for row in rows(OPERATIONS, "Metrics")} == served
 
 
-@pytest.mark.parametrize("event", [name for row in rows(OPERATIONS, "Logs") for name in names(row[0])])
+@in_one_test("event", [name for row in rows(OPERATIONS, "Logs") for name in names(row[0])])
 def test_documented_log_events_exist(event: str) -> None:
     """Every event that the page names is logged somewhere in the code."""
     assert f'"{event}"' in CODE

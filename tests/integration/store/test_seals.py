@@ -26,6 +26,7 @@ from actionwatch.store.seals import CUT, Head
 from actionwatch.store.tables import RECEIPT, SEAL, UNSEALED
 from tests import postgresql
 from tests.builders import NOON, file_of, make_receipt, make_record, open_database
+from tests.cases import in_one_test
 from tests.integration.store.sealed import checked, differences, fill, head, insert_token, seal_all, stranger
 
 CHANGES = {
@@ -118,7 +119,7 @@ def test_changed_column_is_found(store: Database, table: str) -> None:
     assert differences(store) == [(table, key)]
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("before", "after"),
     [
         ("TypeText", b"M\xca^M\xecm"),

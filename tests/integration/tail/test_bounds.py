@@ -18,6 +18,7 @@ from actionwatch.store.database import Database
 from actionwatch.tail.bounds import choose_record, find_unit, is_due
 from actionwatch.tail.state import PollReport
 from tests.builders import NOON, make_marks, make_record
+from tests.cases import in_one_test
 from tests.integration.tail.test_tail import HOUR, bench
 from tests.upstreams import SOURCE, World, open_troubles
 
@@ -129,7 +130,7 @@ def test_one_empty_response_does_not_determine_the_unit() -> None:
     assert report.request_count == 3 + 5
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("unit", "asked_at", "is_found_out"),
     [
         (None, None, True),
@@ -151,7 +152,7 @@ def at(moment: timedelta) -> Record:
     return make_record(occurred_at=NOON + moment)
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("moment", "is_telling"),
     [
         (timedelta(0), False),
