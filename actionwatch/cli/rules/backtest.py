@@ -39,7 +39,7 @@ _IDLE_NAMED = 5  # rules that did not fire
 
 
 @click.command("backtest")
-@click.argument("rules", nargs=-1, required=True, shell_complete=completing.rules_and_files)
+@click.argument("rules", nargs=-1, shell_complete=completing.rules_and_files)
 @click.option("--since", type=time, help="Start of the period.  [default: 90d before now; a file is read completely]")
 @click.option("--until", type=time, help="End of the period.")
 @click.option(
@@ -89,7 +89,7 @@ def command(
     is_summary: bool,
     form: str,
 ) -> int:
-    """Report what RULES (files, folders, or names of configured rules) would have fired.
+    """Report what RULES would have fired: files, folders, or names of configured rules; without any, all configured rules.
 
     Reads the records of the store, of a file, or of the upstream, which is queried only for records that the rules can match.
     Rules in mode shadow or off run as if they were live. Nothing is stored or sent.

@@ -36,6 +36,14 @@ def test_help_needs_nothing(path: tuple[str, ...], tmp_path: Path, monkeypatch: 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("path", [(), ("alerts",), ("rules",)], ids=" ".join)
+def test_group_without_a_command_shows_its_help_once(path: tuple[str, ...]) -> None:
+    """Whoever calls a group alone sees what it has, and nothing failed."""
+    called = call(*path)
+    assert (called.status, called.err) == (0, "")
+    assert called.out == call(*path, "--help").out
+
+
 def test_help_imports_nothing_heavy() -> None:
     """No `--help` imports a slow library."""
     code = (

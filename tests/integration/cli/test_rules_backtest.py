@@ -125,6 +125,12 @@ def test_table_ends_with_what_fired(busy: Desk) -> None:
     assert "1 rule did not fire: idle_0\n" in one.out
 
 
+def test_without_rules_all_configured_ones_run(busy: Desk) -> None:
+    """Nobody has to name the configured rules one by one."""
+    busy.call("run", "--once")
+    assert busy.call("rules", "backtest").out == busy.call("rules", "backtest", str(busy.folder / "rules")).out != ""
+
+
 def test_compare_shows_the_differences(busy: Desk, tmp_path: Path) -> None:
     """The comparison with other rules has one row per rule in a table, and one object per alert in JSON."""
     other = tmp_path / "other.yml"
