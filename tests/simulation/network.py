@@ -42,6 +42,8 @@ class Receiver:
     chance: random.Random
     taken: list[tuple[str, Posted]] = field(default_factory=list)
     """The messages that it accepted, each with its id."""
+    refused: set[str] = field(default_factory=set)
+    """The ids of the messages that it refused."""
     is_down: bool = False
 
     def answer(self) -> tuple[int, dict[str, str]]:
@@ -90,9 +92,11 @@ class Network:
     def _receive(self, request: httpcore.Request) -> httpcore.Response:
         receiver = self.receiver(request.url.target.decode().strip("/"))
         status, headers = receiver.answer()
+        message_id = dict(request.headers)[b"webhook-id"].decode()
+        if status == HTTPStatus.BAD_REQUEST:
+            receiver.refused.add(message_id)
         if status in _TAKEN:
             body = b"".join(request.stream)  # type: ignore[arg-type]
-            message_id = dict(request.headers)[b"webhook-id"].decode()
             receiver.taken.append((message_id, msgspec.json.decode(body, type=Posted)))
         if status == _LOST:
             raise httpcore.ReadError("the connection broke")

@@ -113,6 +113,8 @@ class Oracle:
         self._promised: set[tuple[str, str, datetime]] = set()
         """What the sweeps must have found by now."""
         self._alert_ids: dict[str, str] = {}
+        self._settled_from = 0
+        """How many actions there were when all faults ended."""
         self._before: tuple[datetime, list[Action], marks.Marks | None]
 
     # -- while it runs
@@ -173,8 +175,9 @@ class Oracle:
         with self._database.read() as connection:
             return list(connection.execute(wanted).scalars())
 
-    def note_states(self) -> None:
-        """Note the states of messages before they end."""
+    def note_end(self) -> None:
+        """Note that all faults end now: the states of messages before they end, and which actions follow."""
+        self._settled_from = len(self._world.organisation)
         columns = DELIVERY.c.status, DELIVERY.c.awaits, DELIVERY.c.leased_until, DELIVERY.c.fallback_of
         with self._database.read() as connection:
             for status, awaits, leased_until, fallback_of in connection.execute(select(*columns)):
@@ -370,7 +373,9 @@ class Oracle:
             self._compare(connection)
             joined = connection.execute(of_records).all()
             live = connection.execute(
-                select(RECORD.c.record_key, RECORD.c.action_kind).distinct().where(~RECORD.c.is_backlog)
+                select(RECORD.c.record_key, RECORD.c.action_kind, RECORD.c.description)
+                .distinct()
+                .where(~RECORD.c.is_backlog)
             ).all()
             rows = connection.execute(select(DELIVERY)).all()
             alerts = connection.execute(select(ALERT.c.id, ALERT.c.labels)).all()
@@ -385,6 +390,7 @@ class Oracle:
         missed = {found for found in wanted - matched if found[0] in self._rules_always_on}
         if matched - wanted or missed:
             self.wrong.append(f"matched {matched - wanted} too often, {missed} too seldom")
+        self._check_last(matched, live)
         self._check_rows(rows, ends)
         unaddressed = {row.id for row in alerts} - {row.alert_id for row in rows}
         self.wrong += [f"lost: alert {alert} has no message" for alert in unaddressed]
@@ -395,6 +401,17 @@ class Oracle:
             self._note_stuck(f"the health of {unknown}")
         if backlogs:
             self._note_stuck(f"the progress of {backlogs.keys()}")
+
+    def _check_last(self, matched: Counter[tuple[str, str]], live: Sequence[Any]) -> None:
+        """Exactly the rules of the last configuration match what happened under it."""
+        truth = self._world.organisation.truth()
+        last = seen(truth[self._settled_from :]).keys() - seen(truth[: self._settled_from]).keys()
+        for row in live:
+            for rule, kind in RULES.items():
+                if (row.action_kind, row.description) in last and row.action_kind == kind:
+                    is_wanted = rule in self._setup.rules
+                    if bool(matched[rule, row.record_key]) != is_wanted:
+                        self.wrong.append(f"the rule {rule} is {'on' if is_wanted else 'off'}, unlike its matches")
 
     def _compare(self, connection: Connection) -> None:
         columns = ALERT.c.rule_id, ALERT_RECORD.c.record_id, ALERT_RECORD.c.alert_id
@@ -414,6 +431,9 @@ class Oracle:
                 self._note_stuck(what)
             if row.status in ("held", "collapsed") and (reported is None or reported.status not in ("sent", "dead")):
                 self._note_stuck(f"{row.receiver} {row.event} {row.status} in the summary {reported}")
+            is_refused = row.status == "dead" and (row.why or "").startswith("refused")
+            if is_refused and row.id not in ends[row.receiver].refused:
+                self.wrong.append(f"lost: {row.receiver} {row.event} was given up, but not refused: {row.why}")
             if row.status == "sent" and not taken.get(row.receiver, {}).get(row.id):
                 self.wrong.append("lost: a delivery counts as sent that never was")
         for message_id in {each for counts in taken.values() for each in counts} - by_id.keys():

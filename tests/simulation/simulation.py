@@ -319,13 +319,13 @@ class Simulation:
         self._set_faults()
         for receiver in self.network.receivers.values():
             receiver.is_down = False
-        self.oracle.note_states()
         if self.schedule.seed % 4 == 3:  # all at once: no row may wait for a removed part
             self._take_up(self.setup.renamed())
+        self.oracle.note_end()
         for _ in range(self.schedule.settling):
             self.world.clock.advance(seconds=3600)  # late records appear; both sweeps are due
             self.arrive(random.Random(self.schedule.seed))
-            for _ in range(3):  # what one walk doubts, the next one decides
+            for _ in range(2):  # what one walk doubts, the next one decides
                 self.world.clock.advance(seconds=40)
                 self._step("clock")
                 self._step(f"tail {self.setup.source}")
