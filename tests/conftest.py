@@ -1,6 +1,6 @@
 """The settings of property tests: the same examples in every run, and no deadline.
 
-`pytest --hypothesis-profile explore` searches for new examples. `--soak N` runs N schedules of chaos, or attacks of each kind,
+`pytest --hypothesis-profile explore` searches for new examples. `--soak N` plays N schedules, or makes N attacks of each kind,
 instead of the default few; `--soak-from SEED` begins at another seed.
 """
 
@@ -24,10 +24,8 @@ settings.load_profile("suite")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options. `pytest tests/chaos --soak 5000` runs for about a quarter of an hour."""
-    parser.addoption(
-        "--soak", type=int, default=0, metavar="N", help="run N cases of chaos or attacks, from --soak-from on"
-    )
+    """Add the options. `pytest tests/attacks --soak 5000` runs for about a quarter of an hour."""
+    parser.addoption("--soak", type=int, default=0, metavar="N", help="run N schedules or attacks, from --soak-from on")
     parser.addoption(
         "--store",
         choices=("sqlite", "postgresql", "postgresql-15", "postgresql-17"),
