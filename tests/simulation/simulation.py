@@ -109,6 +109,7 @@ class Simulation:
         with network(self.network):
             self.world.faults.set(*self.schedule.nature)
             self.start()
+            self._step(f"tail {self.setup.source}")  # otherwise it would begin with all that happens
             for event in self.schedule.events:
                 getattr(self, event.what)(random.Random(event.seed))
             self._settle()
@@ -325,14 +326,12 @@ class Simulation:
         if self.schedule.seed % 4 == 3:  # all at once: no row may wait for a removed part
             self._take_up(self.setup.renamed())
         self.oracle.note_end()
-        for _ in range(self.schedule.settling):
-            self.world.clock.advance(seconds=3600)  # late records appear; both sweeps are due
-            self.arrive(random.Random(self.schedule.seed))
-            for _ in range(2):  # what one walk doubts, the next one decides
-                self.world.clock.advance(seconds=40)
-                self._step("clock")
-                self._step(f"tail {self.setup.source}")
-                self._step("match")
+        for seconds in (3600, 40, 900) * self.schedule.settling:
+            self.world.clock.advance(seconds=seconds)  # at last, all sweeps are due for what came after the first poll
+            if seconds == 40:
+                self.arrive(random.Random(self.schedule.seed))
+            for name in ("clock", f"tail {self.setup.source}", "match"):
+                self._step(name)
         for name in sorted(self.process.steps) if self._has_failed else ():
             self._step(name)  # a rare step that failed reports that it works again
         self._deliver_all()
