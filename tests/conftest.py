@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -21,6 +24,25 @@ SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too
 settings.register_profile("suite", max_examples=60, deadline=None, derandomize=True, suppress_health_check=SLOW)
 settings.register_profile("explore", max_examples=300, deadline=None, suppress_health_check=SLOW, print_blob=True)
 settings.load_profile("suite")
+
+
+_IN_MEMORY = Path("/dev/shm")  # nosec  # a file system in memory, where Linux has one
+_NEEDED_BYTES = 4 * 2**30  # several times what all workers together use
+
+
+def _put_files_into_memory() -> None:
+    """Let the stores of tests be in memory, if there is room: thousands of them wait for a disk otherwise, four at a time.
+
+    Workers inherit the folder. Whoever names another one (`TMPDIR`, `--basetemp`) gets that.
+    """
+    if "TMPDIR" in os.environ or not os.access(_IN_MEMORY, os.W_OK):
+        return
+    can_run_programs = not os.statvfs(_IN_MEMORY).f_flag & os.ST_NOEXEC
+    if can_run_programs and shutil.disk_usage(_IN_MEMORY).free > _NEEDED_BYTES:
+        os.environ["TMPDIR"] = tempfile.tempdir = str(_IN_MEMORY)
+
+
+_put_files_into_memory()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

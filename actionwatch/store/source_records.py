@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, func, select
+from sqlalchemy import ColumnElement, Connection, CursorResult, bindparam, func, select
 
 from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import Record
-from actionwatch.store.record_keys import between, in_keys, key_floor
+from actionwatch.store.record_keys import in_keys, key_floor
 from actionwatch.store.record_rows import RECORDS, record_of
 from actionwatch.store.tables import RECORD
 
@@ -22,6 +23,12 @@ _ANY_HELD = select(RECORD.c.id).where(*_IN_KEYS, _IS_HELD).limit(1)
 _NEXT_PART = (
     select(RECORD.c.record_key).where(*_IN_KEYS).order_by(RECORD.c.record_key).offset(bindparam("most")).limit(1)
 )
+_IS_GONE = RECORD.c.vanished_at.is_not(None)
+_COUNT_STORED = select(func.count()).where(*_IN_KEYS)
+_COUNT_GONE = _COUNT_STORED.where(_IS_GONE)
+_HELD_KEYS = select(RECORD.c.id, RECORD.c.record_key).where(*_IN_KEYS, _IS_HELD)
+_GONE_KEYS = select(RECORD.c.record_key).where(*_IN_KEYS, _IS_GONE)
+_ANY_BEYOND = select(RECORD.c.record_key).where(*_IN_KEYS).offset(bindparam("most")).limit(1)
 _KINDS = select(RECORD.c.action_kind, func.count()).where(*_IN_KEYS, _IS_HELD).group_by(RECORD.c.action_kind)
 
 
@@ -43,21 +50,20 @@ def count_kinds(connection: Connection, source: str, start: datetime, end: datet
 
 def count_held(connection: Connection, source: str, start: datetime, end: datetime) -> int:
     """Count the records that `count_kinds` counts, with indexes only: reading each costs a third of storing it."""
-    in_time = between(source, start, end)
-    stored = connection.execute(select(func.count()).where(*in_time)).scalar() or 0
-    vanished = select(func.count()).where(*in_time, RECORD.c.vanished_at.is_not(None))
-    return stored - (connection.execute(vanished).scalar() or 0)
+    given = _given(source, start, end)
+    counts = [connection.execute(each, given).scalar() or 0 for each in (_COUNT_STORED, _COUNT_GONE)]
+    return counts[0] - counts[1]
 
 
 def mark_vanished(
     connection: Connection, source: str, start: datetime, end: datetime, present: Collection[str], at: datetime
 ) -> None:
     """Mark the records of start..end whose key is not in `present`, the keys at the upstream."""
-    _mark(connection, _within(source, start, end), present, at)
+    _mark(connection, connection.execute(_HELD_KEYS, _given(source, start, end)), present, at)
 
 
-def _mark(connection: Connection, is_it: Iterable[ColumnElement[bool]], present: Collection[str], at: datetime) -> None:
-    for row in connection.execute(select(RECORD.c.id, RECORD.c.record_key).where(*is_it)).all():
+def _mark(connection: Connection, held: CursorResult[Any], present: Collection[str], at: datetime) -> None:
+    for row in held.all():
         if row.record_key not in present:
             connection.execute(RECORD.update().where(RECORD.c.id == row.id).values(vanished_at=at))
 
@@ -66,9 +72,8 @@ def unmark_vanished(
     connection: Connection, source: str, start: datetime, end: datetime, present: Collection[str]
 ) -> None:
     """Unmark the records of start..end that the upstream shows again."""
-    in_time = between(source, start, end)
-    gone = select(RECORD.c.record_key).where(*in_time, RECORD.c.vanished_at.is_not(None))
-    for key in [key for key in connection.execute(gone).scalars() if key in present]:
+    gone = connection.execute(_GONE_KEYS, _given(source, start, end)).scalars().all()
+    for key in [key for key in gone if key in present]:
         is_it = (RECORD.c.source == source, RECORD.c.record_key == key)
         connection.execute(RECORD.update().where(*is_it).values(vanished_at=None))
 
@@ -89,13 +94,14 @@ def mark_vanished_formerly(
     for number, name in enumerate(names[1:], 1):
         unmark_vanished(connection, name, start, end, present)
         again = select(later.c.id).where(later.c.record_key == RECORD.c.record_key, later.c.source.in_(names[:number]))
-        _mark(connection, (*_within(name, start, end), ~again.exists()), present, at)
+        held = connection.execute(_HELD_KEYS.where(~again.exists()), _given(name, start, end))
+        _mark(connection, held, present, at)
 
 
 def count_vanished(connection: Connection, source: str, since: datetime, former_names: Sequence[str] = ()) -> int:
     """Count the records of a source since a time that the upstream no longer holds."""
     statement = select(func.count()).where(*_since(since, source, former_names))
-    return connection.execute(statement.where(RECORD.c.vanished_at.is_not(None))).scalar() or 0
+    return connection.execute(statement.where(_IS_GONE)).scalar() or 0
 
 
 def read_vanished(
@@ -103,20 +109,18 @@ def read_vanished(
 ) -> list[Record]:
     """Read the records of a source after a time that were marked as vanished after another one, the oldest first."""
     statement = RECORDS.where(*_since(since, source, former_names))
-    is_it = RECORD.c.vanished_at.is_not(None) if after is None else RECORD.c.vanished_at > after
+    is_it = _IS_GONE if after is None else RECORD.c.vanished_at > after
     return [record_of(row) for row in connection.execute(statement.where(is_it).order_by(RECORD.c.record_key))]
 
 
 def is_quiet(connection: Connection, source: str, start: datetime, end: datetime) -> bool:
     """Return whether a source has no record between two times."""
-    given = {"name": source, "low": key_floor(start), "high": key_floor(end + MICROSECOND)}
-    return connection.execute(_ANY_HELD, given).first() is None
+    return connection.execute(_ANY_HELD, _given(source, start, end)).first() is None
 
 
 def has_more(connection: Connection, source: str, start: datetime, end: datetime, count: int) -> bool:
     """Return whether more than `count` records of a source are stored between two times, without counting them all."""
-    beyond = select(RECORD.c.record_key).where(*between(source, start, end)).offset(count).limit(1)
-    return connection.execute(beyond).first() is not None
+    return connection.execute(_ANY_BEYOND, _given(source, start, end) | {"most": count}).first() is not None
 
 
 def _since(since: datetime, source: str, former_names: Sequence[str]) -> tuple[ColumnElement[bool], ...]:
@@ -124,6 +128,6 @@ def _since(since: datetime, source: str, former_names: Sequence[str]) -> tuple[C
     return RECORD.c.source.in_([source, *former_names]), RECORD.c.record_key >= key_floor(since)
 
 
-def _within(source: str, start: datetime, end: datetime) -> tuple[ColumnElement[bool], ...]:
-    """Return the conditions for records of a source with start <= occurred_at <= end that the upstream still holds."""
-    return (*between(source, start, end), _IS_HELD)
+def _given(source: str, start: datetime, end: datetime) -> dict[str, Any]:
+    """Return the values of `_IN_KEYS` for the records of a source with start <= occurred_at <= end."""
+    return {"name": source, "low": key_floor(start), "high": key_floor(end + MICROSECOND)}
