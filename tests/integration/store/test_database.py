@@ -164,9 +164,7 @@ def test_what_can_hold_back_writes_is_refused(kind: str, store: str, tmp_path: P
     """A trigger, a rule or a unique index of another program can hold back each delivery, unseen: no start, no command."""
     with contextlib.ExitStack() as stack:
         is_shared = store == "postgresql"
-        url = (
-            stack.enter_context(postgresql.other_database("foreign")) if is_shared else f"sqlite:///{tmp_path / 's.db'}"
-        )
+        url = stack.enter_context(postgresql.empty_store("foreign")) if is_shared else f"sqlite:///{tmp_path / 's.db'}"
         database = stack.enter_context(contextlib.closing(Database(url)))
         database.upgrade()
         with database.write() as connection:
@@ -203,7 +201,7 @@ REPACK = [
 )
 def test_tools_that_rebuild_tables_are_not_refused(statements: list[str], added: str) -> None:
     """While pg_repack or REINDEX CONCURRENTLY runs, or if one was interrupted, the service starts. What is left is named."""
-    with postgresql.other_database("rebuilt") as url, contextlib.closing(Database(url)) as database:
+    with postgresql.empty_store("rebuilt") as url, contextlib.closing(Database(url)) as database:
         database.upgrade()
         with database.write() as connection:
             for statement in [*REPACK, *statements]:
@@ -215,7 +213,7 @@ def test_tools_that_rebuild_tables_are_not_refused(statements: list[str], added:
 
 def test_trigger_that_only_looks_like_that_of_pg_repack_is_refused() -> None:
     """A trigger before the write can hold it back, whatever it is called."""
-    with postgresql.other_database("pretended") as url, contextlib.closing(Database(url)) as database:
+    with postgresql.empty_store("pretended") as url, contextlib.closing(Database(url)) as database:
         database.upgrade()
         with database.write() as connection:
             for statement in [
@@ -230,7 +228,7 @@ def test_trigger_that_only_looks_like_that_of_pg_repack_is_refused() -> None:
 @pytest.mark.parametrize("change", ["ALTER TABLE alert DISABLE TRIGGER note_alert", "DROP TRIGGER note_alert ON alert"])
 def test_missing_trigger_of_ours_is_created_again(change: str) -> None:
     """In PostgreSQL, commands refuse a store without one of our triggers. The start creates it, unless it is disabled."""
-    with postgresql.other_database("untriggered") as url, contextlib.closing(Database(url)) as database:
+    with postgresql.empty_store("untriggered") as url, contextlib.closing(Database(url)) as database:
         database.upgrade()
         with database.write() as connection:
             connection.exec_driver_sql(change)
