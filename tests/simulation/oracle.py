@@ -113,6 +113,8 @@ class Oracle:
         self._promised: set[tuple[str, str, datetime]] = set()
         """What the sweeps must have found by now."""
         self._alert_ids: dict[str, str] = {}
+        self._begins_at: datetime | None = None
+        """Where the source began first, whatever its name was."""
         self._settled_from = 0
         """How many actions there were when all faults ended."""
         self._before: tuple[datetime, list[Action], marks.Marks | None]
@@ -229,6 +231,7 @@ class Oracle:
         moved = self._marks()
         if moved is None:
             return
+        self._begins_at = self._begins_at or moved.begins_at
         if known and (moved.proved_through < known.proved_through or moved.mark < known.mark):
             self.wrong.append("a mark went back")
         if moved.mark > max(moved.proved_through, moved.begins_at):
@@ -278,7 +281,7 @@ class Oracle:
 
     def _check_records(self, held: Counter[Seen]) -> None:
         truth = self._world.organisation.truth()
-        begins_at, now = self._known_marks().begins_at, self._world.clock()
+        begins_at, now = self._begins_at or self._known_marks().begins_at, self._world.clock()
         since = [one for one in truth if begins_at <= one.at <= now]
         wanted = self._visible & seen(one for one in since if not self._is_beyond_sweeps(one))
         lost, doubled = wanted - held, held - seen(truth)

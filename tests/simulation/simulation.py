@@ -34,7 +34,7 @@ from tests.upstreams import World
 KINDS = ("BACKUP", "CREATE_CLUSTER", "INVITE_USER", "DELETE_CLUSTER", "DELETE_KAFKA_TOPIC", "ADD_NODE")
 USERS = ("eve", "bob")
 _FAILURES = ("step_failed", "notifier_failed", "self_alert_failed", "claim_failed")
-_LONGEST_RUN = 60  # crossings: a run of the steps rarely has more
+_LONGEST_POLL, _LONGEST_STEP = 40, 6  # crossings: they rarely have more
 _QUIET_ROUNDS = 400
 
 
@@ -171,12 +171,12 @@ class Simulation:
 
     def arrive(self, chance: random.Random) -> None:
         """Log some actions. Most are new; some are late, within the reach of the sweeps."""
-        for _ in range(chance.choice((0, 1, 2, 4, 8))):
-            is_late = chance.random() < 0.2
+        for _ in range(chance.choice((0, 1, 2, 4, 4, 8))):
+            is_late = chance.random() < 0.3
             # Late ones must not disappear before a sweep is due.
             kind = chance.choice([kind for kind in KINDS if not (is_late and kind == "ADD_NODE")])
             account = self.world.organisation.inventory.accounts[0] if chance.random() < 0.7 else None
-            ago = chance.uniform(25, 3000) if is_late else chance.uniform(0, 25)
+            ago = chance.uniform(25, chance.choice((300, 3000))) if is_late else chance.uniform(0, 25)
             logged = self.world.log(kind, ago=ago, user_name=chance.choice(USERS), account=account)
             if is_late:
                 self.oracle.late.add((logged.kind, logged.description))
@@ -202,9 +202,11 @@ class Simulation:
         if chance.random() < 0.5:
             chance.shuffle(order)
         self._plan_happening(chance)
-        self._until_death = chance.choice((0, chance.randint(1, _LONGEST_RUN)))
+        dying = chance.randrange(2 * len(order))  # in half of the runs, the process dies in one of the steps, or later
         try:
-            for name in order:
+            for place, name in enumerate(order):
+                if place == dying:
+                    self._until_death = chance.randint(1, _LONGEST_POLL if name.startswith("tail") else _LONGEST_STEP)
                 if name in self.process.steps:
                     self._step(name)
                     self.database.check_in_place()
@@ -328,8 +330,8 @@ class Simulation:
         self.oracle.note_end()
         for seconds in (3600, 40, 900) * self.schedule.settling:
             self.world.clock.advance(seconds=seconds)  # at last, all sweeps are due for what came after the first poll
-            if seconds == 40:
-                self.arrive(random.Random(self.schedule.seed))
+            if seconds != 900:  # the late ones of the second time are before the mark, which the first time moves
+                self.arrive(random.Random(f"{self.schedule.seed} {seconds}"))
             for name in ("clock", f"tail {self.setup.source}", "match"):
                 self._step(name)
         for name in sorted(self.process.steps) if self._has_failed else ():

@@ -114,7 +114,7 @@ class Setup:
     def changed(self, chance: random.Random) -> Setup:
         """Return a configuration after a reload, for example with a receiver renamed, removed or added."""
         kind = chance.choice(sorted(self.receivers))
-        match chance.randrange(9):
+        match chance.randrange(11):
             case 0 | 1:
                 return replace(self, receivers={**self.receivers, kind: _renamed(self.receivers[kind])})
             case 2 if kind != HOOK:
@@ -122,7 +122,7 @@ class Setup:
             case 3 | 4:
                 added = chance.choice(sorted(RECEIVERS))
                 return replace(self, receivers={added: added, **self.receivers})
-            case 5:
+            case 5 | 8 | 9:
                 return replace(self, rules=("deleted",) if len(self.rules) > 1 else tuple(RULES))
             case 6:
                 return replace(self, source=_renamed(self.source))
