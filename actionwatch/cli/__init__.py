@@ -153,7 +153,9 @@ def call(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as exc:
         return exc.exit_code
     except click.exceptions.NoArgsIsHelpError as exc:  # a group without a command
-        click.echo(exc.format_message())
+        from actionwatch.cli.output import echo
+
+        echo(exc.format_message())
         return 0
     except click.UsageError as exc:
         click.UsageError(_shown(exc), exc.ctx).show()

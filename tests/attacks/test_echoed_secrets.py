@@ -30,6 +30,7 @@ from actionwatch.web.openid_provider import Provider
 from actionwatch.web.proxy import Refused
 from tests.attacks.test_redaction import PART, leaks
 from tests.builders import Clock
+from tests.cases import in_one_test
 from tests.integration.notifiers.ends import deliver, options
 from tests.integration.notifiers.listener import Listener
 from tests.integration.service.test_telemetry import span
@@ -118,7 +119,7 @@ def error_of(call: Callable[[], object]) -> str:
     return ""
 
 
-@pytest.mark.parametrize("part", PARTS)
+@in_one_test("part", PARTS)
 def test_no_error_of_the_upstream_contains_the_key(end: EchoEnd, part: str) -> None:
     """No error of a listing, of the accounts or of a command that writes shows a part of the key, wherever it is returned."""
     client = Client(connection(end), source="acme", retry=RetryOptions(attempts=1))
@@ -160,8 +161,8 @@ SLACK_PARTS: dict[str, Callable[[str], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("part", [*PARTS, *SLACK_PARTS])
-@pytest.mark.parametrize("kind", RECEIVERS)
+@in_one_test("part", [*PARTS, *SLACK_PARTS])
+@in_one_test("kind", RECEIVERS)
 def test_no_error_of_a_receiver_contains_its_secret(end: EchoEnd, kind: str, part: str) -> None:
     """No error of an attempt shows a part of a credential, wherever the receiver returns it."""
     module: Any = notifier_module(kind)
@@ -196,8 +197,8 @@ def _signed_in(end: EchoEnd) -> str:
     return f"{logs} {caught.value}"
 
 
-@pytest.mark.parametrize("part", ["text", "coding", "header", "status", "reason", "redirect"])
-@pytest.mark.parametrize("read", [_collected, _signed_in])
+@in_one_test("part", ["text", "coding", "header", "status", "reason", "redirect"])
+@in_one_test("read", [_collected, _signed_in])
 def test_no_error_of_a_collector_or_a_provider_contains_its_secret(
     end: EchoEnd, read: Callable[[EchoEnd], str], part: str
 ) -> None:

@@ -16,6 +16,7 @@ import structlog
 
 import actionwatch
 from actionwatch.text.logs import set_up
+from tests.cases import in_one_test
 from tests.integration.cli.conftest import Called, Desk, new_desk
 from tests.integration.notifiers.http_end import Reply
 from tests.integration.notifiers.smtp_end import SmtpEnd
@@ -107,8 +108,8 @@ def words(hostile: Desk) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("is_terminal", [True, False])
-@pytest.mark.parametrize("command", COMMANDS)
+@in_one_test("is_terminal", [True, False])
+@in_one_test("command", COMMANDS)
 def test_command_prints_no_control_characters(
     hostile: Desk, words: dict[str, str], command: str, is_terminal: bool
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 from actionwatch.emulator.faults.fault import parse_fault
 from actionwatch.emulator.faults.table import FAULTS
 from tests import http_client
+from tests.cases import in_one_test
 from tests.emulated import every_variant
 from tests.emulator.conftest import World, serve_world
 from tests.emulator.test_user_actions import NOON_MS
@@ -82,7 +83,7 @@ QUERIES: dict[str, tuple[str, list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("fault", QUERIES)
+@in_one_test("fault", QUERIES)
 def test_query_is_changed_by_the_fault(request_page: Callable[..., Any], fault: str) -> None:
     """The page is that of the query as the fault changes it."""
     query, expected = QUERIES[fault]
@@ -143,7 +144,7 @@ NAMES = {
 }
 
 
-@pytest.mark.parametrize("fault", [one for one in every_variant() if one.partition(":")[0] in NAMES])
+@in_one_test("fault", [one for one in every_variant() if one.partition(":")[0] in NAMES])
 def test_field_has_another_name(request_page: Callable[..., Any], fault: str) -> None:
     """The value has the new name, in an object if the name has a dot, and not the old name."""
     kind, _, name = fault.partition(":")
@@ -178,7 +179,7 @@ TIMES: dict[str, object] = {
 }
 
 
-@pytest.mark.parametrize("form", TIMES)
+@in_one_test("form", TIMES)
 def test_time_has_another_format(request_page: Callable[..., Any], form: str) -> None:
     """The same time in another format, up to the digits below a millisecond, which the log lacks."""
     found, expected = _record(request_page(f"time_form:{form}"))["timestamp"], TIMES[form]
@@ -208,8 +209,8 @@ def test_equal_times_have_equal_digits_below_a_millisecond(request_page: Callabl
 ACCOUNT = {"id_only": "accountId", "name_only": "accountName", "string_id": "account", "string_name": "account"}
 
 
-@pytest.mark.parametrize("what", ["account", "cluster"])
-@pytest.mark.parametrize("form", ["id_only", "name_only", "string_id", "string_name", "object", "domain", "absent"])
+@in_one_test("what", ["account", "cluster"])
+@in_one_test("form", ["id_only", "name_only", "string_id", "string_name", "object", "domain", "absent"])
 def test_account_and_cluster_have_another_format(
     request_page: Callable[..., Any], logged: World, what: str, form: str
 ) -> None:
@@ -266,7 +267,7 @@ RECORDS: dict[str, Callable[[dict[str, Any], World], bool]] = {
 }
 
 
-@pytest.mark.parametrize("fault", RECORDS)
+@in_one_test("fault", RECORDS)
 def test_record_has_another_format(request_page: Callable[..., Any], logged: World, fault: str) -> None:
     """The record of the deleted cluster shows the fault."""
     assert RECORDS[fault](_record(request_page(fault)), logged)
@@ -325,7 +326,7 @@ ENVELOPES: dict[str, Callable[[Envelope], bool]] = {
 }
 
 
-@pytest.mark.parametrize("fault", ENVELOPES)
+@in_one_test("fault", ENVELOPES)
 def test_envelope_has_another_value(request_page: Callable[..., Any], fault: str) -> None:
     """The only envelope of a page of four (of six) shows the fault."""
     (envelope,) = request_page(fault, query="pageSize=4")

@@ -20,6 +20,7 @@ from actionwatch.emulator.faults.table import FAULTS
 from actionwatch.emulator.server import running
 from actionwatch.emulator.state import Organisation
 from tests import http_client
+from tests.cases import in_one_test
 from tests.emulated import every_variant
 from tests.emulator.conftest import NOON, World, serve_world
 from tests.waiting import LIMIT, at_least, stopwatch, wait_until
@@ -53,8 +54,8 @@ def test_rate_limit_has_each_form_of_retry_after(faulty: World) -> None:
     assert found == [(429, None, True), (429, "2", True), (429, "Wed, 25 Nov 2026 12:01:00 GMT", False)]
 
 
-@pytest.mark.parametrize("status", [500, 502, 503])
-@pytest.mark.parametrize("form", BODIES)
+@in_one_test("status", [500, 502, 503])
+@in_one_test("form", BODIES)
 def test_error_has_each_format_of_body(faulty: World, status: int, form: str) -> None:
     """Each status has each format of body, and the format matches its name."""
     faulty.faults.set(f"error:{status},{form}")
@@ -122,7 +123,7 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("form", WRONG)
+@in_one_test("form", WRONG)
 def test_wrong_body_has_status_200(faulty: World, form: str) -> None:
     """A body that is not a log has status 200."""
     faulty.faults.set(f"wrong_answer:{form}")

@@ -6,6 +6,7 @@ from actionwatch.emulator.app import DEMO_KEY, DEMO_USER, create_app
 from actionwatch.emulator.server import running
 from actionwatch.emulator.state import Organisation
 from tests import http_client
+from tests.cases import in_one_test
 from tests.emulator.conftest import World
 
 
@@ -27,7 +28,7 @@ def test_linking_adds_an_account_and_is_logged(world: World) -> None:
     assert (record["action"], record["userName"], record["accountName"]) == ("LINK_ACCOUNT", DEMO_USER, "orders")
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     "body",
     [
         b"",

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from tests import http_client
+from tests.cases import in_one_test
 from tests.emulator.conftest import NOON, World, serve_world
 
 NOON_MS = int(NOON.timestamp() * 1000)
@@ -118,7 +119,7 @@ def test_page_within_its_bounds(paged: World, query: str, page: int) -> None:
     assert (envelope["itemsPerPage"], envelope["totalResults"]) == (page, 1001)
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     "query",
     [
         "pageSize=",
@@ -160,7 +161,7 @@ def test_pages_are_newest_first_without_gaps(world: World) -> None:
     assert [record["timestamp"] for record in whole] == sorted((r["timestamp"] for r in whole), reverse=True)
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("query", "minutes"),
     [
         (f"startTime={NOON_MS}", [2, 1, 0]),
@@ -184,7 +185,7 @@ def test_window_includes_both_bounds(timed: World, query: str, minutes: list[int
     assert envelope["actionCounts"] == ({"BACKUP": len(minutes)} if minutes else {})
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("query", "expected"),
     [
         ("actionKinds=BACKUP", ["BACKUP"]),

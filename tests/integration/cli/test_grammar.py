@@ -65,7 +65,7 @@ def _named(paths: Iterable[Path_]) -> list[Any]:
     return [pytest.param(path, id=" ".join(path)) for path in paths]
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     "path", _named(path for path in LEAVES if path[0] not in WITHOUT_CONFIGURATION and path != NAMES_ITS_STORES)
 )
 def test_the_configuration_is_named_before_or_after_the_command(
@@ -126,7 +126,7 @@ def _words_before_values() -> Iterable[Any]:
                 before += ("x",)
 
 
-@pytest.mark.parametrize("words", list(_words_before_values()))
+@in_one_test("words", list(_words_before_values()))
 def test_every_name_id_and_key_is_completed(words: Path_, busy: Desk) -> None:
     """A shell completes each option and argument that takes a name, an id or a key."""
     assert _completed(busy, *words, "")

@@ -11,6 +11,7 @@ import pytest
 
 from actionwatch.cli import COMMANDS, group
 from tests import docs
+from tests.cases import in_one_test
 from tests.children import run_child
 from tests.integration.cli.conftest import call
 
@@ -25,7 +26,7 @@ def _paths() -> list[tuple[str, ...]]:
     return [(), *(path for path, _ in docs.every_command())]
 
 
-@pytest.mark.parametrize("path", _paths(), ids=" ".join)
+@in_one_test("path", _paths())
 def test_help_needs_nothing(path: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`--help` of every command works in an empty folder, writes nothing and exits with 0."""
     monkeypatch.chdir(tmp_path)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from actionwatch.cli import output
+from tests.cases import in_one_test
 from tests.integration.cli.conftest import Desk, Terminal, new_desk
 from tests.integration.notifiers.http_end import Reply
 
@@ -47,7 +48,7 @@ def _newest(desk: Desk, noun: str, key: str) -> str:
     return str(desk.call(noun, "list", "-o", "json").json[0][key])
 
 
-@pytest.mark.parametrize("command", SHOWING_TIMES)
+@in_one_test("command", SHOWING_TIMES)
 def test_times_are_local_on_a_terminal_and_utc_in_json(command: str, busy: Desk, sydney: None) -> None:
     """Each command that shows times shows them in the local zone, with its name, and in UTC with `-o json`."""
     words = _words(busy, command)

@@ -26,6 +26,7 @@ from actionwatch.store.receipts import WindowReceipt
 from actionwatch.store.tables import RECEIPT
 from actionwatch.text.times import spell_time
 from tests.builders import NOON, make_receipt
+from tests.cases import in_one_test
 from tests.children import run_child
 from tests.end_to_end.kit import COMMAND
 from tests.integration.cli.conftest import Called, Desk, Terminal
@@ -75,7 +76,7 @@ def test_json_and_jsonl_contain_the_same(filled: Desk) -> None:
         assert as_json.out.isascii()
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("arguments", "expected"),
     [
         ([], NEWEST_FIRST),
@@ -311,8 +312,8 @@ def test_table_in_a_pipe_is_not_truncated(filled: Desk, command: list[str]) -> N
         assert row["id"] in called.out
 
 
-@pytest.mark.parametrize("width", [60, 80, 100, 140])
-@pytest.mark.parametrize("command", TABLES, ids=" ".join)
+@in_one_test("width", [60, 80, 100, 140])
+@in_one_test("command", TABLES)
 def test_a_table_fits_its_terminal(
     filled: Desk, command: list[str], width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

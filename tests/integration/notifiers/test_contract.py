@@ -55,7 +55,7 @@ def test_module_has_the_documented_interface(name: str) -> None:
     assert callable(module.preview)
 
 
-@pytest.mark.parametrize("event", EVENTS)
+@in_one_test("event", EVENTS)
 def test_preview_shows_what_would_be_sent(end: End, event: str) -> None:
     """`receivers preview` shows the message, sends nothing, and prints no secret."""
     sent = message(event)
@@ -67,7 +67,7 @@ def test_preview_shows_what_would_be_sent(end: End, event: str) -> None:
     assert end.ids() == []
 
 
-@pytest.mark.parametrize("event", EVENTS)
+@in_one_test("event", EVENTS)
 def test_message_arrives(end: End, event: str) -> None:
     """A healthy receiver accepts a valid message, which shows its subject."""
     deliver(end.notifier, end.type_name, message(event))
@@ -150,7 +150,7 @@ def test_secrets_stay_secret(end: End, caplog: pytest.LogCaptureFixture) -> None
     assert not found
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@in_one_test("name", HOSTILE)
 def test_hostile_text_has_no_effect(end: End, name: str) -> None:
     """Audit text creates no mention, link, header, code or cursor movement, and the alert arrives."""
     for event in ("alert.opened", "alert.resolved", "alerts.summary"):
@@ -171,7 +171,7 @@ def test_threads_can_share_a_notifier(end: End) -> None:
         assert len(set(end.ids())) == 40
 
 
-@pytest.mark.parametrize("status", [429, 503])
+@in_one_test("status", [429, 503])
 def test_retry_after_is_passed_on(http_end: End, status: int) -> None:
     """The Retry-After of a receiver is passed on."""
     server = http_end.server  # type: ignore[attr-defined]

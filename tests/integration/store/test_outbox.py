@@ -18,6 +18,7 @@ from actionwatch.store.delivery_transitions import Suppression
 from actionwatch.store.outbox import DeliveryFilter, Queue, Waiting
 from actionwatch.store.suppressed_deliveries import SummaryGroup
 from tests.builders import NOON, lease_due, make_alert, make_delivery, make_record, only_sqlite
+from tests.cases import in_one_test
 
 LEASE = timedelta(minutes=5)
 SECOND = timedelta(seconds=1)
@@ -394,7 +395,7 @@ QUESTIONS: dict[str, Callable[[Connection], object]] = {
 }
 
 
-@pytest.mark.parametrize("name", QUESTIONS)
+@in_one_test("name", QUESTIONS)
 def test_no_query_scans_the_table(crowded: Database, name: str) -> None:
     """No query of the running service reads a whole table or sorts the pending rows."""
     for statement, plan in plans(crowded, QUESTIONS[name]):
@@ -418,7 +419,7 @@ def test_no_query_scans_the_table(crowded: Database, name: str) -> None:
 ONE_ROW = ["change_event", "progress", "retry", "sent", "freeze", "bury", "suppress", "summarise", "readdress"]
 
 
-@pytest.mark.parametrize("name", ONE_ROW)
+@in_one_test("name", ONE_ROW)
 def test_rows_of_an_alert_are_found_by_its_index(crowded: Database, name: str) -> None:
     """Queries about one alert use its index, not all sent or pending rows."""
     for statement, plan in plans(crowded, QUESTIONS[name]):

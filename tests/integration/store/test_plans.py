@@ -49,6 +49,7 @@ from actionwatch.store.outbox import DeliveryFilter
 from actionwatch.store.tables import DELIVERY, RECEIPT
 from tests import postgresql
 from tests.builders import NOON, make_alert, make_delivery, make_receipt, make_record, open_database
+from tests.cases import in_one_test
 from tests.statements import run_statements, steps, undone
 
 RECORDS, ALERTS = 20_000, 5_000
@@ -417,14 +418,14 @@ def _messages(some: Sequence[Alert]) -> list[Delivery]:
     return [structs.replace(_message(alert, "hook"), leased_by="me") for alert in some]
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("name", SIZED)
+@in_one_test("size", SIZES)
+@in_one_test("name", SIZED)
 def test_only_the_given_rows_are_read(filled: Database, name: str, size: int) -> None:
     """A statement about given rows reads these, whether there are one, two, three or many: not all rows of their receiver."""
     _check(filled, lambda c: SIZED[name](c, [_alert(number) for number in LAST[size]]))
 
 
-@pytest.mark.parametrize("name", QUESTIONS)
+@in_one_test("name", QUESTIONS)
 def test_no_whole_table_is_read(filled: Database, name: str) -> None:
     """A question about a hundred rows visits a small part of each table, through an index."""
     _check(filled, QUESTIONS[name])

@@ -19,6 +19,7 @@ from actionwatch.rules.model import Rule
 from actionwatch.store import alert_history, alerts, delivery_transitions, records
 from actionwatch.store.database import Database
 from tests.builders import CLUSTER_DELETED_RULE, NOON, RULE, make_alert, make_delivery, make_record, only_sqlite
+from tests.cases import in_one_test
 from tests.integration.web.console_kit import Served
 from tests.statements import statements
 from tests.unit.rules.builders import rules_in
@@ -77,7 +78,7 @@ def web(database: Database) -> Iterator[httpx.Client]:
         yield client
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("query", "expected"),
     [
         ({}, ["one", "two", "three", "four"]),

@@ -29,6 +29,7 @@ from tests.builders import (
     make_record,
     url_of,
 )
+from tests.cases import in_one_test
 from tests.fixtures import logs_left_alone
 from tests.integration.cli.conftest import call
 from tests.integration.web.console_kit import Served
@@ -136,7 +137,7 @@ LISTS = {
 """Each question to a command, and the same one to the API and the console."""
 
 
-@pytest.mark.parametrize(("line", "query"), LISTS.items())
+@in_one_test(("line", "query"), LISTS.items())
 def test_a_list_has_the_same_items_in_the_same_order(asker: Asker, line: str, query: str) -> None:
     """All three list the same ids. What a command says about an item, the API says too."""
     of_command, of_api = asker.command(line), asker.api(query)

@@ -109,7 +109,7 @@ def test_a_type_without_templates_costs_nothing() -> None:
     assert (rendered.texts, failures) == ({}, [])
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("text", "fault"),
     [
         ("{{ alert.titel }}", "no attribute 'titel'"),
@@ -193,7 +193,7 @@ def test_audit_text_has_no_effect_in_any_channel(folder: Path, name: str, value:
     assert fill(folder, name, "{{ alert.title }}", message(title=value)) == printed
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@in_one_test("name", HOSTILE)
 def test_json_holds_the_text_itself(folder: Path, name: str) -> None:
     """JSON contains the text unchanged, within its quotes."""
     value = HOSTILE[name][:1_000]
@@ -232,7 +232,7 @@ def test_slack_escapes_texts_but_not_its_own_dates(folder: Path) -> None:
     assert "<!channel>" not in joined
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("expression", "printed"),
     [
         ("'abcdefghijklmnopqrstuvwxyz' | shorten(14)", "abcdefg… (+19)"),
@@ -446,7 +446,7 @@ def test_the_samples_have_every_type() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@in_one_test("name", HOSTILE)
 def test_services_of_any_markup_get_inert_text(folder: Path, name: str) -> None:
     """Text for Apprise contains no mentions, links or tags."""
     sent = message(title=HOSTILE[name][:1_000])

@@ -13,6 +13,7 @@ import pytest
 
 from actionwatch.service import configuration
 from actionwatch.text.yaml_document import read_file, read_text
+from tests.cases import in_one_test
 
 ROOT = Path(__file__).parents[3]
 HEAD = "title: T\nlogsource: {product: instaclustr}\n"
@@ -47,7 +48,7 @@ def test_the_examples_of_the_documents_are_valid(rule_schema: Is) -> None:
                 assert rule_schema(document.value), example
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     "text",
     [
         RULE + "levle: high\n",
@@ -83,7 +84,7 @@ def test_misspelt_keys_are_refused(text: str, rule_schema: Is) -> None:
     assert not rule_schema(read_text(text, "r.yml")[0].value)
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     "text",
     [
         RULE + "x-owner: me\nmode: shadow\nwhen: {outside: [a]}\n",

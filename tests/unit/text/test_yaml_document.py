@@ -104,7 +104,7 @@ def test_documents_keep_their_lines() -> None:
     assert documents[1].position(("b",)) == (4, 1)
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("text", "expected"),
     [
         ("a: 1\na: 2", 'f:2:1: not YAML: while constructing a mapping found duplicate key "a": remove one of the two'),
@@ -148,7 +148,6 @@ def test_documents_keep_their_lines() -> None:
         ("- 1\n" * (MAX_NODES + 1), f"f:100000:3: more than {MAX_NODES} values"),
         ("---\n" * 200_000, "f:100002:1: more than 100000 values"),
     ],
-    ids=lambda value: value[:24] if isinstance(value, str) else None,
 )
 def test_refused_text_has_one_fault(text: str, expected: str, most_calls: int) -> None:
     """Each text is refused with one fault at its location, for no more work than the largest accepted file."""
