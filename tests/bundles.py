@@ -31,8 +31,17 @@ def parts_of(data: bytes) -> dict[str, bytes]:
 
 def joined(parts: Mapping[str, bytes]) -> bytes:
     """Return the archive of these parts, in their order, whatever they are."""
-    blocks = [bundle.header(name, len(data)) + data + bytes(-len(data) % 512) for name, data in parts.items()]
-    return b"".join(blocks) + bytes(1024)
+    return ended(blocks_of(parts))
+
+
+def blocks_of(parts: Mapping[str, bytes]) -> bytes:
+    """Return the blocks of these parts."""
+    return b"".join(bundle.header(name, len(data)) + data + bytes(-len(data) % 512) for name, data in parts.items())
+
+
+def ended(blocks: bytes) -> bytes:
+    """Return an archive of these blocks."""
+    return blocks + bundle.end_after(len(blocks))
 
 
 def forged(data: bytes, changes: Mapping[str, bytes]) -> bytes:

@@ -33,9 +33,8 @@ if TYPE_CHECKING:
     from actionwatch.store.database import StoreReader
     from actionwatch.store.membership import Roster
     from actionwatch.store.polls import Poll
-    from actionwatch.store.seals import Head
+    from actionwatch.store.seals import Head, Waiting
     from actionwatch.store.self_alerts import OpenSelfAlert
-    from actionwatch.store.unsealed import Waiting
 
 _SILENCES_SHOWN = 5  # `silences list` shows all
 _LATENESS_RECORDS = 10_000  # the newest ones of all sources, to measure how late records appear
@@ -86,7 +85,7 @@ class Snapshot:
 def take_snapshot(settings: Settings, store: StoreReader) -> Snapshot:
     """Read the store, and detect what no service may be left to record: that none runs, that the disk is full."""
     from actionwatch.queries.status import read_receivers, read_sources
-    from actionwatch.store import record_counts, rule_versions, seals, self_alerts, silences, unsealed
+    from actionwatch.store import record_counts, rule_versions, seals, self_alerts, silences
 
     with store.read() as connection:
         late_by = record_counts.lateness(connection, _LATENESS_RECORDS)
@@ -106,7 +105,7 @@ def take_snapshot(settings: Settings, store: StoreReader) -> Snapshot:
             is_running=is_running,
             roster=roster if store.is_shared else None,
             head=seals.read_head(connection),
-            waiting=unsealed.count_oldest(connection),
+            waiting=seals.count_waiting(connection),
             troubles=[*around, *opened],
         )
 

@@ -143,9 +143,10 @@ def _head(_: click.Context, __: click.Parameter, value: str | None) -> Head | No
 def verify(config: str, noted: Head | None, form: str) -> int:
     """Compare all records, receipts, decisions, alerts, deliveries, silences and rule versions with the chain of seals.
 
-    The service seals rows within seconds after it writes them, and receipts within minutes. The command names each row and
-    seal that another program changed, deleted or added. It reads a consistent state of the store; the service may run. Rows
-    that retention deleted are not a difference.
+    The service seals rows within seconds after it writes them, and receipts within minutes. The command names each sealed row
+    that another program changed or deleted, each alert, delivery, silence, token and running rule that is not the last version
+    in its history, each row that was added among sealed ones, and each seal that was changed. It reads a consistent state of
+    the store; the service may run. Rows that retention deleted are not a difference.
 
     It also compares tables, indexes, triggers and views with what this version creates. Like every command, it refuses a store
     with a trigger, rule or unique index that another program added, because that can hold back what actionwatch writes. Other
@@ -186,7 +187,9 @@ def verify(config: str, noted: Head | None, form: str) -> int:
 
 
 def _print(checked: StoreVerification, additions: Sequence[str]) -> None:
-    rows = [(table.name, table.sealed, table.unsealed, table.removed) for table in checked.tables]
+    rows = [
+        (each.name, each.sealed, each.unsealed, "" if each.removed is None else each.removed) for each in checked.tables
+    ]
     print_table(("table", "sealed", "not sealed yet", "removed"), rows)
     if checked.head is None or checked.oldest is None or checked.head.at is None or checked.oldest.at is None:
         echo("there is no seal yet: 'actionwatch run' creates them")

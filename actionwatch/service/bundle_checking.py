@@ -6,14 +6,15 @@ The file may be hostile. It is read as a stream, with limits, and nothing is ext
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import sys
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import MAXYEAR, UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.errors import BundleError
@@ -21,7 +22,7 @@ from actionwatch.base.files import open_regular
 from actionwatch.base.model import Stretch
 from actionwatch.service import bundle_signing
 from actionwatch.service.bundle_writing import prove
-from actionwatch.store.receipts import digest_of
+from actionwatch.store.receipts import WindowRecord, attest
 from actionwatch.store.record_keys import OTHER_KEYS_FROM, key_floor
 from actionwatch.tail.cursor import EDGE
 from actionwatch.text import bundle
@@ -74,26 +75,16 @@ class _Faults:
             self.found.append("and more")
 
 
-class _Record(NamedTuple):
-    """What a receipt attests of a record."""
-
-    key: str
-    source: str
-    id: int
-    vanished_at: datetime | None
-    kind: str
-
-    @property
-    def weight(self) -> int:
-        """As how many records it counts for the memory."""
-        return 1 + (len(self.key) + len(self.source) + len(self.kind)) // _LONG_CHARS
+def _weight(source: str, record: WindowRecord) -> int:
+    """Return as how many records one counts for the memory."""
+    return 1 + (len(record.key) + len(source) + len(record.kind)) // _LONG_CHARS
 
 
 @dataclass
 class _Window:
     """The records of one source that a receipt may still cover, in the order of their keys."""
 
-    records: list[_Record] = field(default_factory=list)
+    records: list[WindowRecord] = field(default_factory=list)
     first: int = 0
 
     def forget_before(self, key: str) -> None:
@@ -221,9 +212,9 @@ def _check_receipts(file: BinaryIO, other: BinaryIO, parts: Mapping[str, Part], 
             if low < before:
                 raise BundleError(f"line {number} of {RECEIPTS} is not in the order of time")
             before = low
-            while ahead is not None and ahead.key < high:
-                windows.setdefault(ahead.source, _Window()).records.append(ahead)
-                held += ahead.weight
+            while ahead is not None and ahead[1].key < high:
+                windows.setdefault(ahead[0], _Window()).records.append(ahead[1])
+                held += _weight(*ahead)
                 if held > MAX_WINDOW_RECORDS:
                     held = _forget_all(windows, low)
                 ahead = next(stored, None)
@@ -244,7 +235,7 @@ def _forget_all(windows: dict[str, _Window], low: str) -> int:
     held = 0
     for source, window in list(windows.items()):
         window.forget_before(low)
-        held += sum(record.weight for record in window.records[window.first :])
+        held += sum(_weight(source, record) for record in window.records[window.first :])
         if not window.records:
             del windows[source]
     if held > MAX_WINDOW_RECORDS:
@@ -255,7 +246,7 @@ def _forget_all(windows: dict[str, _Window], low: str) -> int:
     return held
 
 
-def _records(file: BinaryIO, part: Part, counts: dict[str, int]) -> Iterator[_Record]:
+def _records(file: BinaryIO, part: Part, counts: dict[str, int]) -> Iterator[tuple[str, WindowRecord]]:
     before = ("", "")
     for number, record in _documents(file, part):
         place = (str(record.get("record_key")), str(record.get("source")))
@@ -268,26 +259,19 @@ def _records(file: BinaryIO, part: Part, counts: dict[str, int]) -> Iterator[_Re
         vanished = record.get("vanished_at")
         if type(record.get("id")) is not int:
             raise BundleError(f"line {number} of {part.name} has no id")
-        yield _Record(place[0], source, record["id"], None if vanished is None else _time(vanished), kind)
+        yield source, WindowRecord(place[0], record["id"], None if vanished is None else _time(vanished), kind)
 
 
 def _difference(receipt: Mapping[str, Any], window: _Window, high: str) -> str:
     """Return how the records of a window differ from those that its receipt attests; empty if they do not."""
-    through, judged = receipt["record_through"], _time(receipt["judged_at"])
-    keys: list[str] = []
-    kinds: Counter[str] = Counter()
-    for record in window.records[window.first :]:
-        if record.key >= high or record.key >= OTHER_KEYS_FROM:
-            break
-        is_gone = record.vanished_at is not None and record.vanished_at <= judged
-        if record.id <= through and not is_gone:
-            keys.append(record.key)
-            kinds[record.kind] += 1
-    found = (len(keys), dict(kinds), digest_of(keys))
-    if found == (receipt["record_count"], receipt["kind_counts"], receipt["digest"]):
+    end = min(high, OTHER_KEYS_FROM)
+    its = itertools.takewhile(lambda record: record.key < end, itertools.islice(window.records, window.first, None))
+    found = attest(its, receipt["record_through"], _time(receipt["judged_at"]))
+    if all(receipt[name] == value for name, value in found.items()):
         return ""
     attested = receipt["record_count"]  # whatever a hostile bundle says
-    return f"it attests {attested} {'record' if attested == 1 else 'records'}, the bundle has {len(keys)}: they differ"
+    what = "record" if attested == 1 else "records"
+    return f"it attests {attested} {what}, the bundle has {found['record_count']}: they differ"
 
 
 def _check_proof(file: BinaryIO, parts: Mapping[str, Part], manifest: Mapping[str, Any], faults: _Faults) -> None:

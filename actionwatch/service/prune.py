@@ -148,7 +148,8 @@ def run_once(database: Transactions, kept: Retention, now: datetime, back: Lookb
     _in_batches(database, lambda c: accounts.delete_older(c, unnamed, BATCH))
     _in_batches(database, lambda c: unproved_windows.delete_older(c, unknown))
     _in_batches(database, lambda c: retention.delete_bodies(c, finished, BATCH))
-    _in_batches(database, lambda c: seals.delete_older(c, unknown, now, BATCH))
+    with database.write() as connection:
+        seals.delete_older(connection, unknown, now)
     last: tuple[str, int] | None = ("", 0)
     while last is not None:
         with database.write() as connection:

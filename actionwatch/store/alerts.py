@@ -25,7 +25,7 @@ from sqlalchemy import (
 from actionwatch.base.clock import MICROSECOND, Spans, to_micros
 from actionwatch.base.model import Alert, Level, RecordFilter, RuleName, Status
 from actionwatch.base.unicode import forms
-from actionwatch.store import record_search
+from actionwatch.store import record_search, row_history, seals
 from actionwatch.store.column_types import RowFormat
 from actionwatch.store.statements import LAST_CHARACTER, PageKey, bulk_insert, bulk_join, first_two, has_row, portions
 from actionwatch.store.tables import (
@@ -76,7 +76,9 @@ _JOINED = (
 def insert_new(connection: Connection, alerts: Sequence[tuple[Alert, str]]) -> int:
     """Insert (alert, group key) pairs and skip known ids. Return how many are new."""
     stored = _ROWS.store([alert for alert, _ in alerts])
-    return bulk_insert(connection, ALERT, {**stored, "group_key": [group_key for _, group_key in alerts]})
+    count = bulk_insert(connection, ALERT, {**stored, "group_key": [group_key for _, group_key in alerts]})
+    row_history.note(connection, ALERT, [alert.id for alert, _ in alerts])
+    return count
 
 
 def join(connection: Connection, joined: Sequence[tuple[str, int, datetime]]) -> int:
@@ -104,7 +106,7 @@ def read_of_record(connection: Connection, record_id: int) -> list[str]:
 def update(connection: Connection, alert: Alert) -> None:
     """Store the fields of an alert that can change after its opening."""
     values = {name: getattr(alert, _OTHERS[name]) for name in _CHANGING}
-    connection.execute(ALERT.update().where(ALERT.c.id == alert.id).values(values))
+    row_history.change(connection, ALERT.update().where(ALERT.c.id == alert.id).values(values))
 
 
 def read(connection: Connection, alert_id: str) -> Alert | None:
@@ -326,9 +328,10 @@ def delete_settled(connection: Connection, before: datetime, now: datetime, limi
         .limit(limit)
     )
     ids = connection.execute(doomed).scalars().all()
-    for table in (ALERT_RECORD, MESSAGE_REFERENCE, ALERT_HISTORY):
-        connection.execute(table.delete().where(table.c.alert_id.in_(ids)))
-    return connection.execute(ALERT.delete().where(ALERT.c.id.in_(ids))).rowcount
+    connection.execute(MESSAGE_REFERENCE.delete().where(MESSAGE_REFERENCE.c.alert_id.in_(ids)))
+    for table in (ALERT_RECORD, ALERT_HISTORY):
+        seals.delete(connection, table, table.c.alert_id.in_(ids))
+    return row_history.delete(connection, ALERT, ids)
 
 
 def alert_of(row: Sequence[Any]) -> Alert:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -84,10 +84,6 @@ class Backend(Protocol):
 
     def shape(self, connection: Connection) -> Iterator[tuple[str, tuple[object, ...]]]:
         """Yield the columns and indexes of the tables, and the triggers and rules of ours, by name: see `schema.py`."""
-        ...
-
-    def triggers(self) -> Mapping[str, tuple[object, ...]]:
-        """Return the triggers that `prepare` creates, as `shape` yields them."""
         ...
 
     @property

@@ -22,9 +22,6 @@ from actionwatch.store.sqlite import path_of
 from actionwatch.store.tables import METADATA
 
 PART_ROWS = 10_000  # takes a fraction of a second, so that little is repeated after a kill
-_AS_COPY = (
-    "SET LOCAL application_name = 'actionwatch copy'"  # so that no trigger notes the rows: they are sealed, or noted
-)
 _CREATE = "CREATE TABLE copy_progress (origin text NOT NULL, name text PRIMARY KEY, after text)"
 _BEGIN = "INSERT INTO copy_progress VALUES (%s, %s, NULL)"
 _ORIGINS = "SELECT DISTINCT origin FROM copy_progress"
@@ -132,7 +129,6 @@ def _copy_part(source: Connection, database: Database, table: Table) -> int:
                 count, last = count + 1, key
                 yield [_storable(value) for value in row]
 
-        connection.exec_driver_sql(_AS_COPY)
         copy_rows(connection, table.name, list(table.c.keys()), rows())
         if count:
             connection.exec_driver_sql(_MOVE, (json.dumps(last), table.name))

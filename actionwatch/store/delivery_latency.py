@@ -16,6 +16,7 @@ from sqlalchemy import BigInteger, Connection, and_, bindparam, case, func, sele
 from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.delivery import Delivery
 from actionwatch.base.model import Alert
+from actionwatch.store import row_history
 from actionwatch.store.column_types import Instant
 from actionwatch.store.outbox import IS_ESCALATION, IS_PENDING, IS_SENT
 from actionwatch.store.statements import upsert
@@ -69,7 +70,7 @@ def note_sent(connection: Connection, sent: Sequence[tuple[Alert, Delivery]], at
     rows = [dict(zip(columns, (*key, count, totals[key]), strict=True)) for key, count in counts.items()]
     upsert(connection, DELIVERY_LATENCY, *rows, added=("message_count", "total"))
     if sent:
-        connection.execute(_FIRST_SENT, {"ids": [alert.id for alert, _ in sent], "at": at})
+        row_history.change(connection, _FIRST_SENT, {"ids": [alert.id for alert, _ in sent], "at": at})
 
 
 def read_all(connection: Connection) -> list[Histogram]:

@@ -28,6 +28,7 @@ from actionwatch.base.delivery import (
 )
 from actionwatch.base.ids import stable_id
 from actionwatch.base.model import Event, Status
+from actionwatch.store import row_history
 from actionwatch.store.column_types import Instant, RowFormat
 from actionwatch.store.outbox import (
     AWAITS_SUMMARY,
@@ -110,7 +111,7 @@ def change_event(connection: Connection, alert_id: str, receiver: str, event: Ev
     is_open = (~IS_FROZEN, DELIVERY.c.event.in_(_UPDATES), ~IS_ESCALATION)
     due_at = DELIVERY.c.created_at if event is Event.RESOLVED else DELIVERY.c.due_at
     statement = DELIVERY.update().where(*its, *is_open)
-    return connection.execute(statement.values(event=event.value, due_at=due_at)).rowcount > 0
+    return bool(row_history.change(connection, statement.values(event=event.value, due_at=due_at)))
 
 
 def claim(
@@ -131,7 +132,9 @@ def claim(
     lease = to_micros(until)
     rows = [(each.id, each.event.value, each.body, each.attempts, lease, sender) for each in claimed]
     columns = ("id", "event", "body", "attempts", "leased_until", "leased_by")
-    if bulk_update(connection, DELIVERY, columns, rows, only=_ONLY_PENDING) == len(rows):
+    changed_count = bulk_update(connection, DELIVERY, columns, rows, only=_ONLY_PENDING)
+    row_history.note(connection, DELIVERY, [each.id for each in claimed])
+    if changed_count == len(rows):
         return claimed
     pending = select(DELIVERY.c.id).where(DELIVERY.c.id.in_([each.id for each in claimed]), _IS_STILL_PENDING)
     held = set(connection.execute(pending).scalars())
@@ -142,6 +145,7 @@ def freeze(connection: Connection, deliveries: Sequence[Delivery]) -> None:
     """Fix the text and the event of pending rows before their first attempt."""
     rows = [(each.id, each.event.value, each.body) for each in deliveries]
     bulk_update(connection, DELIVERY, ("id", "event", "body"), rows, only=_ONLY_PENDING)
+    row_history.note(connection, DELIVERY, [each.id for each in deliveries])
 
 
 def release_left(connection: Connection, senders: Collection[str]) -> dict[str, int]:
@@ -174,9 +178,10 @@ def sent(
     A note, such as the recipients that were refused, is kept as `why`.
     """
     if notes:
-        connection.execute(_SENT, {"ids": list(notes), "wanted": receiver, "sender": sender, "at": at})
+        row_history.change(connection, _SENT, {"ids": list(notes), "wanted": receiver, "sender": sender, "at": at})
     rows = [(delivery_id, note) for delivery_id, note in notes.items() if note is not None]
     bulk_update(connection, DELIVERY, ("id", "why"), rows, only=("status", DeliveryStatus.SENT.value))
+    row_history.note(connection, DELIVERY, [delivery_id for delivery_id, _ in rows])
 
 
 def retry(connection: Connection, delivery: Delivery, due_at: datetime, error: str) -> bool:
@@ -209,7 +214,7 @@ def bury_all(connection: Connection, receiver: str, why: str) -> list[tuple[str,
     rows = connection.execute(select(DELIVERY.c.alert_id, DELIVERY.c.event).where(*waits).order_by(*order))
     found = [(row.alert_id, row.event) for row in rows]
     dead = {"status": DeliveryStatus.DEAD.value, "why": why, "awaits": None, "ref": None, **_UNLEASED}
-    connection.execute(DELIVERY.update().where(*waits).values(dead))
+    row_history.change(connection, DELIVERY.update().where(*waits).values(dead))
     return found
 
 
@@ -223,7 +228,9 @@ def suppress_escalations(connection: Connection, receiver: str) -> None:
     escalations = (IS_PENDING, DELIVERY.c.receiver == receiver, IS_ESCALATION)
     alert_status = select(ALERT.c.status).where(ALERT.c.id == DELIVERY.c.alert_id).scalar_subquery()
     ended = {"status": DeliveryStatus.SUPPRESSED.value, "why": alert_status, **_UNLEASED}
-    connection.execute(DELIVERY.update().where(*escalations, alert_status != Status.OPEN.value).values(ended))
+    row_history.change(
+        connection, DELIVERY.update().where(*escalations, alert_status != Status.OPEN.value).values(ended)
+    )
 
 
 def collapse(connection: Connection, rows: Sequence[tuple[Delivery, datetime]]) -> None:
@@ -252,7 +259,7 @@ def summarise(
         statement = DELIVERY.update().where(*its)
         if group.awaits == "digest":
             statement = statement.where(DELIVERY.c.due_at <= now)
-        connection.execute(statement.values(awaits=None, reported_in=summary_id))
+        row_history.change(connection, statement.values(awaits=None, reported_in=summary_id))
 
 
 def requeue(connection: Connection, wanted: DeliveryFilter, now: datetime) -> int:
@@ -262,12 +269,12 @@ def requeue(connection: Connection, wanted: DeliveryFilter, now: datetime) -> in
     """
     again = {**_pending_again(now), "why": None}
     dead = replace(wanted, status=DeliveryStatus.DEAD).conditions()
-    letters = connection.execute(DELIVERY.update().where(*dead).values(again).returning(DELIVERY.c.alert_id)).scalars()
-    alert_ids = letters.all()
-    for some in portions(set(alert_ids)):
-        its = (DELIVERY.c.alert_id.in_(some), *_SUPPRESSED_ENDS)
-        connection.execute(DELIVERY.update().where(*its).values(again))
-    return len(alert_ids)
+    letters = row_history.change(connection, DELIVERY.update().where(*dead).values(again))
+    for some in portions(letters):
+        alert_ids = select(DELIVERY.c.alert_id).where(DELIVERY.c.id.in_(some))
+        its = (DELIVERY.c.alert_id.in_(alert_ids), *_SUPPRESSED_ENDS)
+        row_history.change(connection, DELIVERY.update().where(*its).values(again))
+    return len(letters)
 
 
 def readdress(connection: Connection, letter: Delivery, to: str, ordinal: int, event: Event, now: datetime) -> None:
@@ -284,20 +291,22 @@ def readdress(connection: Connection, letter: Delivery, to: str, ordinal: int, e
         "why": READDRESSED,
         "ref": letter.receiver,
     }
-    moved = connection.execute(DELIVERY.update().where(DELIVERY.c.id == letter.id, _allows(READDRESS)).values(values))
-    if not moved.rowcount:
+    its = (DELIVERY.c.id == letter.id, _allows(READDRESS))
+    if not row_history.change(connection, DELIVERY.update().where(*its).values(values)):
         return
     name = stable_id("moved", letter.id, letter.receiver, str(letter.ordinal))
     left = structs.replace(letter, id=name, why=READDRESSED, ref=to, body=None)
     _insert(connection, [left], DeliveryStatus.SUPPRESSED)
-    connection.execute(DELIVERY.update().where(DELIVERY.c.fallback_of == letter.id).values(fallback_of=name))
+    row_history.change(
+        connection, DELIVERY.update().where(DELIVERY.c.fallback_of == letter.id).values(fallback_of=name)
+    )
 
 
 def drop(connection: Connection, wanted: DeliveryFilter, who: str) -> int:
     """Give up dead rows for good. Return how many there were."""
     dropped = {"status": DeliveryStatus.SUPPRESSED.value, "why": DROPPED, "ref": who}
     dead = replace(wanted, status=DeliveryStatus.DEAD).conditions()
-    return connection.execute(DELIVERY.update().where(*dead).values(dropped)).rowcount
+    return len(row_history.change(connection, DELIVERY.update().where(*dead).values(dropped)))
 
 
 def _allows(transition: Transition, status: ColumnElement[str] = DELIVERY.c.status) -> ColumnElement[bool]:
@@ -316,7 +325,7 @@ def _end_attempt(connection: Connection, delivery: Delivery, **values: Any) -> b
         or_(DELIVERY.c.leased_by.is_(None), DELIVERY.c.leased_by == delivery.leased_by),
     )
     statement = DELIVERY.update().where(DELIVERY.c.id == delivery.id, _IS_STILL_PENDING, *is_same)
-    return connection.execute(statement.values(**_UNLEASED, **values)).rowcount > 0
+    return bool(row_history.change(connection, statement.values(**_UNLEASED, **values)))
 
 
 def _stop(connection: Connection, status: DeliveryStatus, rows: Collection[tuple[Suppression, datetime]]) -> None:
@@ -333,6 +342,7 @@ def _stop(connection: Connection, status: DeliveryStatus, rows: Collection[tuple
             for each, due_at in rows
         ]
         connection.execute(_STOP, values)
+        row_history.note(connection, DELIVERY, [each.delivery.id for each, _ in rows])
 
 
 def _pending_again(now: datetime) -> dict[str, Any]:
@@ -347,4 +357,7 @@ def _pending_again(now: datetime) -> dict[str, Any]:
 
 
 def _insert(connection: Connection, deliveries: Sequence[Delivery], status: DeliveryStatus) -> int:
-    return bulk_insert(connection, DELIVERY, {**_NEW.store(deliveries), "status": [status.value] * len(deliveries)})
+    columns = {**_NEW.store(deliveries), "status": [status.value] * len(deliveries)}
+    count = bulk_insert(connection, DELIVERY, columns)
+    row_history.note(connection, DELIVERY, [each.id for each in deliveries])
+    return count

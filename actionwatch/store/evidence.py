@@ -70,11 +70,12 @@ def stream_others(connection: Connection, since: datetime, until: datetime) -> I
     is_it = or_(is_opened, is_about)
     ids = select(ALERT.c.id).where(is_it)
     joined = ALERT_RECORD.join(RECORD, RECORD.c.id == ALERT_RECORD.c.record_id, isouter=True)
-    held = select(ALERT_RECORD, RECORD.c.record_key, RECORD.c.source).select_from(joined)
+    pair = (ALERT_RECORD.c.alert_id, ALERT_RECORD.c.record_id)
+    held = select(*pair, ALERT_RECORD.c.occurred_at, RECORD.c.record_key, RECORD.c.source).select_from(joined)
     sent = select(*(column for column in DELIVERY.c if column.name != "body"))
     statements: dict[str, Select[Any]] = {
         "alerts": select(ALERT).where(is_it).order_by(ALERT.c.opened_at, ALERT.c.id),
-        "alert_records": held.where(ALERT_RECORD.c.alert_id.in_(ids)).order_by(*ALERT_RECORD.primary_key.columns),
+        "alert_records": held.where(ALERT_RECORD.c.alert_id.in_(ids)).order_by(*pair),
         "alert_history": select(ALERT_HISTORY).where(ALERT_HISTORY.c.alert_id.in_(ids)).order_by(ALERT_HISTORY.c.id),
         "deliveries": sent.where(DELIVERY.c.alert_id.in_(ids)).order_by(DELIVERY.c.created_at, DELIVERY.c.id),
         "silences": select(SILENCE)

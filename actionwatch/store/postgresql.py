@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +26,14 @@ from actionwatch.store.membership import ROLE, Peers, is_tail_role
 from actionwatch.store.record_hints import NOTIFY
 from actionwatch.store.replicas import Replicas
 from actionwatch.store.schema import LOG_TRIGGER, OWN_TABLES
-from actionwatch.store.sealed_tables import SEALED
 from actionwatch.store.tables import METADATA
 from actionwatch.text.redaction import Redaction
 
-_APPLICATION = "actionwatch"  # of every version: the triggers note what it writes
 # No prepared statements, so that a pooler can be used. A broken network is noticed within ten seconds.
 _CONNECTING: dict[str, Any] = {
     "prepare_threshold": None,
     "connect_timeout": 5,
-    "application_name": _APPLICATION,
+    "application_name": "actionwatch",
     "keepalives_idle": 5,
     "keepalives_interval": 2,
     "keepalives_count": 2,
@@ -86,7 +84,7 @@ WHERE relnamespace = current_schema()::regnamespace AND NOT indisvalid
 # million records, ten million. Until then, deleted rows stay, and plans are made for the store of months ago.
 _LARGE = (
     *("record", "receipt", "alert", "alert_record", "alert_history", "delivery", "correlated_alert"),
-    *("seal", "sealed_row", "unsealed", "hit", "touched_group"),
+    *("row_history", "seal", "hit", "touched_group"),
 )
 _AUTOVACUUM = """autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.02,
 autovacuum_analyze_scale_factor = 0.01"""
@@ -95,28 +93,6 @@ _WITHOUT_OPTIONS = """
 SELECT relname FROM pg_class
 WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' AND reloptions IS NULL AND relname = ANY (%s)
 """
-# What actionwatch writes is noted in `unsealed`; what another program writes is not, so that it is found. A trigger that is
-# there is not replaced: another set of columns needs another name.
-_NOTE_ROW = """
-CREATE OR REPLACE FUNCTION note_{table}() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    IF TG_OP = 'DELETE' THEN
-        INSERT INTO unsealed (table_name, row_key) VALUES ('{table}', {old});
-    ELSE
-        INSERT INTO unsealed (table_name, row_key) VALUES ('{table}', {new});
-    END IF;
-    RETURN NULL;
-END $$
-"""
-_NOTE_ROWS = """
-CREATE OR REPLACE FUNCTION note_written() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    INSERT INTO unsealed (table_name, row_key, last_id)
-    SELECT TG_TABLE_NAME, min(id)::text, max(id) FROM written HAVING count(*) > 0;
-    RETURN NULL;
-END $$
-"""
-_IS_OURS = f"WHEN (current_setting('application_name') = '{_APPLICATION}')"
 # pg_repack has a trigger while it rebuilds a table: after each row (the bits 1 and not 2), which holds nothing back.
 _TRIGGERS = """
 SELECT tgname, relname, prosrc, tgenabled::text,
@@ -187,17 +163,8 @@ class PostgresqlBackend:
         connection.exec_driver_sql(CREATE)
         for name in connection.exec_driver_sql(_WITHOUT_OPTIONS, (list(_LARGE),)).scalars().all():
             connection.exec_driver_sql(f"ALTER TABLE {name} SET ({_AUTOVACUUM})")
-        self._note_writes(connection)
         driver: Any = connection.connection.driver_connection
         self._leases.clock.compare(lambda: read_time(driver))
-
-    def _note_writes(self, connection: Connection) -> None:
-        """Create the triggers that are missing: those of records, of which one statement writes many, note them as one."""
-        there = {row[0] for row in connection.exec_driver_sql(_TRIGGERS, (list(OWN_TABLES),))}
-        for name, _, *statements in _triggers():
-            if name not in there:
-                for statement in statements:
-                    connection.exec_driver_sql(statement)
 
     def build_indexes(self) -> None:
         """Build the indexes of the newest schema whose columns exist, without keeping replicas from writing meanwhile."""
@@ -283,11 +250,6 @@ class PostgresqlBackend:
         for name, table in connection.exec_driver_sql(_RULES, (own, own, own)):
             yield f"rule {name} of the table {table}", ()
 
-    def triggers(self) -> Mapping[str, tuple[object, ...]]:
-        """Return the triggers that note what is written."""
-        bodies = ((name, table, function.split("$$")[1]) for name, table, function, _ in _triggers())
-        return {f"trigger {name} of the table {table}": (body, "O") for name, table, body in bodies}
-
     def version(self) -> int:
         """Return a number for which transactions of the server have ended.
 
@@ -338,23 +300,6 @@ class PostgresqlBackend:
     def _note_password(self, connection: psycopg.pq.abc.PGconn | None) -> None:
         if connection is not None and connection.password:
             self._passwords.add(connection.password.decode("utf-8", "replace"))
-
-
-def _triggers() -> Iterator[tuple[str, str, str, str]]:
-    """Yield the name of each trigger, its table, its function, and itself.
-
-    One statement writes many records, and is noted as one.
-    """
-    rows = f"AFTER INSERT ON record REFERENCING NEW TABLE AS written FOR EACH STATEMENT {_IS_OURS}"
-    yield "note_written", "record", _NOTE_ROWS, f"CREATE TRIGGER note_written {rows} EXECUTE FUNCTION note_written()"
-    for sealed in SEALED.values():
-        events = "DELETE" if sealed.name == "record" else "INSERT OR DELETE"
-        if not sealed.is_numbered:  # otherwise its rows never change
-            events += f" OR UPDATE OF {', '.join(sealed.names)}"
-        name = f"note_{sealed.name}"
-        function = _NOTE_ROW.format(table=sealed.name, old=sealed.key_in("OLD"), new=sealed.key_in("NEW"))
-        row = f"AFTER {events} ON {sealed.name} FOR EACH ROW {_IS_OURS}"
-        yield name, sealed.name, function, f"CREATE TRIGGER {name} {row} EXECUTE FUNCTION {name}()"
 
 
 def copy_rows(connection: Connection, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

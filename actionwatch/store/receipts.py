@@ -11,12 +11,13 @@ from collections import Counter
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Connection, RowMapping, Select, and_, func, or_, select, true, type_coerce
 
 from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import Record
+from actionwatch.store import seals
 from actionwatch.store.record_keys import between
 from actionwatch.store.records import newest_id
 from actionwatch.store.statements import stream_rows
@@ -54,6 +55,31 @@ class WindowReceipt:
     """The id of the newest record at that time; `write` stores it."""
 
 
+class WindowRecord(NamedTuple):
+    """What a receipt attests of a record of its window, in the store or in a bundle."""
+
+    key: str
+    id: int
+    vanished_at: datetime | None
+    kind: str
+
+
+def attest(records: Iterable[WindowRecord], through: int, judged_at: datetime) -> dict[str, Any]:
+    """Return what a receipt of these records states: how many there are, in total and of each kind, and their digest.
+
+    `records` are all of its window. Those with an id above `through` were stored later, and do not count; nor do those that
+    had vanished by `judged_at`.
+    """
+    counted = [
+        record
+        for record in records
+        if record.id <= through and (record.vanished_at is None or record.vanished_at > judged_at)
+    ]
+    kinds = Counter(record.kind for record in counted)
+    digest = digest_of(record.key for record in counted)
+    return {"record_count": len(counted), "kind_counts": dict(kinds), "digest": digest}
+
+
 def digest_of(keys: Iterable[str]) -> str:
     """Return the digest of record keys: SHA-256 over the sorted keys, one per line."""
     return hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()
@@ -65,7 +91,7 @@ def write(connection: Connection, receipt: WindowReceipt) -> None:
     before = connection.execute(_newest(receipt.source)).mappings().first()
     merged = _merged(_receipt(before), receipt) if before else None
     if before and merged and _is_attested(connection, merged, receipt):
-        connection.execute(RECEIPT.delete().where(RECEIPT.c.id == before["id"]))
+        seals.delete(connection, RECEIPT, RECEIPT.c.id == before["id"])
         receipt = merged  # with a new id: receipts are listed in the order of their last proof
     kinds = dict(sorted(receipt.kind_counts.items()))
     connection.execute(RECEIPT.insert().values({**asdict(receipt), "kind_counts": kinds}))
@@ -206,22 +232,16 @@ def _joined(
 
 def recompute(connection: Connection, receipt: WindowReceipt) -> WindowReceipt:
     """Compute a receipt again from the stored records, without those that were stored later or had vanished by then."""
-    is_it = (
-        *between(receipt.source, receipt.starts_at, receipt.ends_at),
-        RECORD.c.id <= receipt.record_through,
-        or_(RECORD.c.vanished_at.is_(None), RECORD.c.vanished_at > receipt.judged_at),
-    )
-    rows = connection.execute(select(RECORD.c.record_key, RECORD.c.action_kind).where(*is_it)).all()
-    kinds = Counter(row.action_kind for row in rows)
-    digest = digest_of(row.record_key for row in rows)
-    return replace(receipt, record_count=len(rows), kind_counts=kinds, digest=digest)
+    columns = (RECORD.c.record_key, RECORD.c.id, RECORD.c.vanished_at, RECORD.c.action_kind)
+    rows = connection.execute(select(*columns).where(*between(receipt.source, receipt.starts_at, receipt.ends_at)))
+    return replace(receipt, **attest(map(WindowRecord._make, rows), receipt.record_through, receipt.judged_at))
 
 
 def delete_older(connection: Connection, before: datetime, limit: int) -> int:
     """Delete at most `limit` receipts of windows that ended before a time. Return how many."""
     doomed = select(RECEIPT.c.id).where(RECEIPT.c.ends_at < before).order_by(RECEIPT.c.ends_at).limit(limit)
     ids = connection.execute(doomed).scalars().all()
-    return connection.execute(RECEIPT.delete().where(RECEIPT.c.id.in_(ids))).rowcount
+    return len(seals.delete(connection, RECEIPT, RECEIPT.c.id.in_(ids)))
 
 
 def delete_unsound(connection: Connection, source: str, now: datetime, most_ahead: timedelta) -> datetime | None:
@@ -234,7 +254,7 @@ def delete_unsound(connection: Connection, source: str, now: datetime, most_ahea
     is_sound = and_(RECEIPT.c.ends_at <= now, ends <= judged + most_ahead // MICROSECOND)
     end: datetime | None = connection.execute(select(func.max(RECEIPT.c.ends_at)).where(of_source, is_sound)).scalar()
     behind = RECEIPT.c.ends_at > end if end else true()
-    connection.execute(RECEIPT.delete().where(of_source, behind))
+    seals.delete(connection, RECEIPT, of_source, behind)
     return end
 
 

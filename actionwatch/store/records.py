@@ -14,7 +14,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, and_, bindparam, d
 
 from actionwatch.base.model import Record
 from actionwatch.base.unicode import canonical
-from actionwatch.store import unsealed
+from actionwatch.store import seals
 from actionwatch.store.record_keys import IN_TIME, timed
 from actionwatch.store.record_rows import (
     IS_COUNTED,
@@ -139,10 +139,7 @@ def insert_new(connection: Connection, records: Iterable[Record], classify: Clas
         return 0
     columns = columns_of(ordered, list(map(classify, ordered)))
     _count_stored(connection, ordered)
-    newest = unsealed.newest_record(connection)
-    count = bulk_insert(connection, RECORD, columns)
-    unsealed.note_records(connection, newest)
-    return count
+    return bulk_insert(connection, RECORD, columns)
 
 
 def find_unknown(connection: Connection, records: Iterable[Record]) -> Collection[Record]:
@@ -383,8 +380,8 @@ def delete_older(
         .limit(limit)
     )
     doomed = [number for number, _ in takewhile(lambda row: not row[1], connection.execute(found))]
-    deleted = connection.execute(RECORD.delete().where(RECORD.c.id.in_(doomed)).returning(RECORD.c.source)).scalars()
-    for source, count in Counter(deleted).items():
+    deleted = seals.delete(connection, RECORD, RECORD.c.id.in_(doomed))
+    for source, count in Counter(row.source for row in deleted).items():
         connection.execute(_ADD_DELETED, {"name": source, "added": count})
     return doomed
 

@@ -71,7 +71,7 @@ def _shadow_tables(connection: Connection) -> None:
     schema = quote(str(connection.exec_driver_sql("SELECT current_schema()").scalar_one()))
     for table in map(quote, METADATA.tables):
         connection.exec_driver_sql(
-            f"CREATE TEMPORARY TABLE {table} (LIKE {schema}.{table} INCLUDING INDEXES) ON COMMIT DROP"
+            f"CREATE TEMPORARY TABLE {table} (LIKE {schema}.{table} INCLUDING INDEXES INCLUDING DEFAULTS) ON COMMIT DROP"
         )
         connection.exec_driver_sql(f"INSERT INTO pg_temp.{table} SELECT * FROM {schema}.{table}")  # noqa: S608  # nosec
         connection.exec_driver_sql(f"ANALYZE pg_temp.{table}")

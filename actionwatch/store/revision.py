@@ -113,7 +113,7 @@ def _check_empty(path: str, connection: Connection) -> None:
 def _check_tables(backend: Backend, connection: Connection, found: str) -> None:
     """Refuse tables that differ from those of this version's revision. A newer one may add columns. Raises: SchemaMismatch."""
     shape, is_newer = dict(backend.shape(connection)), found > SCHEMA_VERSION
-    difference = schema.find_difference(connection, shape, backend.triggers(), is_newer=is_newer)
+    difference = schema.find_difference(connection, shape, is_newer=is_newer)
     if difference is None:
         return
     if is_newer:

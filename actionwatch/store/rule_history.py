@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import Connection, func, select
 
 from actionwatch.base.rule_state import GONE, RuleEntry
-from actionwatch.store import marks, positions, records
+from actionwatch.store import marks, positions, records, seals
 from actionwatch.store.tables import RULE_HISTORY
 
 _TABLE = RULE_HISTORY.c
@@ -70,4 +70,4 @@ def delete_older(connection: Connection, before: datetime, limit: int) -> int:
     ended = select(_TABLE.id).where(_TABLE.begins_at < before, is_followed | is_gone)
     # Oldest first: an entry that lost the one after it would stay, and the rule look as if it still ran.
     doomed = ended.order_by(_TABLE.id).limit(limit)
-    return connection.execute(RULE_HISTORY.delete().where(_TABLE.id.in_(doomed))).rowcount
+    return len(seals.delete(connection, RULE_HISTORY, _TABLE.id.in_(doomed)))

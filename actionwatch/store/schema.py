@@ -19,7 +19,6 @@ OWN_TABLES = (*METADATA.tables, "alembic_version")
 LOG_TRIGGER = "log trigger "
 """Begins the name of a trigger that only notes elsewhere what is written: if it fails, the write fails, and says so."""
 _DROP = "it can change or hold back what actionwatch writes: find out who added it, and drop it"
-_CREATED_AGAIN = "drop it if it is there, and start 'actionwatch run', which creates it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +34,11 @@ def read_tables(connection: Connection) -> list[str]:
     return connection.dialect.get_table_names(connection)
 
 
-def find_difference(
-    connection: Connection, found: Mapping[str, Shape], triggers: Mapping[str, Shape], *, is_newer: bool
-) -> Difference | None:
+def find_difference(connection: Connection, found: Mapping[str, Shape], *, is_newer: bool) -> Difference | None:
     """Return the first thing that a store should have and does not, or has and should not.
 
-    `found` are the columns, indexes, triggers and rules that it has, `triggers` those that it should have. A newer schema may
-    have further columns and triggers of ours, and other indexes: only what a unique one refuses changes a result.
+    `found` are the columns, indexes, triggers and rules that it has. A newer schema may have further columns and triggers of
+    ours, and other indexes: only what a unique one refuses changes a result.
     """
     expected = dict(_expected(connection))
     for name, shape in expected.items():
@@ -54,7 +51,7 @@ def find_difference(
     if is_newer:
         return None
     for name, shape in found.items():
-        if name in expected or name in triggers:
+        if name in expected:
             continue
         if name.startswith("column ") and _table_of(name) in METADATA.tables:
             return Difference(f"the {name} is unknown")
@@ -63,8 +60,7 @@ def find_difference(
         )
         if not is_harmless:
             return Difference(f"the {name} is not one that actionwatch creates", _DROP)
-    wrong = next((name for name, shape in triggers.items() if found.get(name) != shape), None)
-    return Difference(f"the {wrong} is missing or differs", _CREATED_AGAIN) if wrong else None
+    return None
 
 
 def find_additions(connection: Connection, found: Mapping[str, Shape], tables: Collection[str]) -> list[str]:

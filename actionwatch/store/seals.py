@@ -1,67 +1,71 @@
 """The chain of seals: what each seal attests, and how the next one is made. `seal_checking.py` verifies it.
 
-A seal attests new rows of one table, new versions of rows that changed, and which rows were removed, as the root of a tree of
-hashes. It contains the digest of the seal before it. To hide a change of a row, its seal and all later seals must be changed,
-and then the digest of the newest one, the head, differs: see docs/proof.md.
+A seal attests rows of one table by their hashes, and contains the digest of the seal before it. No seal ever changes. To hide a
+change of a row, its seal and all later ones must be made again, and then the digest of the newest one, the head, differs: see
+docs/proof.md. There are three kinds of seals:
+
+- `rows`: the next rows of a table, in the order of their ids. All ids up to the newest sealed one belong to one of these seals.
+- `cut`: rows that were deleted, in the transaction that deleted them.
+- `kept`: the rows that are left of old seals, so that the old seals can be deleted.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+import struct
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any, Self
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, select
+from sqlalchemy import ColumnElement, Connection, Row, Table, bindparam, func, select
 
 from actionwatch.base.clock import from_micros, to_micros
-from actionwatch.store import unsealed
 from actionwatch.store.column_types import DAMAGES, as_stored
-from actionwatch.store.seal_tree import Leaf, fold, keys_of, pack, unpack
-from actionwatch.store.sealed_tables import MAX_ID, NUMBER, SEALED, SealedTable, is_text
-from actionwatch.store.statements import bulk_find, portions, reading_any_text, stream_rows, upsert
-from actionwatch.store.tables import SEAL, SEALED_ROW
-from actionwatch.store.unsealed import Note
+from actionwatch.store.sealed_tables import SEALED
+from actionwatch.store.statements import portions, reading_any_text, stream_rows
+from actionwatch.store.tables import RECORD, SEAL
 
-_BATCH = 1000  # rows in one seal: 20 ms of the write lock
-MAX_FOLDED = 50  # earlier seals whose leaves one seal folds: 0.2 s of the write lock if each has `_BATCH` rows
-CUT = "seal"
-"""The table name of a seal that states which older seals stay. The others may be deleted."""
+ROWS, CUT, KEPT = "rows", "cut", "kept"
+Leaf = tuple[int, bytes]
+"""The id of a row, and its hash."""
+BATCH = 4000  # rows in one seal: 20 ms of the write lock
+HELD = 20  # seals with their leaves that are in memory at once: 3 MB
+MAX_ID = 2**63 - 1
+_MOST_COUNTED = 10_000  # rows that `status` counts: the service seals more in a run
+WORTH_KEEPING = 500  # old seals that one set of new ones replaces
+_LEAF = struct.Struct(">q32s")
 _TABLE = SEAL.c
 # As they are stored: a value that cannot be read must not stop a check, nor the next seal.
 READ = as_stored(column for column in _TABLE if column.name != "leaves")
 """The columns that `Seal.of` reads, then the digest."""
-_LEAVES = as_stored([_TABLE.leaves])[0]
-_IS_NUMBER = _TABLE.last_id <= MAX_ID
+LEAVES = as_stored([_TABLE.leaves])[0]
+# Built once, because that takes longer than to run them. Another program can have stored a text, greater than any number.
+_HEAD = select(*as_stored([_TABLE.number, _TABLE.digest, _TABLE.at])).order_by(_TABLE.number.desc()).limit(1)
+_ITS = (_TABLE.table_name == bindparam("name"), _TABLE.kind == bindparam("of"), _TABLE.last_id <= MAX_ID)
+_NEWEST = select(_TABLE.last_id).where(*_ITS).order_by(_TABLE.last_id.desc()).limit(1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seal:
-    """What a seal attests.
+    """What a seal attests: `row_count` rows with ids from `first_id` to `last_id`, whose packed leaves have a digest.
 
-    `row_count` rows are sealed in this version, of a numbered table those with ids from `first_id` to `last_id`.
-    `removed_count` rows were removed. `states` has, by number, each earlier seal with versions that this one replaces: the
-    SHA-256 of its leaves before and after. After this seal, `sealed_count` existing rows of the table are sealed. `root` is
-    that of the tree over the new versions, then the removed rows. `previous` is the digest of the seal before, if any.
-
-    A cut has the table name `CUT` and no rows: of the seals up to `last_id`, those in `states` stay. Its `states` have their
-    digest and the state of their leaves.
+    `previous` is the digest of the seal before, if any. A cut has the time of the seal before it. If the kind is `kept`, the
+    seals up to the number `through` may be deleted.
     """
 
     number: int
     at: datetime
     table_name: str
-    first_id: int | None
-    last_id: int | None
+    kind: str
+    first_id: int
+    last_id: int
     row_count: int
-    removed_count: int
-    sealed_count: int
-    states: Mapping[str, tuple[str, str]]
-    root: str
+    through: int
+    leaves_digest: str
     previous: str
 
     @classmethod
@@ -69,17 +73,14 @@ class Seal:
         """Return the seal in a row with the columns `READ`. Raises: ValueError, if another program damaged it."""
         values: dict[str, Any] = dict(zip((each.name for each in fields(cls)), row, strict=False))
         try:
-            values |= {"at": from_micros(values["at"]), "states": json.loads(values["states"])}
-            if not all(NUMBER.fullmatch(number) for number in values["states"]):
-                raise ValueError("a seal names another one by a text")
-            return msgspec.convert(values, cls)
+            return msgspec.convert(values | {"at": from_micros(values["at"])}, cls)
         except DAMAGES as exc:
             raise ValueError(f"a seal cannot be read: {exc}") from exc
 
     @property
     def digest(self) -> str:
         """SHA-256 of the JSON array of its values in the order above, the time in microseconds since 1970, without spaces."""
-        values = {**asdict(self), "at": to_micros(self.at), "states": dict(sorted(self.states.items()))}
+        values = {**asdict(self), "at": to_micros(self.at)}
         return hashlib.sha256(json.dumps(list(values.values()), separators=(",", ":")).encode()).hexdigest()
 
 
@@ -95,23 +96,17 @@ class Head:
         return f"{self.number}:{self.digest}"
 
 
-@dataclass
-class _Batch:
-    """What the next seal of a table attests: new versions, and removed rows with the seal that has their last version."""
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How many rows wait for a seal, or a lower bound of that."""
 
-    new: dict[str, bytes] = field(default_factory=dict)
-    gone: dict[str, int] = field(default_factory=dict)
-    again: dict[str, int] = field(default_factory=dict)
-    first_id: int | None = None
-    last_id: int | None = None
-    done: list[int] = field(default_factory=list)
-    partly: tuple[int, int] | None = None
+    row_count: int
+    is_lower_bound: bool
 
 
 def read_head(connection: Connection) -> Head | None:
     """Read the newest seal; None before the first one."""
-    newest = select(*as_stored([_TABLE.number, _TABLE.digest, _TABLE.at])).order_by(_TABLE.number.desc()).limit(1)
-    row = connection.execute(newest).first()
+    row = connection.execute(_HEAD).first()
     if row is None:
         return None
     try:
@@ -121,260 +116,176 @@ def read_head(connection: Connection) -> Head | None:
     return Head(row.number, row.digest if isinstance(row.digest, str) else "", at)
 
 
-def seal_next(connection: Connection, now: datetime, limit: int = _BATCH, tables: Collection[str] = SEALED) -> int:
-    """Seal the rows of the oldest notes, at most `limit` of one of the tables. Return how many notes there were."""
+def newest_sealed(connection: Connection, table_name: str) -> int:
+    """Return the newest id of a table that is sealed; 0 before the first one."""
+    found = (connection.execute(_NEWEST, {"name": table_name, "of": kind}).scalar() for kind in (ROWS, KEPT))
+    return next(filter(None, found), 0)
+
+
+def count_unsealed(connection: Connection, table_name: str, most: int = MAX_ID) -> int:
+    """Count the rows of a table after the newest sealed one, at most `most`."""
+    key = SEALED[table_name].key
+    found = select(key).where(key > newest_sealed(connection, table_name)).limit(most).subquery()
+    return connection.execute(select(func.count()).select_from(found)).scalar_one()
+
+
+def count_waiting(connection: Connection, most: int = _MOST_COUNTED) -> Waiting:
+    """Count the rows that wait for a seal, at most `most` of each table: after that, the number is a lower bound."""
+    counts = [count_unsealed(connection, name, most + 1) for name in SEALED]
+    return Waiting(sum(min(each, most) for each in counts), any(each > most for each in counts))
+
+
+def is_complete(connection: Connection, tables: Collection[str] = SEALED) -> bool:
+    """Return whether all rows of these tables are sealed."""
+    return not any(count_unsealed(connection, name, 1) for name in tables)
+
+
+def seal_next(connection: Connection, now: datetime, limit: int = BATCH, tables: Collection[str] = SEALED) -> int:
+    """Seal the next rows of each of the tables, at most `limit` in total. Return how many.
+
+    Records come last: a backlog of them must not keep the others waiting.
+    """
+    count = 0
+    for name in sorted(tables, key=lambda each: each == RECORD.name):
+        first = newest_sealed(connection, name) + 1
+        with reading_any_text(connection):
+            leaves = SEALED[name].read(connection, first, MAX_ID, limit - count) if count < limit else []
+        if leaves:
+            _append(connection, now, name, ROWS, (first, leaves[-1][0]), leaves)
+            count += len(leaves)
+    return count
+
+
+def delete(connection: Connection, table: Table, *conditions: ColumnElement[bool]) -> Sequence[Row[Any]]:
+    """Delete rows of a table in `SEALED`. A cut states which sealed ones there were. Return them, with the hashed columns.
+
+    The cut has their present hashes, so that a row which another program changed before still differs from its seal.
+    """
+    sealed = SEALED[str(table.name)]
     with reading_any_text(connection):
-        notes = unsealed.read_next(connection, limit, tables)
-        if not notes:
-            return 0
-        table = SEALED[notes[0].table_name]
-        batch = _numbered(connection, table, notes, limit) if table.is_numbered else _keyed(connection, table, notes)
-        if batch.new or batch.gone:
-            _write(connection, table, batch, now)
-        unsealed.settle(connection, batch.done, batch.partly)
-        return len(notes)
+        rows = connection.execute(table.delete().where(*conditions).returning(*sealed.stored())).all()
+    newest = newest_sealed(connection, sealed.name) if rows else 0
+    leaves = sorted((row[0], sealed.hash(row)) for row in rows if row[0] <= newest)
+    if leaves:
+        head = read_head(connection)
+        at = head.at if head and head.at else from_micros(0)
+        _append(connection, at, sealed.name, CUT, (leaves[0][0], leaves[-1][0]), leaves)
+    return rows
 
 
-def read_packed(connection: Connection, number: int) -> bytes | None:
-    """Read the leaves of a seal that are still needed, as they are stored."""
-    packed: bytes | None = connection.execute(select(_LEAVES).where(_TABLE.number == number)).scalar()
-    return packed
+def unpack(packed: object) -> list[Leaf]:
+    """Return the leaves of a seal. Raises: ValueError, if they were damaged."""
+    if not isinstance(packed, bytes) or len(packed) % _LEAF.size:
+        raise ValueError("the leaves of a seal cannot be read")
+    return list(_LEAF.iter_unpack(packed))
 
 
-def read_leaves(connection: Connection, number: int) -> list[Leaf]:
-    """Read the leaves of a seal that are still needed. Raises: ValueError, if they were damaged."""
-    return unpack(read_packed(connection, number))
+class Cuts:
+    """The cuts of a table. It reads each of them once, for ranges of ids in descending order."""
+
+    def __init__(self, connection: Connection, table_name: str) -> None:
+        its = (_TABLE.table_name == table_name, _TABLE.kind == CUT, _TABLE.last_id <= MAX_ID)
+        newest_first = select(_TABLE.last_id, LEAVES).where(*its).order_by(_TABLE.last_id.desc())
+        self._rows = stream_rows(connection, newest_first, HELD)
+        self._next = next(self._rows, None)
+        self._leaves: dict[int, bytes] = {}
+
+    def between(self, first: int, last: int) -> Mapping[int, bytes]:
+        """Return the leaves of the rows that were deleted, at least those with ids from `first` to `last`."""
+        self._leaves = {key: leaf for key, leaf in self._leaves.items() if key <= last}
+        while self._next is not None and self._next.last_id >= first:
+            with contextlib.suppress(ValueError):  # `store verify` reports that the cut was damaged
+                self._leaves.update((key, leaf) for key, leaf in unpack(self._next.leaves) if key <= last)
+            self._next = next(self._rows, None)
+        return self._leaves
 
 
-def state_of(packed: bytes | None) -> str:
-    """Return the state of the leaves of a seal: which ones are left."""
-    return hashlib.sha256(packed if isinstance(packed, bytes) else str(packed or "").encode()).hexdigest()
+def delete_older(connection: Connection, before: datetime, now: datetime) -> None:
+    """Delete the seals that were made before a time and that older ones of the kind `kept` replace; write such seals.
 
-
-def delete_older(connection: Connection, before: datetime, now: datetime, limit: int) -> int:
-    """Delete at most `limit` seals that were made before a time and have no rows left. Return how many.
-
-    A cut states which older seals stay. The others are deleted when the cut was itself made before that time: so it is part of
-    the chain of each head that was noted since, and nobody can add a cut later that hides a change from this head.
+    A seal of the kind `kept` lets others be deleted only when it was itself made before that time. So it is part of the chain
+    of each head that was noted since, and nobody can add one later that hides a change from this head.
     """
-    is_old = (_TABLE.table_name == CUT, _TABLE.at < before)
-    newest = select(_TABLE.last_id, _TABLE.states).where(*is_old).order_by(_TABLE.number.desc()).limit(1)
-    cut = connection.execute(newest).first()
-    unneeded: list[int] = []
-    if cut is not None:
-        upto = select(_TABLE.number).where(_TABLE.number <= cut.last_id).order_by(_TABLE.number)
-        found = connection.execute(upto.limit(limit + len(cut.states))).scalars()
-        unneeded = [number for number in found if str(number) not in cut.states][:limit]
-    for some in portions(unneeded):
-        connection.execute(SEAL.delete().where(_TABLE.number.in_(some)))
-    if len(unneeded) < limit:
-        _write_cut(connection, before, now)
-    return len(unneeded)
-
-
-def _write_cut(connection: Connection, before: datetime, now: datetime) -> None:
-    """Write a cut, if it lets more seals be deleted than it states."""
+    kept = select(func.max(_TABLE.through)).where(_TABLE.kind == KEPT, _TABLE.through <= MAX_ID)
+    replaced = connection.execute(kept.where(_TABLE.at < before)).scalar() or 0
+    connection.execute(SEAL.delete().where(_TABLE.number <= replaced))
     head = read_head(connection)
-    if head is None:
+    young = select(_TABLE.number).where(_TABLE.at >= before).order_by(_TABLE.number).limit(1)
+    through = (connection.execute(young).scalar() or (head.number + 1 if head else 1)) - 1
+    stated = connection.execute(kept).scalar() or 0
+    size = connection.execute(select(func.count()).where(_TABLE.kind == KEPT, _TABLE.number > replaced)).scalar_one()
+    if through - stated < max(WORTH_KEEPING, 10 * size):
         return
-    cuts = select(_TABLE.last_id, _TABLE.states).where(_TABLE.table_name == CUT).order_by(_TABLE.number.desc())
-    cut = connection.execute(cuts.limit(1)).first()
-    reached, stated = (cut.last_id, cut.states) if cut else (0, {})
-    is_young = (_TABLE.number > reached, _TABLE.at >= before)
-    first = connection.execute(select(_TABLE.number).where(*is_young).order_by(_TABLE.number).limit(1)).scalar()
-    end = head.number if first is None else first - 1
-    if end - reached <= len(stated) + 1:
-        return
-    states = _states_of_kept(connection, (_TABLE.number > reached) & (_TABLE.number <= end))
-    new_count = end - reached - len(states)
-    for some in portions([int(number) for number in stated]):
-        states |= _states_of_kept(connection, _TABLE.number.in_(some))
-    if new_count > len(states) + 1:
-        seal = Seal(
-            number=head.number + 1,
-            at=now,
-            table_name=CUT,
-            first_id=None,
-            last_id=end,
-            row_count=0,
-            removed_count=0,
-            sealed_count=len(states),
-            states=states,
-            root="",
-            previous=head.digest,
-        )
-        connection.execute(SEAL.insert().values(**asdict(seal), digest=seal.digest))
-
-
-def _states_of_kept(connection: Connection, condition: ColumnElement[bool]) -> dict[str, tuple[str, str]]:
-    """Return the digest and the state of the leaves of the seals that must stay, by number.
-
-    These are those with rows, and of each table the newest one and the one with the newest id, where the next one continues.
-    """
-    its = [select(_TABLE.number).where(_TABLE.table_name == name) for name in SEALED]
-    newest = [each.order_by(_TABLE.number.desc()).limit(1) for each in its]
-    newest += [each.where(_IS_NUMBER).order_by(_TABLE.last_id.desc()).limit(1) for each in its]
-    needed = {connection.execute(each).scalar() for each in newest} - {None}
-    is_kept = _TABLE.leaves.is_not(None) | _TABLE.number.in_(needed)
-    rows = stream_rows(connection, select(_TABLE.number, _TABLE.digest, _LEAVES).where(condition, is_kept))
-    return {str(row.number): (row.digest, state_of(row.leaves)) for row in rows}
-
-
-def _numbered(connection: Connection, table: SealedTable, notes: Sequence[Note], limit: int) -> _Batch:
-    """Collect new rows by their ids, each once. A row that is sealed and has been noted again was deleted."""
-    batch, perhaps_gone = _Batch(done=[note.id for note in notes if not note.has_ids]), list[str]()
-    newest = select(_TABLE.last_id).where(_TABLE.table_name == table.name, _IS_NUMBER)
-    last: int = connection.execute(newest.order_by(_TABLE.last_id.desc()).limit(1)).scalar() or 0
-    column, reached = table.table.c.id, last
-    for first, end, spanned in _spans([note for note in notes if note.has_ids], last):
-        if end <= last:
-            perhaps_gone += [str(first)] if first == end else []
-            batch.done += [note.id for note in spanned]
-            continue
-        found = table.rows().where(column > max(first - 1, reached), column <= end).order_by(column)
-        rows = connection.execute(found.limit(limit - len(batch.new))).all()
-        batch.new |= {key: table.leaf(key, row) for row in rows for key in [table.key_of(row)]}
-        if rows:
-            batch.first_id, batch.last_id = batch.first_id or rows[0][0], rows[-1][0]
-            reached = rows[-1][0]
-        if len(batch.new) == limit:
-            batch.done += [note.id for note in spanned if (note.last_id or int(note.row_key)) <= reached]
-            partial = next((note for note in spanned if int(note.row_key) <= reached < (note.last_id or 0)), None)
-            batch.partly = (partial.id, reached + 1) if partial else None
-            break
-        batch.done += [note.id for note in spanned]
-    there = {table.key_of(row) for row in table.read(connection, perhaps_gone)}
-    batch.gone, left = _holders_of_ids(
-        connection, table, [key for key in dict.fromkeys(perhaps_gone) if key not in there]
-    )
-    waiting = {note.id for note in notes if note.row_key in left and note.last_id in (None, int(note.row_key))}
-    batch.done = [note for note in batch.done if note not in waiting]
-    return batch
-
-
-def _spans(notes: Sequence[Note], last: int) -> list[tuple[int, int, list[Note]]]:
-    """Return the ids of notes in their order; those after the last sealed one are joined where one follows the other."""
-    spans: list[tuple[int, int, list[Note]]] = []
-    for note in notes:
-        first = int(note.row_key)
-        end = first if note.last_id is None else note.last_id
-        if spans and last < spans[-1][0] <= first <= spans[-1][1] + 1:
-            low, high, spanned = spans.pop()
-            spanned.append(note)
-            spans.append((low, max(high, end), spanned))
-        else:
-            spans.append((first, end, [note]))
-    return spans
-
-
-def _holders_of_ids(
-    connection: Connection, table: SealedTable, keys: Collection[str]
-) -> tuple[dict[str, int], Collection[str]]:
-    """Return the seal that has each of these ids, and the ids that are left after `MAX_FOLDED` seals.
-
-    Ids that were never sealed are left out.
-    """
-    found: dict[str, int] = {}
-    rest = sorted(map(int, keys))
-    for _ in range(MAX_FOLDED):
-        if not rest:
-            break
-        its = select(_TABLE.number, _TABLE.first_id, _TABLE.last_id).where(_TABLE.table_name == table.name)
-        row = connection.execute(
-            its.where(_TABLE.last_id >= rest[0], _IS_NUMBER).order_by(_TABLE.last_id).limit(1)
-        ).first()
-        if row is None:
-            return found, ()
-        held = _keys(connection, row.number)
-        found |= {str(each): row.number for each in rest if each <= row.last_id and str(each) in held}
-        rest = [each for each in rest if each > row.last_id]
-    return found, set(map(str, rest))
-
-
-def _keyed(connection: Connection, table: SealedTable, notes: Sequence[Note]) -> _Batch:
-    """Collect the versions that differ from the sealed ones, and the sealed rows that were removed. Each note is one row."""
-    keys = dict.fromkeys(note.row_key for note in notes if is_text(note.row_key))
-    holders = _read_holders(connection, table.name, keys)
-    folded = set(list(dict.fromkeys(holders[key] for key in keys if key in holders))[:MAX_FOLDED])
-    keys = {key: None for key in keys if holders.get(key) is None or holders[key] in folded}
-    batch = _Batch(done=[note.id for note in notes if note.row_key in keys or not is_text(note.row_key)])
-    holders = {key: holder for key, holder in holders.items() if holder in folded}
-    sealed = {number: _keys(connection, number) for number in set(holders.values())}
-    rows = {table.key_of(row): row for row in table.read(connection, keys)}
-    for key in keys:
-        holder = holders.get(key)
-        if key not in rows:
-            if holder is not None:
-                batch.gone[key] = holder
-            continue
-        leaf = table.leaf(key, rows[key])
-        if holder is None or sealed[holder].get(key) != leaf:
-            batch.new[key] = leaf
-            if holder is not None:
-                batch.again[key] = holder
-    return batch
-
-
-def _read_holders(connection: Connection, table: str, keys: Collection[str]) -> dict[str, int]:
-    places = [(table, key) for key in keys]
-    rows = bulk_find(connection, SEALED_ROW, ("row_key", "seal"), ("table_name", "row_key"), places)
-    return {row[0]: row[1] for row in rows}
-
-
-def _keys(connection: Connection, number: int) -> dict[str, bytes]:
-    """Return the leaves of a seal by their keys; none if it was damaged: `store verify` reports it."""
     try:
-        return keys_of(read_leaves(connection, number))
+        left = {name: _read_left(connection, name, through) for name in SEALED}
     except ValueError:
-        return {}
+        return  # a seal was damaged: `store verify` reports it, and it stays
+    for name, (end, leaves) in left.items():
+        _keep(connection, now, name, end, leaves, through)
 
 
-def _write(connection: Connection, table: SealedTable, batch: _Batch, now: datetime) -> None:
-    """Write the seal of a batch, and fold the leaves that it replaces."""
+def _read_left(connection: Connection, name: str, through: int) -> tuple[int, list[Leaf]]:
+    """Return the highest id of a table in the seals up to the number `through`, and the leaves of the rows that are left.
+
+    Raises: ValueError, if one of these seals was damaged.
+    """
+    cuts, left, end, bound = Cuts(connection, name), list[Leaf](), 0, MAX_ID
+    for row in attesting(connection, name, through):
+        seal = Seal.of(row)
+        gone = cuts.between(seal.first_id, seal.last_id)
+        left += [leaf for leaf in reversed(unpack(row.leaves)) if leaf[0] < bound and leaf[0] not in gone]
+        end, bound = end or seal.last_id, seal.first_id
+    return end, left[::-1]
+
+
+def _keep(connection: Connection, now: datetime, name: str, end: int, left: Sequence[Leaf], through: int) -> None:
+    """Write the seals that replace those up to the number `through`, of the ids from 1 to `end`."""
+    first = 1
+    for some in portions(left, BATCH) if left else [[]]:
+        last = end if some[-1:] == left[-1:] else some[-1][0]
+        _append(connection, now, name, KEPT, (first, last), some, through)
+        first = last + 1
+
+
+def attesting(connection: Connection, name: str, through: int = MAX_ID, known: int = MAX_ID) -> Iterator[Row[Any]]:
+    """Yield the seals that attest the rows of a table, with `READ` and the leaves, the highest ids first.
+
+    These are the seals of rows up to the number `through`, and below them the newest ones of the kind `kept`, of those up
+    to the number `known`.
+    """
+    its = (_TABLE.table_name == name, _TABLE.last_id <= MAX_ID)
+    newest_first = select(*READ, LEAVES).where(*its).order_by(_TABLE.last_id.desc())
+    lowest = MAX_ID
+    for row in stream_rows(connection, newest_first.where(_TABLE.kind == ROWS, _TABLE.number <= through), HELD):
+        lowest = row.first_id
+        yield row
+    newest = select(func.max(_TABLE.through)).where(*its, _TABLE.kind == KEPT, _TABLE.number <= known).scalar_subquery()
+    its_last = (_TABLE.kind == KEPT, _TABLE.through == newest, _TABLE.first_id < lowest)
+    yield from stream_rows(connection, newest_first.where(*its_last), HELD)
+
+
+def _append(
+    connection: Connection,
+    at: datetime,
+    name: str,
+    kind: str,
+    span: tuple[int, int],
+    leaves: Sequence[Leaf],
+    through: int = 0,
+) -> None:
+    """Append a seal to the chain."""
     head = read_head(connection)
-    of_table = (
-        select(_TABLE.sealed_count).where(_TABLE.table_name == table.name).order_by(_TABLE.number.desc()).limit(1)
-    )
-    counted = connection.execute(of_table).scalar()
-    sealed_count = counted if isinstance(counted, int) else 0  # `store verify` reports a damaged one
-    leaves: list[Leaf] = [*batch.new.items(), *((key, table.leaf(key, None)) for key in batch.gone)]
-    root, kept = fold(leaves, len(leaves), batch.gone)
-    replaced: defaultdict[int, set[str]] = defaultdict(set)
-    for key, holder in (batch.again | batch.gone).items():
-        replaced[holder].add(key)
+    packed = b"".join(_LEAF.pack(*leaf) for leaf in leaves)
     seal = Seal(
         number=head.number + 1 if head else 1,
-        at=now,
-        table_name=table.name,
-        first_id=batch.first_id,
-        last_id=batch.last_id,
-        row_count=len(batch.new),
-        removed_count=len(batch.gone),
-        sealed_count=sealed_count + len(batch.new) - len(batch.again) - len(batch.gone),
-        states={str(number): _fold_away(connection, number, keys) for number, keys in replaced.items()},
-        root=root.hex(),
+        at=at,
+        table_name=name,
+        kind=kind,
+        first_id=span[0],
+        last_id=span[1],
+        row_count=len(leaves),
+        through=through,
+        leaves_digest=hashlib.sha256(packed).hexdigest(),
         previous=head.digest if head else "",
     )
-    connection.execute(SEAL.insert().values(**asdict(seal), digest=seal.digest, leaves=pack(kept)))
-    if not table.is_numbered:
-        held = [{"table_name": table.name, "row_key": key, "seal": seal.number} for key in batch.new]
-        upsert(connection, SEALED_ROW, *held)
-        for some in portions(batch.gone):
-            of_keys = (SEALED_ROW.c.table_name == table.name, SEALED_ROW.c.row_key.in_(some))
-            connection.execute(SEALED_ROW.delete().where(*of_keys))
-
-
-def _fold_away(connection: Connection, number: int, keys: Collection[str]) -> tuple[str, str]:
-    """Fold leaves of an earlier seal, and return their state before and after.
-
-    Those that were damaged stay as they are: `store verify` reports them.
-    """
-    its = select(_LEAVES, _TABLE.row_count + _TABLE.removed_count).where(_TABLE.number == number)
-    packed, count = connection.execute(its).one()
-    try:
-        _, kept = fold(unpack(packed), count, keys)
-    except ValueError:
-        return state_of(packed), state_of(packed)
-    folded = pack(kept)
-    connection.execute(SEAL.update().where(_TABLE.number == number).values(leaves=folded))
-    return state_of(packed), state_of(folded)
+    connection.execute(SEAL.insert().values(**asdict(seal), digest=seal.digest, leaves=packed))

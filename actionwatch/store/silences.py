@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, bindparam, or_, select
 
 from actionwatch.base.model import Silence
+from actionwatch.store import row_history
 from actionwatch.store.column_types import Instant
 from actionwatch.store.statements import PageKey, first_two, portions, upsert
 from actionwatch.store.tables import SILENCE
@@ -22,6 +23,7 @@ _ACTIVE = select(SILENCE).where(SILENCE.c.ends_at > _NOW, SILENCE.c.starts_at <=
 def write(connection: Connection, silence: Silence) -> None:
     """Store a silence, and replace the one with its id."""
     upsert(connection, SILENCE, asdict(silence))
+    row_history.note(connection, SILENCE, [silence.id])
 
 
 def read_all(connection: Connection) -> list[Silence]:
@@ -67,20 +69,22 @@ def read_by_prefix(connection: Connection, beginning: str) -> list[Silence]:
 def expire(connection: Connection, ids: Collection[str], now: datetime, who: str) -> int:
     """End silences that are active or pending, as a person decided. Return how many."""
     going_on = (SILENCE.c.id.in_(ids), SILENCE.c.ends_at > now)
-    return connection.execute(SILENCE.update().where(*going_on).values(ends_at=now, ended_by=who)).rowcount
+    return len(row_history.change(connection, SILENCE.update().where(*going_on).values(ends_at=now, ended_by=who)))
 
 
 def replace_of_files(connection: Connection, found: Sequence[Silence], broken: Collection[str], now: datetime) -> None:
     """Replace the silences of files: those that were removed end, those of broken files are kept."""
+    known = read_many(connection, [silence.id for silence in found])
     for silence in found:
-        write(connection, silence)
+        if silence != known.get(silence.id):
+            write(connection, silence)
     gone = (
         SILENCE.c.file.is_not(None),
         SILENCE.c.file.not_in(broken),
         SILENCE.c.id.not_in([silence.id for silence in found]),
         SILENCE.c.ends_at > now,
     )
-    connection.execute(SILENCE.update().where(*gone).values(ends_at=now))
+    row_history.change(connection, SILENCE.update().where(*gone).values(ends_at=now))
 
 
 def _read(connection: Connection, statement: Select[Any], **values: Any) -> list[Silence]:

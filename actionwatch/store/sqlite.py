@@ -11,7 +11,7 @@ import re
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,13 +21,11 @@ from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
-from sqlalchemy.pool import ConnectionPoolEntry
 
 from actionwatch.base.errors import SchemaMismatch, StoreBusy, StoreError, StoreMissing, StoreReplaced
 from actionwatch.store import ownership
 from actionwatch.store.membership import Peers
 from actionwatch.store.schema import OWN_TABLES
-from actionwatch.store.sealed_tables import SEALED
 from actionwatch.store.wal_checkpoints import LONGEST_LOG_BYTES, Checkpoints
 
 _PAGE_BYTES = 16_384
@@ -68,11 +66,6 @@ FROM sqlite_master AS tables JOIN pragma_index_list(tables.name) AS indexes JOIN
 WHERE tables.type = 'table' AND indexes.origin <> 'pk' ORDER BY indexes.name, columns.seqno
 """
 _TRIGGERS = "SELECT name, tbl_name FROM sqlite_master WHERE type = 'trigger'"  # ours are temporary: not among these
-# Our connections alone have these triggers, so that `unsealed` names what actionwatch wrote, and nothing else.
-_NOTING = "CREATE TEMP TRIGGER note_{table}_{event} AFTER {event} {columns} ON main.{table} BEGIN {statement}; END"
-_NOTE = "INSERT INTO unsealed (table_name, row_key) VALUES ('{table}', {key})"
-_IS_NOTING = "notes what is unsealed"
-_HAS_NOTES = "SELECT 1 FROM sqlite_master WHERE name = 'unsealed'"
 
 
 class _Dialect(SQLiteDialect_pysqlite):
@@ -174,9 +167,7 @@ class SqliteBackend:
     def writer(self, *, is_durable: bool) -> Engine:
         """Return an engine of writers: one for each kind, because SQLite does not change `synchronous` in a transaction."""
         pragmas = (*_WRITER_PRAGMAS, _DURABLE if is_durable else _REPEATED)
-        engine = self._engine(begin="BEGIN IMMEDIATE", pragmas=pragmas)
-        event.listen(engine.pool, "checkout", _note_writes)
-        return engine
+        return self._engine(begin="BEGIN IMMEDIATE", pragmas=pragmas)
 
     def _engine(self, *, begin: str, pragmas: Sequence[str]) -> Engine:
         """Return an engine of the created file. While a service works on it, no connection opens another file in its place."""
@@ -201,10 +192,6 @@ class SqliteBackend:
         for name, table in connection.exec_driver_sql(_TRIGGERS):
             if table in OWN_TABLES:
                 yield f"trigger {name} of the table {table}", ()
-
-    def triggers(self) -> Mapping[str, tuple[object, ...]]:
-        """Return none: each connection has its own."""
-        return {}
 
     def version(self) -> int:
         """Return SQLite's `data_version`, which costs a hundredth of a query."""
@@ -394,27 +381,6 @@ def _set(connection: sqlite3.Connection, pragma: str, busy_seconds: float) -> No
             if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= ends_at:
                 raise
         time.sleep(_BUSY_STEP)
-
-
-def _note_writes(connection: sqlite3.Connection, entry: ConnectionPoolEntry, _: object) -> None:
-    """Create the triggers of a connection, before its first transaction on a store that has the tables."""
-    if _IS_NOTING in entry.info or not connection.execute(_HAS_NOTES).fetchall():
-        return
-    for statement in _triggers():
-        connection.execute(statement).close()
-    entry.info[_IS_NOTING] = True
-
-
-def _triggers() -> Iterator[str]:
-    for sealed in SEALED.values():
-        columns = {"INSERT": "", "UPDATE": f"OF {', '.join(sealed.names)}", "DELETE": ""}
-        if sealed.is_numbered:  # its rows never change
-            del columns["UPDATE"]
-        if sealed.name == "record":  # see `note_records`
-            del columns["INSERT"]
-        for kind, listed in columns.items():
-            note = _NOTE.format(table=sealed.name, key=sealed.key_in("OLD" if kind == "DELETE" else "NEW"))
-            yield _NOTING.format(table=sealed.name, event=kind, columns=listed, statement=note)
 
 
 def _failure(path: Path, error: BaseException) -> StoreError:

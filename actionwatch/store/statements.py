@@ -122,9 +122,9 @@ def reading_any_text(connection: Connection) -> Iterator[None]:
         driver.text_factory = str
 
 
-def stream_rows(connection: Connection, statement: Select[Any]) -> Iterator[Row[Any]]:
-    """Yield the rows of a query without holding them all, and close its cursor however the iteration ends."""
-    with connection.execute(statement.execution_options(yield_per=1000)) as rows:
+def stream_rows(connection: Connection, statement: Select[Any], held: int = 1000) -> Iterator[Row[Any]]:
+    """Yield the rows of a query, holding few of them, and close its cursor however the iteration ends."""
+    with connection.execute(statement.execution_options(yield_per=held)) as rows:
         yield from rows
 
 

@@ -275,12 +275,15 @@ ALERT = Table(
 ALERT_RECORD = Table(
     "alert_record",
     METADATA,
-    Column("alert_id", Text, primary_key=True),
-    Column("record_id", BigInteger, primary_key=True),
+    Column("id", _ROW_ID, primary_key=True, autoincrement=True),
+    Column("alert_id", Text, nullable=False),
+    Column("record_id", BigInteger, nullable=False),
     # Of the record, so that the newest ones of an alert with thousands are found.
     Column("occurred_at", Instant, nullable=False),
+    Index("alert_record_by_alert", "alert_id", "record_id", unique=True),
     Index("alert_record_by_record", "record_id"),
     Index("alert_record_by_time", "alert_id", "occurred_at"),
+    sqlite_autoincrement=True,  # an id is sealed once
 )
 
 DELIVERY = Table(
@@ -583,6 +586,18 @@ SESSION = Table(
     Index("session_by_end", "ends_at"),
 )
 
+# Each version of a row that changes: of alerts, deliveries, silences, tokens and rules. See `row_history.py`.
+ROW_HISTORY = Table(
+    "row_history",
+    METADATA,
+    Column("id", _ROW_ID, primary_key=True, autoincrement=True),
+    Column("table_name", Text, nullable=False),
+    Column("row_key", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Index("row_history_by_row", "table_name", "row_key", "id"),
+    sqlite_autoincrement=True,  # an id is sealed once
+)
+
 # The chain of seals: each attests rows of one table, and the seal before it. `Seal` in `seals.py` describes the columns.
 SEAL = Table(
     "seal",
@@ -590,38 +605,14 @@ SEAL = Table(
     Column("number", BigInteger, primary_key=True, autoincrement=False),
     Column("at", Instant, nullable=False),
     Column("table_name", Text, nullable=False),
-    Column("first_id", BigInteger),
-    Column("last_id", BigInteger),
+    Column("kind", Text, nullable=False),
+    Column("first_id", BigInteger, nullable=False),
+    Column("last_id", BigInteger, nullable=False),
     Column("row_count", BigInteger, nullable=False),
-    Column("removed_count", BigInteger, nullable=False),
-    Column("sealed_count", BigInteger, nullable=False),
-    Column("states", Object, nullable=False),
-    Column("root", Text, nullable=False),
+    Column("through", BigInteger, nullable=False),
+    Column("leaves_digest", Text, nullable=False),
     Column("previous", Text, nullable=False),
     Column("digest", Text, nullable=False),
-    # The leaves of its tree, see `seal_tree.py`; null when no row has this version any longer.
-    Column("leaves", LargeBinary),
-    Index("seal_by_table", "table_name", "number"),
-    Index("seal_by_last_id", "table_name", "last_id"),
-    Index("seal_by_digest", "digest"),
-)
-
-# Which seal has the newest version of a row, for tables whose rows change.
-SEALED_ROW = Table(
-    "sealed_row",
-    METADATA,
-    Column("table_name", Text, primary_key=True),
-    Column("row_key", Text, primary_key=True),
-    Column("seal", BigInteger, nullable=False),
-)
-
-# What was written, changed or deleted since the last seal: one row, or all ids from `row_key` to `last_id`.
-UNSEALED = Table(
-    "unsealed",
-    METADATA,
-    Column("id", _ROW_ID, primary_key=True, autoincrement=True),
-    Column("table_name", Text, nullable=False),
-    Column("row_key", Text, nullable=False),
-    Column("last_id", BigInteger),
-    Index("unsealed_by_row", "table_name", "row_key"),
+    Column("leaves", LargeBinary, nullable=False),
+    Index("seal_by_last_id", "table_name", "kind", "last_id"),
 )

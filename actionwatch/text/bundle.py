@@ -1,8 +1,8 @@
 """The format of an evidence bundle: a tar archive of texts and digests, whose bytes follow from its parts alone.
 
-`tar`, `sha256sum` and `openssl` are enough to verify one. The parts come in a fixed order, and each header has the one form
-that this module writes. So a reader needs no archive library: it compares, and nothing else is a bundle. There are no links, no
-paths, no duplicates and no compression to refuse.
+`tar`, `sha256sum` and `openssl` are enough to verify one. The parts come in a fixed order, and `tarfile` gives each header one
+form, in every version of Python. So a reader compares, and nothing else is a bundle: there are no links, paths, duplicates
+and compression to refuse.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -47,9 +48,8 @@ NAMES = (*SUMMED, SUMS, SIGNATURE)
 MAX_PART_BYTES = 8 * 1024**3 - 1  # the header of a tar archive has 11 octal digits for it
 MAX_LINE_BYTES = 16 * 1024**2  # of a part: a rule file has at most 1 MiB, and JSON writes a character as up to six
 MAX_SMALL_BYTES = 1024**2  # of the manifest, the sums and the signature, which are read whole
-_BLOCK = 512
+_BLOCK = tarfile.BLOCKSIZE
 _CHUNK = 1024**2
-_END = bytes(2 * _BLOCK)
 _SIZE = slice(124, 135)
 _NAME = slice(0, 100)
 _IDENTITIES = (b"record_key", b"rule_id", b"id", b"alert_id", b"starts_at", b"start")
@@ -137,23 +137,16 @@ class BundleWriter:
         self._write(SUMS, sums)
         if sign is not None:
             self._write(SIGNATURE, sign(sums))
-        for name in NAMES:
-            if name in self._summaries:
-                self._copy(name, out)
-        out.write(_END)
+        with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+            for name in NAMES:
+                if name in self._summaries:
+                    with (self._folder / name).open("rb") as part:
+                        archive.addfile(_member(name, self._summaries[name].size), part)
         return hashlib.sha256(sums).hexdigest()
 
     def _write(self, name: str, data: bytes) -> None:
         (self._folder / name).write_bytes(data)
         self._summaries[name] = _Summary(name, hashlib.sha256(data).hexdigest(), len(data))
-
-    def _copy(self, name: str, out: BinaryIO) -> None:
-        size = self._summaries[name].size
-        out.write(header(name, size))
-        with (self._folder / name).open("rb") as part:
-            while chunk := part.read(_CHUNK):
-                out.write(chunk)
-        out.write(bytes(-size % _BLOCK))
 
 
 def _part_document(part: _Summary) -> dict[str, Any]:
@@ -168,13 +161,20 @@ def to_sums(digests: Mapping[str, str]) -> bytes:
 
 
 def header(name: str, size: int) -> bytes:
-    """Return the header of a part in the format ustar: a regular file, without owner and time."""
+    """Return the header of a part: a regular file with fixed metadata, the mode 0644, and neither owner nor time."""
+    return _member(name, size).tobuf(tarfile.USTAR_FORMAT)
+
+
+def _member(name: str, size: int) -> tarfile.TarInfo:
     _check_size(name, size)
-    path = f"{FOLDER}/{name}".encode().ljust(100, b"\0")
-    fields = [path, b"0000644\0", b"0000000\0" * 2, f"{size:011o}\0".encode(), b"00000000000\0", b" " * 8, b"0"]
-    fields += [bytes(100), b"ustar\x0000", bytes(64), b"0000000\0" * 2, bytes(167)]
-    block = b"".join(fields)
-    return block[:148] + f"{sum(block):06o}\0 ".encode() + block[156:]
+    member = tarfile.TarInfo(f"{FOLDER}/{name}")
+    member.size = size
+    return member
+
+
+def end_after(place: int) -> bytes:
+    """Return the end of an archive whose last part ends there."""
+    return bytes(2 * _BLOCK + -(place + 2 * _BLOCK) % tarfile.RECORDSIZE)
 
 
 def read_parts(file: BinaryIO) -> dict[str, Part]:
@@ -194,7 +194,8 @@ def read_parts(file: BinaryIO) -> dict[str, Part]:
         file.seek(part.offset + part.size)
         if file.read(-part.size % _BLOCK) != bytes(-part.size % _BLOCK):
             raise BundleError(f"the bundle is cut off in {name}, or the padding after it was changed")
-    if file.read(len(_END)) != _END or file.read(1):
+    end = end_after(file.tell())
+    if file.read(len(end)) != end or file.read(1):
         raise BundleError("the end of the bundle was changed: something was cut off, or added after the last part")
     return found
 

@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 
 from actionwatch.service.service import Service
-from actionwatch.store import tables
 from tests import http_client
 from tests.benchmarks.growth import fill_folder, open_app
 from tests.benchmarks.upstream import upstream
@@ -56,8 +55,6 @@ def main(count: int = 100_000) -> None:
 
 def _measure(folder: Path, record: str, alert: str) -> None:
     app = open_app(folder)
-    with app.database.write() as connection:
-        connection.execute(tables.UNSEALED.delete())  # sealing the whole store would run beside the pages
     service = Service(app)
     with service.running(), http_client.client(base_url=service.url, headers={"accept": "text/html"}) as client:
         for path in PATHS:

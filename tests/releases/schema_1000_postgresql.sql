@@ -1,121 +1,3 @@
-CREATE FUNCTION public.note_alert() RETURNS trigger
-    LANGUAGE plpgsql
-    AS $$
-BEGIN
-    IF TG_OP = 'DELETE' THEN
-        INSERT INTO unsealed (table_name, row_key) VALUES ('alert', OLD.id);
-    ELSE
-        INSERT INTO unsealed (table_name, row_key) VALUES ('alert', NEW.id);
-    END IF;
-    RETURN NULL;
-END $$;
-CREATE FUNCTION public.note_alert_history() RETURNS trigger
-    LANGUAGE plpgsql
-    AS $$
-BEGIN
-    IF TG_OP = 'DELETE' THEN
-        INSERT INTO unsealed (table_name, row_key) VALUES ('alert_history', OLD.id);
-    ELSE
-        INSERT INTO unsealed (table_name, row_key) VALUES ('alert_history', NEW.id);
-    END IF;
-    RETURN NULL;
-END $$;
-CREATE FUNCTION public.note_alert_record() RETURNS trigger
-    LANGUAGE plpgsql
-    AS $$
-BEGIN
-    IF TG_OP = 'DELETE' THEN
-        INSERT INTO unsealed (table_name, row_key) VALUES ('alert_record', OLD.alert_id || ' ' || OLD.record_id);
-    ELSE
-        INSERT INTO unsealed (table_name, row_key) VALUES ('alert_record', NEW.alert_id || ' ' || NEW.record_id);
-    END IF;
-    RETURN NULL;
-END $$;
-CREATE FUNCTION public.note_delivery() RETURNS trigger
-    LANGUAGE plpgsql
-    AS $$
-BEGIN
-    IF TG_OP = 'DELETE' THEN
-        INSERT INTO unsealed (table_name, row_key) VALUES ('delivery', OLD.id);
-    ELSE
-        INSERT INTO unsealed (table_name, row_key) VALUES ('delivery', NEW.id);
-    END IF;
-    RETURN NULL;
-END $$;
-CREATE FUNCTION public.note_receipt() RETURNS trigger
-    LANGUAGE plpgsql
-    AS $$
-BEGIN
-    IF TG_OP = 'DELETE' THEN
-        INSERT INTO unsealed (table_name, row_key) VALUES ('receipt', OLD.id);
-    ELSE
-        INSERT INTO unsealed (table_name, row_key) VALUES ('receipt', NEW.id);
-    END IF;
-    RETURN NULL;
-END $$;
-CREATE FUNCTION public.note_record() RETURNS trigger
-    LANGUAGE plpgsql
-    AS $$
-BEGIN
-    IF TG_OP = 'DELETE' THEN
-        INSERT INTO unsealed (table_name, row_key) VALUES ('record', OLD.id);
-    ELSE
-        INSERT INTO unsealed (table_name, row_key) VALUES ('record', NEW.id);
-    END IF;
-    RETURN NULL;
-END $$;
-CREATE FUNCTION public.note_rule_history() RETURNS trigger
-    LANGUAGE plpgsql
-    AS $$
-BEGIN
-    IF TG_OP = 'DELETE' THEN
-        INSERT INTO unsealed (table_name, row_key) VALUES ('rule_history', OLD.id);
-    ELSE
-        INSERT INTO unsealed (table_name, row_key) VALUES ('rule_history', NEW.id);
-    END IF;
-    RETURN NULL;
-END $$;
-CREATE FUNCTION public.note_rule_version() RETURNS trigger
-    LANGUAGE plpgsql
-    AS $$
-BEGIN
-    IF TG_OP = 'DELETE' THEN
-        INSERT INTO unsealed (table_name, row_key) VALUES ('rule_version', OLD.rule_id);
-    ELSE
-        INSERT INTO unsealed (table_name, row_key) VALUES ('rule_version', NEW.rule_id);
-    END IF;
-    RETURN NULL;
-END $$;
-CREATE FUNCTION public.note_silence() RETURNS trigger
-    LANGUAGE plpgsql
-    AS $$
-BEGIN
-    IF TG_OP = 'DELETE' THEN
-        INSERT INTO unsealed (table_name, row_key) VALUES ('silence', OLD.id);
-    ELSE
-        INSERT INTO unsealed (table_name, row_key) VALUES ('silence', NEW.id);
-    END IF;
-    RETURN NULL;
-END $$;
-CREATE FUNCTION public.note_token() RETURNS trigger
-    LANGUAGE plpgsql
-    AS $$
-BEGIN
-    IF TG_OP = 'DELETE' THEN
-        INSERT INTO unsealed (table_name, row_key) VALUES ('token', OLD.id);
-    ELSE
-        INSERT INTO unsealed (table_name, row_key) VALUES ('token', NEW.id);
-    END IF;
-    RETURN NULL;
-END $$;
-CREATE FUNCTION public.note_written() RETURNS trigger
-    LANGUAGE plpgsql
-    AS $$
-BEGIN
-    INSERT INTO unsealed (table_name, row_key, last_id)
-    SELECT TG_TABLE_NAME, min(id)::text, max(id) FROM written HAVING count(*) > 0;
-    RETURN NULL;
-END $$;
 CREATE TABLE public.alembic_version (
     version_num character varying(32) NOT NULL,
     minimum_reader character varying(32)
@@ -166,11 +48,19 @@ CREATE SEQUENCE public.alert_history_id_seq
     CACHE 1;
 ALTER SEQUENCE public.alert_history_id_seq OWNED BY public.alert_history.id;
 CREATE TABLE public.alert_record (
+    id bigint NOT NULL,
     alert_id text NOT NULL COLLATE pg_catalog."C",
     record_id bigint NOT NULL,
     occurred_at bigint NOT NULL
 )
 WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_insert_scale_factor='0.02', autovacuum_analyze_scale_factor='0.01');
+CREATE SEQUENCE public.alert_record_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+ALTER SEQUENCE public.alert_record_id_seq OWNED BY public.alert_record.id;
 CREATE TABLE public.backlog (
     source text NOT NULL COLLATE pg_catalog."C",
     starts_at bigint NOT NULL,
@@ -391,6 +281,20 @@ CREATE TABLE public.replica (
     note bytea NOT NULL,
     digest text NOT NULL
 );
+CREATE TABLE public.row_history (
+    id bigint NOT NULL,
+    table_name text NOT NULL COLLATE pg_catalog."C",
+    row_key text NOT NULL COLLATE pg_catalog."C",
+    digest text NOT NULL COLLATE pg_catalog."C"
+)
+WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_insert_scale_factor='0.02', autovacuum_analyze_scale_factor='0.01');
+CREATE SEQUENCE public.row_history_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+ALTER SEQUENCE public.row_history_id_seq OWNED BY public.row_history.id;
 CREATE TABLE public.rule_history (
     id bigint NOT NULL,
     at bigint NOT NULL,
@@ -428,22 +332,15 @@ CREATE TABLE public.seal (
     number bigint NOT NULL,
     at bigint NOT NULL,
     table_name text NOT NULL COLLATE pg_catalog."C",
-    first_id bigint,
-    last_id bigint,
+    kind text NOT NULL COLLATE pg_catalog."C",
+    first_id bigint NOT NULL,
+    last_id bigint NOT NULL,
     row_count bigint NOT NULL,
-    removed_count bigint NOT NULL,
-    sealed_count bigint NOT NULL,
-    states text NOT NULL COLLATE pg_catalog."C",
-    root text NOT NULL COLLATE pg_catalog."C",
+    through bigint NOT NULL,
+    leaves_digest text NOT NULL COLLATE pg_catalog."C",
     previous text NOT NULL COLLATE pg_catalog."C",
     digest text NOT NULL COLLATE pg_catalog."C",
-    leaves bytea
-)
-WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_insert_scale_factor='0.02', autovacuum_analyze_scale_factor='0.01');
-CREATE TABLE public.sealed_row (
-    table_name text NOT NULL COLLATE pg_catalog."C",
-    row_key text NOT NULL COLLATE pg_catalog."C",
-    seal bigint NOT NULL
+    leaves bytea NOT NULL
 )
 WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_insert_scale_factor='0.02', autovacuum_analyze_scale_factor='0.01');
 CREATE TABLE public.seen_field (
@@ -535,26 +432,13 @@ CREATE TABLE public.unproved_window (
     due_at bigint NOT NULL,
     why text NOT NULL COLLATE pg_catalog."C"
 );
-CREATE TABLE public.unsealed (
-    id bigint NOT NULL,
-    table_name text NOT NULL COLLATE pg_catalog."C",
-    row_key text NOT NULL COLLATE pg_catalog."C",
-    last_id bigint
-)
-WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_insert_scale_factor='0.02', autovacuum_analyze_scale_factor='0.01');
-CREATE SEQUENCE public.unsealed_id_seq
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1;
-ALTER SEQUENCE public.unsealed_id_seq OWNED BY public.unsealed.id;
 ALTER TABLE ONLY public.alert_history ALTER COLUMN id SET DEFAULT nextval('public.alert_history_id_seq'::regclass);
+ALTER TABLE ONLY public.alert_record ALTER COLUMN id SET DEFAULT nextval('public.alert_record_id_seq'::regclass);
 ALTER TABLE ONLY public.linked_account ALTER COLUMN id SET DEFAULT nextval('public.linked_account_id_seq'::regclass);
 ALTER TABLE ONLY public.receipt ALTER COLUMN id SET DEFAULT nextval('public.receipt_id_seq'::regclass);
 ALTER TABLE ONLY public.record ALTER COLUMN id SET DEFAULT nextval('public.record_id_seq'::regclass);
+ALTER TABLE ONLY public.row_history ALTER COLUMN id SET DEFAULT nextval('public.row_history_id_seq'::regclass);
 ALTER TABLE ONLY public.rule_history ALTER COLUMN id SET DEFAULT nextval('public.rule_history_id_seq'::regclass);
-ALTER TABLE ONLY public.unsealed ALTER COLUMN id SET DEFAULT nextval('public.unsealed_id_seq'::regclass);
 INSERT INTO public.alembic_version VALUES ('1000', '1000');
 INSERT INTO public.alert VALUES ('f5a50fbb-2165-56ab-b53d-b8f2948c0854', 'cluster_deleted', 'cluster_deleted', 'Cluster_Deleted', '[]', 3, 'cluster_deleted by eve', '', NULL, '{}', 'acme', '79132d5d-ff4b-56ac-abfd-b31c1d7149c0', NULL, '[]', 0, 'open', NULL, NULL, NULL, 1, 1795608060000000, 1795608060000000, 1795608000000000, NULL, 1795608060000000, 1795608000000000, 1795608060000000);
 INSERT INTO public.alert VALUES ('70966863-97a6-5ce8-8f86-7b248b85fa63', 'cluster_deleted', 'cluster_deleted', 'Cluster_Deleted', '[]', 3, 'cluster_deleted by eve', '', NULL, '{}', 'acme', '64b2ef7c-25cb-5326-ba99-724472b3a463', NULL, '[]', 0, 'open', NULL, NULL, NULL, 1, 1795608120000000, 1795608120000000, 1795608000000000, NULL, 1795608120000000, 1795608000000000, 1795608120000000);
@@ -568,9 +452,9 @@ INSERT INTO public.alert_history VALUES (6, 1795608000000000, 'f87bd3cb-31eb-5c4
 INSERT INTO public.alert_history VALUES (7, 1795608000000000, 'f5a50fbb-2165-56ab-b53d-b8f2948c0854', 'delivery to hook', 'attempt 1: alert.opened accepted');
 INSERT INTO public.alert_history VALUES (8, 1795608000000000, '70966863-97a6-5ce8-8f86-7b248b85fa63', 'delivery to hook', 'attempt 1: alert.opened accepted');
 INSERT INTO public.alert_history VALUES (9, 1795608000000000, 'f87bd3cb-31eb-5c49-90d0-3d53e00daa66', 'delivery to hook', 'attempt 1: alert.opened accepted');
-INSERT INTO public.alert_record VALUES ('f5a50fbb-2165-56ab-b53d-b8f2948c0854', 1, 1795608060000000);
-INSERT INTO public.alert_record VALUES ('70966863-97a6-5ce8-8f86-7b248b85fa63', 2, 1795608120000000);
-INSERT INTO public.alert_record VALUES ('f87bd3cb-31eb-5c49-90d0-3d53e00daa66', 3, 1795608180000000);
+INSERT INTO public.alert_record VALUES (1, 'f5a50fbb-2165-56ab-b53d-b8f2948c0854', 1, 1795608060000000);
+INSERT INTO public.alert_record VALUES (2, '70966863-97a6-5ce8-8f86-7b248b85fa63', 2, 1795608120000000);
+INSERT INTO public.alert_record VALUES (3, 'f87bd3cb-31eb-5c49-90d0-3d53e00daa66', 3, 1795608180000000);
 INSERT INTO public.backlog VALUES ('source', 7, 7, 7, 7, 7, 7, 7, 7);
 INSERT INTO public.correlated_alert VALUES ('id', 'rule_id', 'group_values', 'origin', 7, 7, 7, true, true, true, 'reported_as', 7, 'group_id', 'shared_id', 7, 7, 'firing_key', true, true, 7, true, true, 7, true, 'leader', 'above');
 INSERT INTO public.correlation_version VALUES ('rule_id', 'version', 7, 7, 'digest', 7, 7, 7, 7);
@@ -595,52 +479,51 @@ INSERT INTO public.record VALUES (2, 'acme', '000661189825fe00-00000000000000000
 INSERT INTO public.record VALUES (3, 'acme', '000661189bb98500-00000000000000000003', 1795608180000000, 1795608180000000, 'DELETE_CLUSTER', NULL, NULL, 'medium', NULL, 'eve', 'Zürich 3', NULL, NULL, NULL, NULL, NULL, NULL, NULL, true, false, NULL, NULL, '{}');
 INSERT INTO public.record_alias VALUES ('alias_key', 7, 'record_key');
 INSERT INTO public.record_count VALUES ('acme', 3, 0, 1795608060000000);
+INSERT INTO public.row_history VALUES (1, 'alert', 'f5a50fbb-2165-56ab-b53d-b8f2948c0854', 'b287c55aecb1048a6576318be29efc6eb9b0010f4e4c54ea801d8886fb730b7f');
+INSERT INTO public.row_history VALUES (2, 'alert', '70966863-97a6-5ce8-8f86-7b248b85fa63', 'ec4e26b2a7edaa65a802f0fd09d8aa4f96b3debfb1f996e7f9fc64ea190b3720');
+INSERT INTO public.row_history VALUES (3, 'alert', 'f87bd3cb-31eb-5c49-90d0-3d53e00daa66', '37e7257b72914357e3a4d7d1305ab285a26b5d45034e9a8c7e4c9b32e61941c6');
+INSERT INTO public.row_history VALUES (4, 'delivery', '647f70de-73b0-5fda-b4bf-30fad983c43a', '06e7747ea96b6b64f7d814aeb53f9f9d687690b032823357d46a158aa786f8a5');
+INSERT INTO public.row_history VALUES (5, 'delivery', '71d3fd26-471c-590d-ad3a-3f3382076c16', '4ed8d0c5b7a1e8de5b4e207af5dca925ad1c174d58e1d91b9d90b9d2213da331');
+INSERT INTO public.row_history VALUES (6, 'delivery', '33fd5d40-7e08-595a-ada5-e3f2bed97e87', 'b7d0ba9e8cc0fdd42bba105f1575db0982c2099bbe6170b6f901c797f048e67f');
+INSERT INTO public.row_history VALUES (7, 'delivery', '647f70de-73b0-5fda-b4bf-30fad983c43a', '3e625a2481abd3cfe57cfc37ce2c0d768c8936be03d3e9f2aa7a1e1ca8028dce');
+INSERT INTO public.row_history VALUES (8, 'delivery', '71d3fd26-471c-590d-ad3a-3f3382076c16', '328f6b028a02e9e12eea5c28c8d1f6d1cc577e15a3ec19a70df6b2bf4305b997');
+INSERT INTO public.row_history VALUES (9, 'delivery', '33fd5d40-7e08-595a-ada5-e3f2bed97e87', '1f74633c8ed51a80daa4093a5eda3ccfbf8e352b4ec253bc870a45695ad9e3a7');
+INSERT INTO public.row_history VALUES (10, 'alert', 'f5a50fbb-2165-56ab-b53d-b8f2948c0854', 'a8971aa833d0e47a5533928149666927aa4f57c8863e355514ad25a433be0525');
+INSERT INTO public.row_history VALUES (11, 'alert', '70966863-97a6-5ce8-8f86-7b248b85fa63', '0f5d1d6a9faeaef8a23cd5046d47d285f32762d9c7f201b42ee018884ba5ca77');
+INSERT INTO public.row_history VALUES (12, 'alert', 'f87bd3cb-31eb-5c49-90d0-3d53e00daa66', '0b8b1af5d0c87dd1caae9b9a77cf8283aeeb84ba508da04b70f6cf28b2406384');
+INSERT INTO public.row_history VALUES (13, 'delivery', '647f70de-73b0-5fda-b4bf-30fad983c43a', 'a932538e29428a5c59bb63cd0b5974a61c7216f411436fd65856bf193f4d1ee0');
+INSERT INTO public.row_history VALUES (14, 'delivery', '71d3fd26-471c-590d-ad3a-3f3382076c16', '1da60152c44502b0df4f12b94afffa532f20858c1ddc49bcd60abb0dac59bbf3');
+INSERT INTO public.row_history VALUES (15, 'delivery', '33fd5d40-7e08-595a-ada5-e3f2bed97e87', '7de7477a0bf9428703cc7118058c9ee11b88d561469908291a2a8370a2caf495');
+INSERT INTO public.row_history VALUES (16, 'silence', '1', 'dc72606f79184d97c58115d22d2a2d34faa7b780a16a38be512f6606aabc0da8');
+INSERT INTO public.row_history VALUES (17, 'rule_version', '1', '97f23ba46b163227f0d871fa89cc335ba99b4b275d859569268465f007c390d5');
+INSERT INTO public.row_history VALUES (18, 'token', '1', '9da406d4b662080f252e931cb902f1b8a7a7cf2beb9003e6642923348b303e6f');
+INSERT INTO public.row_history VALUES (19, 'silence', '2', 'a14e663f4bd1d5d42bd5b5c397567e9b4c3e3f1f6023e7367a7e7e23304bc2c4');
+INSERT INTO public.row_history VALUES (20, 'rule_version', '2', '0b0a47c71c74827278d97acc465479a0430982a8875d1bdbf35a096f9a3de26d');
+INSERT INTO public.row_history VALUES (21, 'token', '2', '65b8a7cf8b407d043f99361921b09faab0759f29453e14b234964dda3354262b');
+INSERT INTO public.row_history VALUES (22, 'silence', '3', '56223005e0f2e54ff9d070de68cbef843f5cc51e3f677a7013682d0b1373f446');
+INSERT INTO public.row_history VALUES (23, 'rule_version', '3', 'b29bba081a94276e15674a49ba53ac5f539eb8f60cc29b3a959d1ae40a402604');
+INSERT INTO public.row_history VALUES (24, 'token', '3', '8e5681e32298068bf23f4b3e8e4b94d8555d0db9e5f8930dcf104d2f1fbcbe13');
 INSERT INTO public.rule_history VALUES (1, 1795608000000000, '1', 'a', 'live', 'changed', 1795608000000000, 1795608000000000, false, 'because 1', 1795608000000000, 'a.yml', 'd', '');
 INSERT INTO public.rule_history VALUES (2, 1795608000000000, '2', 'a', 'live', 'changed', 1795608000000000, 1795608000000000, false, 'because 2', 1795608000000000, 'a.yml', 'd', '');
 INSERT INTO public.rule_history VALUES (3, 1795608000000000, '3', 'a', 'live', 'changed', 1795608000000000, 1795608000000000, false, 'because 3', 1795608000000000, 'a.yml', 'd', '');
 INSERT INTO public.rule_version VALUES ('1', '1', 'x.yml', 1, 'live', 'd1', '', 1795608000000000);
 INSERT INTO public.rule_version VALUES ('2', '2', 'x.yml', 1, 'live', 'd2', '', 1795608000000000);
 INSERT INTO public.rule_version VALUES ('3', '3', 'x.yml', 1, 'live', 'd3', '', 1795608000000000);
-INSERT INTO public.seal VALUES (1, 1795608000000000, 'record', 1, 3, 3, 0, 3, '{}', 'b5f245d53841ac624e74f1d516acde0cd2572f80d34c2624a154a8da65ef3bbf', '', '7163ac93d11ce769d1068dd2b7da6189e0ca1c18a0be4fe27898b786c46d085e', '\x9392a131c420732f48f238c948c105cef04b9462346aa582d308ec19aa654f84f6dc8b61023892a132c4209d71ea0e4e9c647df138c23f2e25ce3b62518ce55852ed081816ce09ca7fd6e992a133c4203ee7d3cc1a14ddf7382c333149148191f60be818d2c8344f4f3c642fb6594414');
-INSERT INTO public.seal VALUES (2, 1795608000000000, 'alert', NULL, NULL, 3, 0, 3, '{}', 'b0b12628bb5b54f1067721780b59e4fe4f9d1134c6ef26ce350c2727ddbc83ea', '7163ac93d11ce769d1068dd2b7da6189e0ca1c18a0be4fe27898b786c46d085e', '79db25c33fbb541032d621b9b0f68dd1c4b671f6a3c554ea28b78d57cb91a707', '\x9392d92466356135306662622d323136352d353661622d623533642d623866323934386330383534c42000779a474e3f3de8fcb2e0ad2fa218db46c69af16865fb184a29a166c59b2bdf92d92437303936363836332d393761362d356365382d386638362d376232343862383566613633c4208e3954fb6763a1dae521a175f63d35912ab39789eeff9a0d2477b9bfb016092192d92466383762643363622d333165622d356334392d393064302d336435336530306461613636c4206dc92e8f9d56c93d1c4316d755fb774074e8bf9e2d1dac97f462c3ad1a734b43');
-INSERT INTO public.seal VALUES (3, 1795608000000000, 'alert_record', NULL, NULL, 3, 0, 3, '{}', 'cad754c6395ef446f84dae48cd32c16b522886b6fd8a364fd7987100beee63ff', '79db25c33fbb541032d621b9b0f68dd1c4b671f6a3c554ea28b78d57cb91a707', '7291efed9703a2593f359852bdd9e34e6b1c04f86f9c939fa5ac9481a2f3190f', '\x9392d92666356135306662622d323136352d353661622d623533642d6238663239343863303835342031c420fa379dc3b5e99769906a17c7b56a85a0f6975f0fac72ac593b94f1d0aec78d5092d92637303936363836332d393761362d356365382d386638362d3762323438623835666136332032c42023b1a26160af230ba52e0d5c5112cb0034fae130285d025d78e2174b16e3070e92d92666383762643363622d333165622d356334392d393064302d3364353365303064616136362033c4201f6db75385ea81a280afce88e990f8f2f86db7ebcb849d746bc6e33742d3be77');
-INSERT INTO public.seal VALUES (4, 1795608000000000, 'delivery', NULL, NULL, 3, 0, 3, '{}', '296e954caa3de7ba4d2ca86d479f8e420e57a0edf6cf10404b1ad0cc0bc8f461', '7291efed9703a2593f359852bdd9e34e6b1c04f86f9c939fa5ac9481a2f3190f', '240d18bbcf1a3a9e20426263c28dad0bc00ba0d4ff019f73a37be175cd127285', '\x9392d92436343766373064652d373362302d356664612d623462662d333066616439383363343361c42092276c4808c2058824731da527c3ed3597f4420842589c27080d8c586707caba92d92437316433666432362d343731632d353930642d616433612d336633333832303736633136c42069763f9e388db031f8deb93047b2798b306496779b916c2f4f31d5a698f0daa392d92433336664356434302d376530382d353935612d616461352d653366326265643937653837c42026157d9bc12301a7024d2d66b2e3628647cd64cb5ffe0719f610b843f2f07dec');
-INSERT INTO public.seal VALUES (5, 1795608000000000, 'alert_history', 1, 3, 3, 0, 3, '{}', '682fd1950fae542e22c725218df314c83b2a428e96869a7d8a5a7d5b3fb1456f', '240d18bbcf1a3a9e20426263c28dad0bc00ba0d4ff019f73a37be175cd127285', 'dfbf30aac4b18248be4c827bea1fd0181b0d6d751f44e9ebd3d859b634a8b601', '\x9392a131c420a3658c5ef349969293e611c19599a01810fb83f74142b164b8a0ba3545c6cdc092a132c42007979c1c0d11e8f24661e9a415b1030b4feb08b7e334e64a7d3fe27f8e80901792a133c42010d33b7fab541e3f3b70419254382c6c5bf520ff27120a49d21f7b1bed1f61ba');
-INSERT INTO public.seal VALUES (6, 1795608000000000, 'alert_history', 4, 6, 3, 0, 6, '{}', 'eaa7bcb6287734326de2134d061a0a6a1a95a1b8860a66cb6570332d29ba0b87', 'dfbf30aac4b18248be4c827bea1fd0181b0d6d751f44e9ebd3d859b634a8b601', '58a4b32e0d6c32dfdadf12a948063bc7818b6aa973cac9ff56c8da2782827a05', '\x9392a134c42074435df885f51a85e5aa1562f1dbfcf5587381cad9b6735907f4ecb80be6898792a135c420e1f90170a3c85622233cada5ebb291afea2f9ae39dfb3212ee6c7fade04655bb92a136c420048b207ccb36c7c17b42dc1011ce3dbb1543bf05e80509c9d18ba25ef3726193');
-INSERT INTO public.seal VALUES (7, 1795608000000000, 'alert_history', 7, 9, 3, 0, 9, '{}', 'ed16048f3f0b5c8fbbd6295fb223e3395937f0be883355de1e7c6b025fb1b040', '58a4b32e0d6c32dfdadf12a948063bc7818b6aa973cac9ff56c8da2782827a05', 'bc1810dfc8f3807cf57dd049fe3868bd43f492c69f767512eae8851f7c84f8a4', '\x9392a137c420b828a72994957ece74aae91b0aa126bb0f6ddd48636d59214d16c377a454836592a138c420d4f5f31f78610188de195e9047872003c02c455710938af7a453b2c93d6f677192a139c420b01f221d66c28b1177e1571830521fdff8b8deb5ab850371b33d105bf6ab44ca');
-INSERT INTO public.seal VALUES (8, 1795608000000000, 'receipt', 1, 1, 1, 0, 1, '{}', '223913cc5755832b34cffbfa8c182718db52ec8cbeeb52a70c300552f1aa2a73', 'bc1810dfc8f3807cf57dd049fe3868bd43f492c69f767512eae8851f7c84f8a4', 'e2e69a3dde7ef1937e8c7882dbe0a263d7063baf6f401e7287fd6b0920f7cc18', '\x9192a131c420223913cc5755832b34cffbfa8c182718db52ec8cbeeb52a70c300552f1aa2a73');
-INSERT INTO public.seal VALUES (9, 1795608000000000, 'rule_history', 1, 1, 1, 0, 1, '{}', '5ca9b219c7a8d4f04f7b92499c0c18cb370114907bf10c359bfc1947f0315d93', 'e2e69a3dde7ef1937e8c7882dbe0a263d7063baf6f401e7287fd6b0920f7cc18', 'a5e714234bd7868b6b8ab9e8990f2f32fac3b4fe75c62fad425a6fe34f49ef6e', '\x9192a131c4205ca9b219c7a8d4f04f7b92499c0c18cb370114907bf10c359bfc1947f0315d93');
-INSERT INTO public.seal VALUES (10, 1795608000000000, 'silence', NULL, NULL, 1, 0, 1, '{}', '71dd39bb6beb1af85b2c37e9173c95f4c3a2cad678c4182517c88ddc03517918', 'a5e714234bd7868b6b8ab9e8990f2f32fac3b4fe75c62fad425a6fe34f49ef6e', '0e32e793e18966b905fbf03c5925ee36026412f625b6904edbed1f506a5ede7f', '\x9192a131c42071dd39bb6beb1af85b2c37e9173c95f4c3a2cad678c4182517c88ddc03517918');
-INSERT INTO public.seal VALUES (11, 1795608000000000, 'rule_version', NULL, NULL, 1, 0, 1, '{}', '186efb77dd26d405b80563fb8e6bea2d4755838bc094a588189fc4654c28a622', '0e32e793e18966b905fbf03c5925ee36026412f625b6904edbed1f506a5ede7f', 'a2d23825b6800506083e6c4f360555a404af865f9675d4bd3237918f0df777c1', '\x9192a131c420186efb77dd26d405b80563fb8e6bea2d4755838bc094a588189fc4654c28a622');
-INSERT INTO public.seal VALUES (12, 1795608000000000, 'token', NULL, NULL, 1, 0, 1, '{}', 'f6ef25da706ccb48207e992edb046970853673e7edcfda3ac1e63f62d3f7bcb0', 'a2d23825b6800506083e6c4f360555a404af865f9675d4bd3237918f0df777c1', '4f105b1deba6466a616c165a09a1040228a52e1fbf3ec8915ab302849fb4ca76', '\x9192a131c420f6ef25da706ccb48207e992edb046970853673e7edcfda3ac1e63f62d3f7bcb0');
-INSERT INTO public.seal VALUES (13, 1795608000000000, 'receipt', 2, 2, 1, 0, 2, '{}', '9256475451f139c05c9c8f278731ed3b33566f862bb8dd28a7dac1e87ff99579', '4f105b1deba6466a616c165a09a1040228a52e1fbf3ec8915ab302849fb4ca76', '0a2708a254185baff1e4c7440616f79c0b1bd62deef72bc511467ba2256923a7', '\x9192a132c4209256475451f139c05c9c8f278731ed3b33566f862bb8dd28a7dac1e87ff99579');
-INSERT INTO public.seal VALUES (14, 1795608000000000, 'rule_history', 2, 2, 1, 0, 2, '{}', 'de20ba8f30c8e09d273ae87d2927267f0fa6fd1503e1174ff76b40c1056a695b', '0a2708a254185baff1e4c7440616f79c0b1bd62deef72bc511467ba2256923a7', '1e79bfdd9da5eba5d6016153c1d1609c27a22213ad470f86bb292936dff228c6', '\x9192a132c420de20ba8f30c8e09d273ae87d2927267f0fa6fd1503e1174ff76b40c1056a695b');
-INSERT INTO public.seal VALUES (15, 1795608000000000, 'silence', NULL, NULL, 1, 0, 2, '{}', 'c4cf3604d1781809a2e415a002c28604b5683d2d6c350b3572ba7db73788a041', '1e79bfdd9da5eba5d6016153c1d1609c27a22213ad470f86bb292936dff228c6', '8a4b8f424762b0883e12e868f45bffd449f5355f59b737d94f99fd0db4fccb14', '\x9192a132c420c4cf3604d1781809a2e415a002c28604b5683d2d6c350b3572ba7db73788a041');
-INSERT INTO public.seal VALUES (16, 1795608000000000, 'rule_version', NULL, NULL, 1, 0, 2, '{}', '16ff224ae9560052d74cc62e0e54eabb1a86d92c1928e5b26b42420ea9a5b4ba', '8a4b8f424762b0883e12e868f45bffd449f5355f59b737d94f99fd0db4fccb14', '7d7170ebbde22015e6b425a52b33261033ac4dae449e5eee5918e771436bd856', '\x9192a132c42016ff224ae9560052d74cc62e0e54eabb1a86d92c1928e5b26b42420ea9a5b4ba');
-INSERT INTO public.seal VALUES (17, 1795608000000000, 'token', NULL, NULL, 1, 0, 2, '{}', '42ddae8b73f1d8bddbefeccc18927043a3362361b0591b1bc85de6b288262dbd', '7d7170ebbde22015e6b425a52b33261033ac4dae449e5eee5918e771436bd856', '96c8d420e456926a68c26e8d4a7645ce63d7842fd861217513b91159011ec2c0', '\x9192a132c42042ddae8b73f1d8bddbefeccc18927043a3362361b0591b1bc85de6b288262dbd');
-INSERT INTO public.seal VALUES (18, 1795608000000000, 'receipt', 3, 3, 1, 0, 3, '{}', 'c5f5c5b6ad6958fda15be06553e98fb2884fc2502c27a51898ee6c4a3dd40898', '96c8d420e456926a68c26e8d4a7645ce63d7842fd861217513b91159011ec2c0', 'c3961662a592ce6b6e18a5c9ab38ff52d2e5ce5dd87da1853e0d6811f214bd57', '\x9192a133c420c5f5c5b6ad6958fda15be06553e98fb2884fc2502c27a51898ee6c4a3dd40898');
-INSERT INTO public.seal VALUES (19, 1795608000000000, 'rule_history', 3, 3, 1, 0, 3, '{}', '537ec75bac6275f427177a6866fc309591f74490b21d83e366cdbad9f16bb180', 'c3961662a592ce6b6e18a5c9ab38ff52d2e5ce5dd87da1853e0d6811f214bd57', 'c9d244f3437f7a84be184440d368066bfd23ce11d7299eb6d461090eab78b793', '\x9192a133c420537ec75bac6275f427177a6866fc309591f74490b21d83e366cdbad9f16bb180');
-INSERT INTO public.seal VALUES (20, 1795608000000000, 'silence', NULL, NULL, 1, 0, 3, '{}', 'db0956a8945056a0ce3ddc72c6977e4fcdcaccbf4c6705d94d327c6ff43dc96c', 'c9d244f3437f7a84be184440d368066bfd23ce11d7299eb6d461090eab78b793', '1ec963edfcaf0a337f2f0ab729522005503f2ae761dad20528ab05ce3167e3e4', '\x9192a133c420db0956a8945056a0ce3ddc72c6977e4fcdcaccbf4c6705d94d327c6ff43dc96c');
-INSERT INTO public.seal VALUES (21, 1795608000000000, 'rule_version', NULL, NULL, 1, 0, 3, '{}', 'de3d30c93b9a363eb1b7233a6fc9cfc247f8892abf5e75744e12b03e73aa45e1', '1ec963edfcaf0a337f2f0ab729522005503f2ae761dad20528ab05ce3167e3e4', '982a4548feb88b556cb5ebb887c356e231add872ae62acfa1cdeea7ed5e877ff', '\x9192a133c420de3d30c93b9a363eb1b7233a6fc9cfc247f8892abf5e75744e12b03e73aa45e1');
-INSERT INTO public.seal VALUES (22, 1795608000000000, 'token', NULL, NULL, 1, 0, 3, '{}', '77752176364691a0ade3ebae71bbd1bde224caf6c0020aeb3c3ed7ced437024e', '982a4548feb88b556cb5ebb887c356e231add872ae62acfa1cdeea7ed5e877ff', 'c1d75cdaedac72d28af0bd6560082b1b39034aeff4641f59e1450c7b0808354f', '\x9192a133c42077752176364691a0ade3ebae71bbd1bde224caf6c0020aeb3c3ed7ced437024e');
-INSERT INTO public.sealed_row VALUES ('alert', 'f5a50fbb-2165-56ab-b53d-b8f2948c0854', 2);
-INSERT INTO public.sealed_row VALUES ('alert', '70966863-97a6-5ce8-8f86-7b248b85fa63', 2);
-INSERT INTO public.sealed_row VALUES ('alert', 'f87bd3cb-31eb-5c49-90d0-3d53e00daa66', 2);
-INSERT INTO public.sealed_row VALUES ('alert_record', 'f5a50fbb-2165-56ab-b53d-b8f2948c0854 1', 3);
-INSERT INTO public.sealed_row VALUES ('alert_record', '70966863-97a6-5ce8-8f86-7b248b85fa63 2', 3);
-INSERT INTO public.sealed_row VALUES ('alert_record', 'f87bd3cb-31eb-5c49-90d0-3d53e00daa66 3', 3);
-INSERT INTO public.sealed_row VALUES ('delivery', '647f70de-73b0-5fda-b4bf-30fad983c43a', 4);
-INSERT INTO public.sealed_row VALUES ('delivery', '71d3fd26-471c-590d-ad3a-3f3382076c16', 4);
-INSERT INTO public.sealed_row VALUES ('delivery', '33fd5d40-7e08-595a-ada5-e3f2bed97e87', 4);
-INSERT INTO public.sealed_row VALUES ('silence', '1', 10);
-INSERT INTO public.sealed_row VALUES ('rule_version', '1', 11);
-INSERT INTO public.sealed_row VALUES ('token', '1', 12);
-INSERT INTO public.sealed_row VALUES ('silence', '2', 15);
-INSERT INTO public.sealed_row VALUES ('rule_version', '2', 16);
-INSERT INTO public.sealed_row VALUES ('token', '2', 17);
-INSERT INTO public.sealed_row VALUES ('silence', '3', 20);
-INSERT INTO public.sealed_row VALUES ('rule_version', '3', 21);
-INSERT INTO public.sealed_row VALUES ('token', '3', 22);
+INSERT INTO public.seal VALUES (1, 1795608000000000, 'receipt', 'rows', 1, 3, 3, 0, '24087a6e1687a241cc965b92b39df39bf4c2dd4d8139e0960759057f8d161ee7', '', 'e81f4754deec8c0593727d4ae35bc0f73661992400818aaf7706fe928a3185f7', '\x00000000000000019f3ca2a8147e9f811721d59c10456cf75bee34af7f6372f20a8430c6cd69478900000000000000029df80bb69d7e667f23cc1826672f18b8c27c30509cbc63aea5f8a1b3b945e0e10000000000000003ee7d538f4d4fe4a5ebb2b93aecf28168d600d5491047affbe003612878b1a945');
+INSERT INTO public.seal VALUES (2, 1795608000000000, 'rule_history', 'rows', 1, 3, 3, 0, 'a5f3947a21638a2bc44c277eb9ae3567221b55a7897c572fc0e704a444e161c2', 'e81f4754deec8c0593727d4ae35bc0f73661992400818aaf7706fe928a3185f7', '185d4436d22a1b109c48b3540c4d5cf0df266aa8ae20cb3cdab50df2fd7b4465', '\x00000000000000019e2f4cdef2430482f214248a84adc7cb016084a3b1f3d53cdd349a33bd5eb1410000000000000002ce418223b5c983af34e42e34251d80f1ec33cf3bf41c731f52479cd09584ced300000000000000037cd88ac1bac2086426bbe0b786f15edf6e63e1cd9cf232239abc4c2f085a8cf4');
+INSERT INTO public.seal VALUES (3, 1795608000000000, 'alert_history', 'rows', 1, 3, 3, 0, '9b3f5b5d136a120d4b6d44231592081ca77b72da805f2147f626fcbf52f9150c', '185d4436d22a1b109c48b3540c4d5cf0df266aa8ae20cb3cdab50df2fd7b4465', '469e37e7237dc3a6cb888858a32ee6bc211d9e9a883e0be7b9b465e07444eef6', '\x0000000000000001b7edce0961216626f7a1faee1bc41624142af6fbe8091f7b70c9ed82c1c1ee270000000000000002b30584def3917b6669f40fdcdcf7f7ee8074a2f15f10bb106605e8d9966c13f200000000000000030d04c81a7a018bd9611fab114fb57462175d5d3196988e5a381c2ea1f2ade49f');
+INSERT INTO public.seal VALUES (4, 1795608000000000, 'alert_history', 'rows', 4, 6, 3, 0, '425e26f2f69c88c1c28ff22486daf35f138e480684e528e39ca00d637c3c67d3', '469e37e7237dc3a6cb888858a32ee6bc211d9e9a883e0be7b9b465e07444eef6', '8066bc6a8dc0fa683f3a1d4427306e6936861b47d4a4eb49f12fe604caeb02c5', '\x000000000000000420fdce267a42fea3253bfa38b92384ed4c9b240b2a9283088d7250ea3d389000000000000000000555ebced7f8ab5622c7fda0ac7ecab10db38bcf70df35ad7b55d2659872d3757d0000000000000006a60d2774e09687b09cd0cd5b9a00e7fae623c55835ba5080317b344f8a6b03ce');
+INSERT INTO public.seal VALUES (5, 1795608000000000, 'alert_history', 'rows', 7, 9, 3, 0, 'df67b96723d54b833f75b2f23511f75f25326c965da85e055d75e357ece8d239', '8066bc6a8dc0fa683f3a1d4427306e6936861b47d4a4eb49f12fe604caeb02c5', '9d1e56e9694ef1528e2b8c6d83cfa254e8107a74f948a6f2d8ffd6d48479342d', '\x0000000000000007baae47fbb0d1bcede33e10607d7410369971a9299e8c3cc10cb453f61c7edbaf0000000000000008ea2d114cf44722d7be9e6ba4c0bd85b41be431b6543e41c13ea01a312e7995b9000000000000000916c198011eef03c84bbd1b1c653cf579a88ab69cf1a944000ef32d5c0146166b');
+INSERT INTO public.seal VALUES (6, 1795608000000000, 'alert_record', 'rows', 1, 3, 3, 0, 'f28547539b322425910e33dee8f9e82b2dc23f3ca25e13c1398b704415107873', '9d1e56e9694ef1528e2b8c6d83cfa254e8107a74f948a6f2d8ffd6d48479342d', 'de2645f709954a5f2d51e7cd4f2dded874bb01fe9fab825b529f34f0dcb271e9', '\x00000000000000012d353971a1f2268f97d939a8b65b9b14e658ad6b9f75e0a7e575e13805ecb96e0000000000000002a2d87b7a20662ed0813004513eac5a0b5e79a56eb9bd2e741be909a5be112f93000000000000000315e82f00978d8e59779171a91ee35a8ddaa8385ec3e144124cfd35997cc3aeba');
+INSERT INTO public.seal VALUES (7, 1795608000000000, 'row_history', 'rows', 1, 3, 3, 0, 'c9fc99227969ffbb296775219327830752e5eb6ad687ef7782a877a2a44f991c', 'de2645f709954a5f2d51e7cd4f2dded874bb01fe9fab825b529f34f0dcb271e9', '6486601f723843f1a990395eb592561e8cd0703d23453c8221f2dea6e197d1ac', '\x000000000000000106e572cda9e425b0f8703d8e599711e4dcf544146d28d990f9c5dc4a6766023200000000000000022903dc600abda97724c69ad12522b452368436bddac872edf9d2c227965a5acc000000000000000300b0332210f45e5a52a7516ad1e8eed3576e8869ce4e0382eb26af5502ca075d');
+INSERT INTO public.seal VALUES (8, 1795608000000000, 'row_history', 'rows', 4, 6, 3, 0, '144cdd116c3eac17f381c06a4fc8822cacdad009ccce7ebb3e1f4327190fa949', '6486601f723843f1a990395eb592561e8cd0703d23453c8221f2dea6e197d1ac', 'f632405096b127d210b5b10342c870c5161a82e2db85895e8f2307aa7ae65960', '\x00000000000000041d046fb6e6e13b24e69de3cf5148bcdfcb7dfd7fee85124706904444010ca6b80000000000000005998b8082169bc460336559a33cfa06fee21aac3f950d3e97a45f8dbbb6b557e5000000000000000640f5498f2df69551edd5d78742eea6bff2899ab561812a5033af0713f23afadb');
+INSERT INTO public.seal VALUES (9, 1795608000000000, 'row_history', 'rows', 7, 9, 3, 0, 'fd467af039aa3d0c8df40cb965c74976d27b9818c66f2da073e7e2ce03744593', 'f632405096b127d210b5b10342c870c5161a82e2db85895e8f2307aa7ae65960', 'd8033e1ac15ba37a3a09e537f4735d94de7d84c3d737d577a5d2e1613a1cbb55', '\x00000000000000079199b7508779532c34fefa8a32699415283f30a7d1aa590c8d89211799354a36000000000000000866db830e7ddc1fabb97e2bf5e43430ffcf3a8f640d8fb7118c360a1152b42f700000000000000009d46c6ee53862ffb86fb0374d8d5b84dc5277201d2696aaa55b21574bd2538c01');
+INSERT INTO public.seal VALUES (10, 1795608000000000, 'row_history', 'rows', 10, 12, 3, 0, 'cee902ff43ac82f91026f98679ece8eadf9a285e889e3ee0977411385f11733d', 'd8033e1ac15ba37a3a09e537f4735d94de7d84c3d737d577a5d2e1613a1cbb55', '479516aeb2d183eb79efae5f4d731de679a8775382648559b9b8e240e60deef9', '\x000000000000000ab982607f94e746cfce873792cbf8c245e4fce2f5fdc480d1e7b9bccfacbb32fc000000000000000b95e59a04ecb15d5078eae0c092c3c47fbd1ecd683a56c4a67902172570d8d6e4000000000000000c23daefe9a4fb3e09d1d9c9ca42135406b65fdbee7b1c4ff43d9322e8e4ad45b5');
+INSERT INTO public.seal VALUES (11, 1795608000000000, 'row_history', 'rows', 13, 15, 3, 0, '46c1250ae25b824c08f112f6ee0c235cf77465ab6f1cf4cad714a87d9c59a662', '479516aeb2d183eb79efae5f4d731de679a8775382648559b9b8e240e60deef9', 'f0443331c84de77db73bf81ea5935bf9ec6d956110829fbe23edec4a560ce8af', '\x000000000000000db3b418e56b1b5fefa3a6489ca14d0bc394e6da4116a6808717f8a30e571f9a4f000000000000000ee691aec040043097bdfe4029b407a3ab0fa8b953f9c2eeb0949bcd776cceb433000000000000000f76bf47a4eed140db896bf0ecdb20335b4732171e7cd7e55494763f9f81af562b');
+INSERT INTO public.seal VALUES (12, 1795608000000000, 'row_history', 'rows', 16, 18, 3, 0, '01f34291ff4fc571331f8a113259061c2387d9d331e054f3842388c8a43758e9', 'f0443331c84de77db73bf81ea5935bf9ec6d956110829fbe23edec4a560ce8af', '44eb1b94818e950f43d642b2066715abc2badde072ea2d846d6861d649dd990f', '\x0000000000000010630378c0aa55fce70d4212c5e70ccd3bc191ed1ec33f05f1ee4ea0ccfa122ebd0000000000000011f1f68cc42ddb09239b300ce0bf175d7a0012cf7acc0424254a000eb986c489de0000000000000012b902398899ee4aa4e382d4810fe6c80808f3b6f02c777deb948e6b118d2a62b1');
+INSERT INTO public.seal VALUES (13, 1795608000000000, 'row_history', 'rows', 19, 21, 3, 0, '2357fe934671c0f6cd0690736ca7538d7ebe51a377cc49795693224e5f6f4667', '44eb1b94818e950f43d642b2066715abc2badde072ea2d846d6861d649dd990f', '40ee8742a636d0859a058f9549d3a541bce891163052ee71d6cde16f65990483', '\x0000000000000013503eaaa6322ab94c822589a3b139d89dadc898401abef4b671ddab45a8cb248300000000000000149099142496b90157267a951e16a059bd94daee780bb60c45879fca5fcbf0f6660000000000000015db5d5237f4a0ead49387c2812b551903bf4b4fe9a6d4914fae6e00ff9cdd5692');
+INSERT INTO public.seal VALUES (14, 1795608000000000, 'row_history', 'rows', 22, 24, 3, 0, '7d5162ed60abf04abe6f7638e3908fd191d4e5664c9bcd5b74af3573ebea6184', '40ee8742a636d0859a058f9549d3a541bce891163052ee71d6cde16f65990483', '673f2485b2bd6dfa4cd2d6b1c43173ae01826781af5bb8a7509cd6cf4303e117', '\x0000000000000016c062340403a8f072bda773d8d6c494510f460adc92a65358cbeb392c273a7c5b000000000000001786a587ca54e58955b0b17ab5c2686fce24a23d28f9524da648a5898355a93ab80000000000000018ec9931256ceaed1e5a74ac7174f4e1311e8d82401ed7706930f25b2f45a9e19f');
+INSERT INTO public.seal VALUES (15, 1795608000000000, 'record', 'rows', 1, 3, 3, 0, 'dcdbb96b45d183448dfb533f4b435350dc422ea5f301c97f138992c4d9e580c4', '673f2485b2bd6dfa4cd2d6b1c43173ae01826781af5bb8a7509cd6cf4303e117', '464a281203f5af0b85008949e44903e3bea9c048391ff34be72d0843d902cfbd', '\x0000000000000001f942a72b672b816d52ad9c1762267e557a33059b5aa8f9b03f33acd1848f8f63000000000000000277fda9fee2ecebfad1ad89616739e0d4604272ca2d50e6ee1a1036ba9893042e0000000000000003601d37a0c1f08d192fc9b8c423126c6deb1cf851eebe6b7d79cb37e3c615b299');
 INSERT INTO public.seen_field VALUES ('organisation', 'name', 7);
 INSERT INTO public.self_alert VALUES ('trouble', 'subject', 7, 'what', 'remedy', 'alert_id');
 INSERT INTO public.session VALUES ('digest', 'token_id', 7, 'name', 'role');
@@ -656,13 +539,13 @@ INSERT INTO public.token VALUES ('3', '4e07408562bedb8b60ce05c1decfe3ad16b722309
 INSERT INTO public.touched_group VALUES (7, 'group_id', 'group_values', 7, 7);
 INSERT INTO public.unknown_kind VALUES ('source', 'name', true);
 INSERT INTO public.unproved_window VALUES ('source', 7, 7, 7, true, true, 7, 7, 'why');
-INSERT INTO public.unsealed VALUES (7, 'table_name', 'row_key', 7);
 SELECT pg_catalog.setval('public.alert_history_id_seq', 9, true);
+SELECT pg_catalog.setval('public.alert_record_id_seq', 3, true);
 SELECT pg_catalog.setval('public.linked_account_id_seq', 1, false);
 SELECT pg_catalog.setval('public.receipt_id_seq', 3, true);
 SELECT pg_catalog.setval('public.record_id_seq', 3, true);
+SELECT pg_catalog.setval('public.row_history_id_seq', 24, true);
 SELECT pg_catalog.setval('public.rule_history_id_seq', 3, true);
-SELECT pg_catalog.setval('public.unsealed_id_seq', 45, true);
 ALTER TABLE ONLY public.alembic_version
     ADD CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num);
 ALTER TABLE ONLY public.alert_history
@@ -670,7 +553,7 @@ ALTER TABLE ONLY public.alert_history
 ALTER TABLE ONLY public.alert
     ADD CONSTRAINT alert_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.alert_record
-    ADD CONSTRAINT alert_record_pkey PRIMARY KEY (alert_id, record_id);
+    ADD CONSTRAINT alert_record_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.backlog
     ADD CONSTRAINT backlog_pkey PRIMARY KEY (source);
 ALTER TABLE ONLY public.correlated_alert
@@ -705,14 +588,14 @@ ALTER TABLE ONLY public.record
     ADD CONSTRAINT record_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.replica
     ADD CONSTRAINT replica_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY public.row_history
+    ADD CONSTRAINT row_history_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.rule_history
     ADD CONSTRAINT rule_history_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.rule_version
     ADD CONSTRAINT rule_version_pkey PRIMARY KEY (rule_id);
 ALTER TABLE ONLY public.seal
     ADD CONSTRAINT seal_pkey PRIMARY KEY (number);
-ALTER TABLE ONLY public.sealed_row
-    ADD CONSTRAINT sealed_row_pkey PRIMARY KEY (table_name, row_key);
 ALTER TABLE ONLY public.seen_field
     ADD CONSTRAINT seen_field_pkey PRIMARY KEY (organisation, name);
 ALTER TABLE ONLY public.self_alert
@@ -735,8 +618,6 @@ ALTER TABLE ONLY public.unknown_kind
     ADD CONSTRAINT unknown_kind_pkey PRIMARY KEY (source, name);
 ALTER TABLE ONLY public.unproved_window
     ADD CONSTRAINT unproved_window_pkey PRIMARY KEY (source, starts_at, ends_at);
-ALTER TABLE ONLY public.unsealed
-    ADD CONSTRAINT unsealed_pkey PRIMARY KEY (id);
 CREATE INDEX alert_by_end ON public.alert USING btree (last_at);
 CREATE INDEX alert_by_group ON public.alert USING btree (group_key, first_at);
 CREATE INDEX alert_by_opening ON public.alert USING btree (opened_at);
@@ -744,6 +625,7 @@ CREATE INDEX alert_by_realert ON public.alert USING btree (realert);
 CREATE INDEX alert_by_rule ON public.alert USING btree (rule_name, last_at);
 CREATE INDEX alert_by_state ON public.alert USING btree (level, status);
 CREATE INDEX alert_history_by_alert ON public.alert_history USING btree (alert_id);
+CREATE UNIQUE INDEX alert_record_by_alert ON public.alert_record USING btree (alert_id, record_id);
 CREATE INDEX alert_record_by_record ON public.alert_record USING btree (record_id);
 CREATE INDEX alert_record_by_time ON public.alert_record USING btree (alert_id, occurred_at);
 CREATE INDEX correlated_alert_by_end ON public.correlated_alert USING btree (until);
@@ -771,24 +653,11 @@ CREATE UNIQUE INDEX record_by_key ON public.record USING btree (record_key, sour
 CREATE INDEX record_by_source ON public.record USING btree (source, record_key);
 CREATE INDEX record_untimed ON public.record USING btree (occurred_at, record_key, source) WHERE (record_key >= 'g'::text);
 CREATE INDEX record_vanished ON public.record USING btree (source, record_key, vanished_at) WHERE (vanished_at IS NOT NULL);
+CREATE INDEX row_history_by_row ON public.row_history USING btree (table_name, row_key, id);
 CREATE INDEX rule_history_by_rule ON public.rule_history USING btree (rule_id, id);
-CREATE INDEX seal_by_digest ON public.seal USING btree (digest);
-CREATE INDEX seal_by_last_id ON public.seal USING btree (table_name, last_id);
-CREATE INDEX seal_by_table ON public.seal USING btree (table_name, number);
+CREATE INDEX seal_by_last_id ON public.seal USING btree (table_name, kind, last_id);
 CREATE INDEX self_alert_by_alert ON public.self_alert USING btree (alert_id);
 CREATE INDEX session_by_end ON public.session USING btree (ends_at);
 CREATE INDEX session_by_token ON public.session USING btree (token_id, ends_at);
 CREATE INDEX silence_by_end ON public.silence USING btree (ends_at);
 CREATE UNIQUE INDEX token_by_digest ON public.token USING btree (digest);
-CREATE INDEX unsealed_by_row ON public.unsealed USING btree (table_name, row_key);
-CREATE TRIGGER note_alert AFTER INSERT OR DELETE OR UPDATE OF id, rule_id, rule_name, rule_title, tags, level, title, body, runbook, labels, source, group_key, group_values, fields, realert, status, acked_by, resolved_by, resolved_at, match_count, first_at, last_at, opened_at, late_by, seen_at, first_sent_at, happened_at ON public.alert FOR EACH ROW WHEN ((current_setting('application_name'::text) = 'actionwatch'::text)) EXECUTE FUNCTION public.note_alert();
-CREATE TRIGGER note_alert_history AFTER INSERT OR DELETE ON public.alert_history FOR EACH ROW WHEN ((current_setting('application_name'::text) = 'actionwatch'::text)) EXECUTE FUNCTION public.note_alert_history();
-CREATE TRIGGER note_alert_record AFTER INSERT OR DELETE OR UPDATE OF alert_id, record_id ON public.alert_record FOR EACH ROW WHEN ((current_setting('application_name'::text) = 'actionwatch'::text)) EXECUTE FUNCTION public.note_alert_record();
-CREATE TRIGGER note_delivery AFTER INSERT OR DELETE OR UPDATE OF id, alert_id, receiver, event, ordinal, status, attempts, created_at, sent_at, last_error, why, ref, mutes, fallback_of, awaits, reported_in, body ON public.delivery FOR EACH ROW WHEN ((current_setting('application_name'::text) = 'actionwatch'::text)) EXECUTE FUNCTION public.note_delivery();
-CREATE TRIGGER note_receipt AFTER INSERT OR DELETE ON public.receipt FOR EACH ROW WHEN ((current_setting('application_name'::text) = 'actionwatch'::text)) EXECUTE FUNCTION public.note_receipt();
-CREATE TRIGGER note_record AFTER DELETE ON public.record FOR EACH ROW WHEN ((current_setting('application_name'::text) = 'actionwatch'::text)) EXECUTE FUNCTION public.note_record();
-CREATE TRIGGER note_rule_history AFTER INSERT OR DELETE ON public.rule_history FOR EACH ROW WHEN ((current_setting('application_name'::text) = 'actionwatch'::text)) EXECUTE FUNCTION public.note_rule_history();
-CREATE TRIGGER note_rule_version AFTER INSERT OR DELETE OR UPDATE OF rule_id, name, file, line, mode, document, lists, since ON public.rule_version FOR EACH ROW WHEN ((current_setting('application_name'::text) = 'actionwatch'::text)) EXECUTE FUNCTION public.note_rule_version();
-CREATE TRIGGER note_silence AFTER INSERT OR DELETE OR UPDATE OF id, matchers, author, comment, starts_at, ends_at, file, ended_by ON public.silence FOR EACH ROW WHEN ((current_setting('application_name'::text) = 'actionwatch'::text)) EXECUTE FUNCTION public.note_silence();
-CREATE TRIGGER note_token AFTER INSERT OR DELETE OR UPDATE OF id, digest, name, role, created_at, created_by, expires_at, revoked_at, revoked_by ON public.token FOR EACH ROW WHEN ((current_setting('application_name'::text) = 'actionwatch'::text)) EXECUTE FUNCTION public.note_token();
-CREATE TRIGGER note_written AFTER INSERT ON public.record REFERENCING NEW TABLE AS written FOR EACH STATEMENT WHEN ((current_setting('application_name'::text) = 'actionwatch'::text)) EXECUTE FUNCTION public.note_written();

@@ -73,6 +73,10 @@ def test_storm_counts_what_is_due(desk: Desk, channel: dict[str, Any], wait: flo
     assert desk.received()[30:] == ["storm: 270"]
 
 
+VERSION = "SELECT id, alert_id, receiver, event, "
+"""The beginning of the statement that reads what was written, for its history."""
+
+
 def test_claim_without_a_storm_reads_only_what_it_has_slots_for(desk: Desk) -> None:
     """What is due and is no opening, such as the ends of many alerts, makes a claim no larger."""
     desk.channel = {"rate_per_second": 1.0}
@@ -87,7 +91,7 @@ def test_claim_without_a_storm_reads_only_what_it_has_slots_for(desk: Desk) -> N
         worker.run_once()
     worker.finish()
     with desk.database.read() as connection:
-        assert count_rows(connection, asked) < 50
+        assert count_rows(connection, [each for each in asked if not each[0].startswith(VERSION)]) < 50
 
 
 def test_storm_counts_no_alert_that_is_not_for_the_receiver(desk: Desk) -> None:

@@ -40,7 +40,10 @@ def test_a_run_does_no_more_than_its_share(database: Database) -> None:
 
 
 def test_receipts_of_quiet_polls_share_a_seal(database: Database) -> None:
-    """Each quiet poll replaces the receipt before it. One of them is sealed each 5 minutes, and the last one at the end."""
+    """Each quiet poll replaces the receipt before it. One of them is sealed each 5 minutes, and the last one at the end.
+
+    The poll that replaces a sealed one leaves a cut.
+    """
     clock = Clock()
     step = Sealing(database, clock, PATIENT)
     for poll in range(1, 60):
@@ -50,7 +53,7 @@ def test_receipts_of_quiet_polls_share_a_seal(database: Database) -> None:
         step.run_once()
         assert checked(database).difference_count == 0
         clock.advance(seconds=10)
-    assert checked(database).seal_count == 2
+    assert checked(database).seal_count == 2 * 2
     Post(database).store(make_record(1))
     step.run_once()
     waiting = {table.name: table.unsealed for table in checked(database).tables}

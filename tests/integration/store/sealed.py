@@ -75,7 +75,7 @@ def _version(number: int) -> StoredVersion:
 
 
 def seal_all(database: Database, limit: int = 3) -> None:
-    """Seal whatever is noted, in seals of at most `limit` rows."""
+    """Seal whatever waits, in seals of at most `limit` rows."""
     while True:
         with database.write() as connection:
             if not seals.seal_next(connection, NOON, limit):

@@ -225,23 +225,6 @@ def test_trigger_that_only_looks_like_that_of_pg_repack_is_refused() -> None:
             database.set_up()
 
 
-@pytest.mark.parametrize("change", ["ALTER TABLE alert DISABLE TRIGGER note_alert", "DROP TRIGGER note_alert ON alert"])
-def test_missing_trigger_of_ours_is_created_again(change: str) -> None:
-    """In PostgreSQL, commands refuse a store without one of our triggers. The start creates it, unless it is disabled."""
-    with postgresql.empty_store("untriggered") as url, contextlib.closing(Database(url)) as database:
-        database.upgrade()
-        with database.write() as connection:
-            connection.exec_driver_sql(change)
-        with pytest.raises(SchemaMismatch, match="trigger note_alert of the table alert is missing or differs"):
-            StoreReader.open(url)
-        if "DISABLE" in change:
-            with pytest.raises(SchemaMismatch, match="drop it if it is there, and start 'actionwatch run'"):
-                database.set_up()
-        else:
-            database.set_up()
-            StoreReader.open(url).close()
-
-
 def test_table_that_is_dropped_meanwhile_is_reported_with_a_remedy(database: Database) -> None:
     """A table that vanishes while a store is open is a store that was changed by hand, not an error of the driver."""
     with database.write() as connection:

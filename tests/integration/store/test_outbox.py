@@ -411,7 +411,8 @@ def test_no_query_scans_the_table(crowded: Database, name: str) -> None:
         if name in ("claim", "next_due"):
             assert "TEMP B-TREE" not in plan, (statement, plan)
             # Once: other rows of the same alert are found by the alert.
-            assert plan.count("delivery_by_due") == 1 or statement.startswith("UPDATE"), (statement, plan)
+            by_id = ("UPDATE", "SELECT id, alert_id, ", "INSERT")  # the rows that were claimed, and their versions
+            assert plan.count("delivery_by_due") == 1 or statement.startswith(by_id), (statement, plan)
         if name == "leased":
             assert "delivery_leased" in plan, (statement, plan)
 
