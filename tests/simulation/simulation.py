@@ -327,6 +327,8 @@ class Simulation:
             receiver.is_down = False
         if self.schedule.seed % 4 == 3:  # all at once: no row may wait for a removed part
             self._take_up(self.setup.renamed())
+        elif self.schedule.seed % 4 == 1:
+            self._take_up(self.setup.toggled())
         self.oracle.note_end()
         for seconds in (3600, 40, 900) * self.schedule.settling:
             self.world.clock.advance(seconds=seconds)  # at last, all sweeps are due for what came after the first poll

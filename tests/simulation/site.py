@@ -111,10 +111,14 @@ class Setup:
         names = {kind: _renamed(name) for kind, name in self.receivers.items()}
         return replace(self, source=_renamed(self.source), receivers=names, rules=("deleted",), is_siesta_known=False)
 
+    def toggled(self) -> Setup:
+        """Return the configuration with the second rule on instead of off, or the other way round."""
+        return replace(self, rules=("deleted",) if len(self.rules) > 1 else tuple(RULES))
+
     def changed(self, chance: random.Random) -> Setup:
         """Return a configuration after a reload, for example with a receiver renamed, removed or added."""
         kind = chance.choice(sorted(self.receivers))
-        match chance.randrange(11):
+        match chance.randrange(9):
             case 0 | 1:
                 return replace(self, receivers={**self.receivers, kind: _renamed(self.receivers[kind])})
             case 2 if kind != HOOK:
@@ -122,8 +126,8 @@ class Setup:
             case 3 | 4:
                 added = chance.choice(sorted(RECEIVERS))
                 return replace(self, receivers={added: added, **self.receivers})
-            case 5 | 8 | 9:
-                return replace(self, rules=("deleted",) if len(self.rules) > 1 else tuple(RULES))
+            case 5:
+                return self.toggled()
             case 6:
                 return replace(self, source=_renamed(self.source))
             case 7:
