@@ -18,8 +18,6 @@ from tests.integration.cli.conftest import call
 HEAVY = (
     "sqlalchemy", "httpx", "pydantic", "rich", "yaml", "ruamel", "starlette", "uvicorn", "structlog", "sigma", "re2", "jinja2",
 )  # fmt: skip
-LATER = [name for name in ("probe", "silences", "explain", "store", "templates") if name not in COMMANDS]
-LATER_BELOW: list[tuple[str, ...]] = []
 
 
 def _paths() -> list[tuple[str, ...]]:
@@ -84,14 +82,6 @@ def test_commands_of_the_contract() -> None:
         "routes": {"show", "test"},
         "receivers": {"list", "test", "schema", "preview"},
     }
-
-
-@pytest.mark.parametrize("path", [*((name,) for name in LATER), *LATER_BELOW], ids=" ".join)
-def test_later_commands_are_unknown(path: tuple[str, ...]) -> None:
-    """Commands that are not implemented yet are unknown."""
-    called = call(*path)
-    assert called.status == 2
-    assert "No such command" in called.err
 
 
 def test_misspelt_command_has_a_suggestion() -> None:
