@@ -17,11 +17,33 @@ from actionwatch.store.membership import Membership, Peers
 BUSY_SECONDS = 30.0  # how long a transaction waits for the write lock
 
 
-class Backend(Protocol):
-    """One kind of database: its engines, its errors, its owner, and the remedies for people."""
+class Site(Protocol):
+    """The place of a store: a file, or a server."""
 
     name: str
     """The store in messages: a path, or a URL without the password."""
+
+    @property
+    def path(self) -> Path | None:
+        """The file, if the store is one."""
+        ...
+
+    def check_exists(self) -> None:
+        """Check that there is a store to read. Raises: StoreMissing, StoreError."""
+        ...
+
+    def create(self) -> None:
+        """Create an empty database if there is none, and it can. Raises: StoreError."""
+        ...
+
+    def check_in_place(self) -> None:
+        """Check that a service still works on the store that it joined. Raises: StoreReplaced."""
+        ...
+
+
+class Backend(Protocol):
+    """One kind of database: its engines, its errors, its owner, and the remedies for people."""
+
     is_shared: bool
     """Whether processes on several machines can use the store."""
     driver_error: type[Exception]
@@ -38,25 +60,13 @@ class Backend(Protocol):
     index, sets it to itself."""
 
     @property
-    def path(self) -> Path | None:
-        """The file, if the store is one."""
+    def site(self) -> Site:
+        """The place of the store."""
         ...
 
     @property
     def peers(self) -> Peers:
         """The services that may work on the store beside this process."""
-        ...
-
-    def check_exists(self) -> None:
-        """Check that there is a store to read. Raises: StoreMissing, StoreError."""
-        ...
-
-    def create(self) -> None:
-        """Create an empty database if there is none, and it can. Raises: StoreError."""
-        ...
-
-    def check_in_place(self) -> None:
-        """Check that a service still works on the store that it joined. Raises: StoreReplaced."""
         ...
 
     def prepare(self, connection: Connection) -> None:

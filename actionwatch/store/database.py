@@ -38,8 +38,8 @@ class StoreReader:
     """A store that is only read: it creates no file and changes no schema. Safe to share between threads."""
 
     def __init__(self, backend: Backend) -> None:
-        self.name = backend.name
-        self.path = backend.path
+        self.name = backend.site.name
+        self.path = backend.site.path
         self.is_shared = backend.is_shared
         self.peers = backend.peers
         self._backend = backend
@@ -54,7 +54,7 @@ class StoreReader:
         store and the remedy.
         """
         backend = backend_of(url, busy_seconds)
-        backend.check_exists()
+        backend.site.check_exists()
         store = cls(backend)
         try:
             with store.read() as connection:
@@ -123,7 +123,7 @@ class Database(StoreReader):
         """
         self._turn = threading.Lock()
         backend = backend_of(url, busy_seconds, self._turn)
-        backend.create()
+        backend.site.create()
         super().__init__(backend)
         self._writer, self._durable_writer = (backend.writer(is_durable=each) for each in (False, True))
         self._busy_seconds = busy_seconds
@@ -139,7 +139,7 @@ class Database(StoreReader):
         with self._my_turn(self._busy_seconds):
             self._check_open()
             try:
-                self._backend.check_in_place()
+                self._backend.site.check_in_place()
                 writer = self._durable_writer if is_durable else self._writer
                 with self._translated(), writer.begin() as connection:
                     yield connection
@@ -162,7 +162,7 @@ class Database(StoreReader):
 
         Raises: StoreReplaced.
         """
-        self._backend.check_in_place()
+        self._backend.site.check_in_place()
 
     def version(self) -> int:
         """Return a number that every commit changes, ours or another process's. It costs a hundredth of a query.

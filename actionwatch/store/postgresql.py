@@ -16,51 +16,20 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
-from sqlalchemy import URL, Connection, Engine, QueuePool, Text, create_engine, event
+from sqlalchemy import URL, Connection, Engine, Text, event
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import CreateIndex
 
-from actionwatch.base.errors import RoleLost, SchemaMismatch, StoreBusy, StoreError, StoreUnreachable
+from actionwatch.base.errors import RoleLost, StoreError
 from actionwatch.store.lease import CREATE, FROZEN_AFTER, TAKE_LOCK, Leases, opened, read_time
 from actionwatch.store.membership import ROLE, Peers, is_tail_role
+from actionwatch.store.postgresql_server import REPLACING, Server
 from actionwatch.store.record_hints import NOTIFY
 from actionwatch.store.replicas import Replicas
 from actionwatch.store.schema import LOG_TRIGGER, OWN_TABLES
 from actionwatch.store.tables import METADATA
-from actionwatch.text.redaction import Redaction
 
-# No prepared statements, so that a pooler can be used. A broken network is noticed within ten seconds.
-_CONNECTING: dict[str, Any] = {
-    "prepare_threshold": None,
-    "connect_timeout": 5,
-    "application_name": "actionwatch",
-    "keepalives_idle": 5,
-    "keepalives_interval": 2,
-    "keepalives_count": 2,
-    "tcp_user_timeout": 10_000,
-}
-_MAX_ERROR_CHARS = 1000
 _IDLE = f"idle_in_transaction_session_timeout = '{FROZEN_AFTER.total_seconds():g}s'"
-_BUSY_STATES = {"40001", "40P01", "55P03", "57014"}  # serialization, deadlock, a lock or a statement that took too long
-# Shut down, starting, a connection that broke, and a server that accepts no writes until it is the primary.
-_AWAY_STATES = {"57P01", "57P02", "57P03", "08000", "08001", "08003", "08004", "08006", "25006"}
-_WRONG_TABLES = {
-    "42P01",
-    "42P07",
-    "42703",
-    "42701",
-    "42704",
-    "42710",
-}  # undefined or duplicate tables, columns, objects
-_REMEDIES = {
-    "25006": "it accepts no writes: name the primary server in store.url",
-    "28000": "check the user in store.url, and what pg_hba.conf allows",
-    "28P01": "check the password in store.url",
-    "3D000": "create the database, or check store.url",
-    "42501": "give the user of store.url the right to create tables in the schema",
-    "53100": "free space on the disk of the server",
-    "53300": "allow more connections on the server, or use a pooler",
-}
 _COLUMNS = """
 SELECT pg_class.relname, attname, format_type(atttypid, atttypmod), collname, attnotnull, coalesce(attnum = ANY (indkey), false)
 FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
@@ -125,35 +94,23 @@ for _table in METADATA.tables.values():
 class PostgresqlBackend:
     """The database of one URL."""
 
-    path = None
     is_shared = True
     further_tables = ("replica", "lease")
     driver_error: type[Exception] = psycopg.Error
     beginning_anew = "name an empty database in store.url: 'actionwatch run' creates its tables"
-    replacing = "name an empty database in store.url, or restore a backup of this one with pg_restore"
+    replacing = REPLACING
     minimum_reader = "1000"
     upgrading = "run 'actionwatch store upgrade' of this version, after a backup"
 
     def __init__(self, url: URL, busy_seconds: float) -> None:
-        self.name = url.render_as_string(hide_password=True)
-        self._passwords: set[str] = set()
-        """Those that libpq has sent or may have sent, from wherever it took them: the server may return them in an error."""
-        self._url = url
+        self.site = Server(url)
+        self.failure = self.site.failure
         self._busy_seconds = busy_seconds
         self._watcher: psycopg.Connection[tuple[Any, ...]] | None = None
         self._watching = threading.Lock()
         self._dialect = url.get_dialect()()
-        self._leases = Leases(self._connect, self.failure, self.name)
-        self.peers: Peers = Replicas(self._leases, self._connect, self.failure)
-
-    def check_exists(self) -> None:
-        """Leave the answer to the first transaction."""
-
-    def create(self) -> None:
-        """Leave the database to its owner; the tables come with the first start."""
-
-    def check_in_place(self) -> None:
-        """Do nothing: the server keeps its files."""
+        self._leases = Leases(self.site.connect, self.failure, self.site.name)
+        self.peers: Peers = Replicas(self._leases, self.site.connect, self.failure)
 
     def prepare(self, connection: Connection) -> None:
         """Create the tables of the replicas and their roles, and read the clock of the server for the first time.
@@ -168,7 +125,7 @@ class PostgresqlBackend:
 
     def build_indexes(self) -> None:
         """Build the indexes of the newest schema whose columns exist, without keeping replicas from writing meanwhile."""
-        with opened(self._connect, self.failure) as connection:
+        with opened(self.site.connect, self.failure) as connection:
             for (name,) in connection.execute(_INVALID).fetchall():  # a build of them was interrupted
                 connection.execute(sql.SQL("DROP INDEX CONCURRENTLY {}").format(sql.Identifier(name)))
             columns = {f"{row[0]}.{row[1]}" for row in connection.execute(_COLUMNS)}
@@ -180,7 +137,7 @@ class PostgresqlBackend:
 
     def reader(self) -> Engine:
         """Return the engine of readers: each transaction sees one snapshot, and the server refuses writes."""
-        engine = self._engine()
+        engine = self.site.engine()
 
         @event.listens_for(engine, "connect")
         def _prepare(connection: Any, _: object) -> None:
@@ -191,7 +148,7 @@ class PostgresqlBackend:
 
     def writer(self, *, is_durable: bool) -> Engine:
         """Return an engine of writers. Only commits that are durable wait for the disk."""
-        engine = self._engine()
+        engine = self.site.engine()
         commit = "on" if is_durable else "off"
         settings = (f"lock_timeout = {int(self._busy_seconds * 1000)}", _IDLE, f"synchronous_commit = {commit}")
         begin = "; ".join([*(f"SET LOCAL {each}" for each in settings), TAKE_LOCK])
@@ -210,7 +167,9 @@ class PostgresqlBackend:
                 while cursor.nextset():
                     pass
                 if fence is not None and cursor.fetchone() is None:
-                    raise RoleLost(f"this process no longer has the role {role} on {self.name}: another one takes over")
+                    raise RoleLost(
+                        f"this process no longer has the role {role} on {self.site.name}: another one takes over"
+                    )
 
         @event.listens_for(engine, "commit")
         def _notify(connection: Connection) -> None:
@@ -219,23 +178,6 @@ class PostgresqlBackend:
                 driver.execute(NOTIFY, (self._leases.id,))
 
         return engine
-
-    def failure(self, error: BaseException) -> StoreError:
-        """Return our error for an error of psycopg."""
-        self._note_password(getattr(error, "pgconn", None))  # of a connection that failed
-        text = " ".join(Redaction(self._passwords).excerpt(str(error), _MAX_ERROR_CHARS).split())
-        state = getattr(error, "sqlstate", None) or ""
-        if state in _BUSY_STATES:
-            return StoreBusy(f"the store is busy: {text}")
-        if isinstance(error, psycopg.OperationalError) and not state:
-            return StoreUnreachable(f"the store {self.name} cannot be reached: {text}")
-        if state in _WRONG_TABLES:
-            return SchemaMismatch(
-                f"the store {self.name} does not have the tables of its schema ({text}): {self.replacing}"
-            )
-        remedy = _REMEDIES.get(state)
-        kind = StoreUnreachable if state in _AWAY_STATES else StoreError
-        return kind(f"the store {self.name} failed: {text}" + (f": {remedy}" if remedy else ""))
 
     def shape(self, connection: Connection) -> Iterator[tuple[str, tuple[object, ...]]]:
         """Yield the columns and indexes of the tables, and the triggers and rules of ours."""
@@ -257,7 +199,7 @@ class PostgresqlBackend:
         """
         with self._watching:
             if self._watcher is None or self._watcher.closed:
-                self._watcher = self._connect()
+                self._watcher = self.site.connect()
             ((snapshot,),) = self._watcher.execute("SELECT pg_current_snapshot()::text")
         return hash(snapshot)
 
@@ -268,7 +210,7 @@ class PostgresqlBackend:
         """Refuse it. Raises: StoreError."""
         del connection
         raise StoreError(
-            f"{path} is not written: back up {self.name} with pg_dump, or as you back up your other databases"
+            f"{path} is not written: back up {self.site.name} with pg_dump, or as you back up your other databases"
         )
 
     def close(self) -> None:
@@ -279,27 +221,6 @@ class PostgresqlBackend:
     def joined(self, *, alone: bool) -> contextlib.AbstractContextManager[Leases]:
         """Be a replica until the block ends. Raises: StoreOwned, when it must be `alone` and another one lives; StoreError."""
         return self._leases.joined(alone=alone)
-
-    def _connect(self) -> psycopg.Connection[tuple[Any, ...]]:
-        """Open a connection that commits each statement."""
-        url = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
-        connection = psycopg.connect(url, autocommit=True, **_CONNECTING)
-        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
-        self._note_password(connection.pgconn)
-        return connection
-
-    def _engine(self) -> Engine:
-        engine = create_engine(self._url, poolclass=QueuePool, connect_args=_CONNECTING)
-
-        @event.listens_for(engine, "connect")
-        def _note(connection: Any, _: object) -> None:
-            self._note_password(connection.pgconn)
-
-        return engine
-
-    def _note_password(self, connection: psycopg.pq.abc.PGconn | None) -> None:
-        if connection is not None and connection.password:
-            self._passwords.add(connection.password.decode("utf-8", "replace"))
 
 
 def copy_rows(connection: Connection, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -30,14 +30,14 @@ def set_up(backend: Backend, connection: Connection, *, may_migrate: bool) -> st
     """
     found = read_revision(connection)
     if found is None:
-        _check_empty(backend.name, connection)
+        _check_empty(backend.site.name, connection)
         _create(backend, connection)
     elif found < SCHEMA_VERSION:
         if found < FIRST_VERSION or not may_migrate:
             raise _older(backend, found)
         if backend.is_shared and found < backend.minimum_reader and backend.peers.roster().hosts:
             raise StoreOwned(
-                f"a replica runs on {backend.name} that cannot use schema {SCHEMA_VERSION}: stop all replicas"
+                f"a replica runs on {backend.site.name} that cannot use schema {SCHEMA_VERSION}: stop all replicas"
             )
         _migrate(backend, connection)
     _check_revision(backend, connection, found or SCHEMA_VERSION)
@@ -71,7 +71,7 @@ def _migrate(backend: Backend, connection: Connection) -> None:
 
 def check(backend: Backend, connection: Connection, *, is_older_accepted: bool) -> None:
     """Refuse to read a schema that this version does not know. Raises: StoreMissing, SchemaMismatch."""
-    found, path = read_revision(connection), backend.name
+    found, path = read_revision(connection), backend.site.name
     if found is None:
         _check_empty(path, connection)
         raise StoreMissing(
@@ -89,13 +89,13 @@ def _check_revision(backend: Backend, connection: Connection, found: str) -> Non
     """Refuse a newer schema that this version cannot use. Raises: SchemaMismatch."""
     if found == UNFINISHED:
         raise SchemaMismatch(
-            f"the store {backend.name} is an unfinished copy: repeat 'actionwatch store copy', or name another database"
+            f"the store {backend.site.name} is an unfinished copy: repeat 'actionwatch store copy', or name another database"
         )
     if found > SCHEMA_VERSION:
         minimum = connection.exec_driver_sql("SELECT minimum_reader FROM alembic_version").scalar()
         if minimum is None or minimum > SCHEMA_VERSION:
             raise SchemaMismatch(
-                f"the store {backend.name} has schema {found}, this actionwatch knows {SCHEMA_VERSION}: "
+                f"the store {backend.site.name} has schema {found}, this actionwatch knows {SCHEMA_VERSION}: "
                 "use the newer version on it"
             )
 
@@ -118,23 +118,24 @@ def _check_tables(backend: Backend, connection: Connection, found: str) -> None:
         return
     if is_newer:
         raise SchemaMismatch(
-            f"the store {backend.name} has a newer schema, and this actionwatch, which knows {SCHEMA_VERSION}, cannot use it "
-            f"({difference.what}): use the newer version on it"
+            f"the store {backend.site.name} has a newer schema, and this actionwatch, which knows {SCHEMA_VERSION}, cannot "
+            f"use it ({difference.what}): use the newer version on it"
         )
     if difference.remedy is not None:
-        raise SchemaMismatch(f"the store {backend.name} was changed: {difference.what}: {difference.remedy}")
+        raise SchemaMismatch(f"the store {backend.site.name} was changed: {difference.what}: {difference.remedy}")
     raise SchemaMismatch(
-        f"the store {backend.name} does not have the tables of its schema {SCHEMA_VERSION}: {difference.what}. An unreleased "
-        f"actionwatch wrote it, or it was changed by hand: {backend.replacing}"
+        f"the store {backend.site.name} does not have the tables of its schema {SCHEMA_VERSION}: {difference.what}. An "
+        f"unreleased actionwatch wrote it, or it was changed by hand: {backend.replacing}"
     )
 
 
 def _older(backend: Backend, found: str) -> SchemaMismatch:
     if found < FIRST_VERSION:
         return SchemaMismatch(
-            f"the store {backend.name} has schema {found} of a development version before 1.0, which no release upgrades: "
+            f"the store {backend.site.name} has schema {found} of a development version before 1.0, which no release upgrades: "
             f"{backend.beginning_anew}, and reads from the upstream what its log still has"
         )
     return SchemaMismatch(
-        f"the store {backend.name} has the older schema {found}, this actionwatch reads {SCHEMA_VERSION}: {backend.upgrading}"
+        f"the store {backend.site.name} has the older schema {found}, this actionwatch reads {SCHEMA_VERSION}: "
+        f"{backend.upgrading}"
     )

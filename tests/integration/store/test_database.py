@@ -19,7 +19,7 @@ from sqlalchemy import Connection, select
 
 from actionwatch.base.clock import from_micros, to_micros
 from actionwatch.base.errors import SchemaMismatch, StoreBusy, StoreClosed, StoreError, StoreReplaced
-from actionwatch.store import positions, sqlite
+from actionwatch.store import positions, sqlite_file
 from actionwatch.store.backend import backend_of
 from actionwatch.store.database import Database, StoreReader
 from actionwatch.store.revision import SCHEMA_VERSION
@@ -561,7 +561,7 @@ def test_checkpoints_create_no_file_in_the_place_of_a_store_that_was_moved_away(
     """The thread may begin just after an operator moved the store away. It opens no other file."""
     path = tmp_path / "store.db"
     backend = backend_of(f"sqlite:///{path}")
-    backend.create()
+    backend.site.create()
     path.unlink()
     for _ in range(FIRST_COMMITS):
         backend.note_commit()
@@ -697,9 +697,9 @@ def test_compiled_statements_do_not_fill_the_memory(tmp_path: Path) -> None:
     """After more different statements than are kept, the store works on, and keeps no more."""
     with contextlib.closing(open_database(tmp_path)) as database, database.read() as connection:
         kept = connection.get_execution_options()["compiled_cache"]
-        for number in range(sqlite.MAX_COMPILED + 1):
+        for number in range(sqlite_file.MAX_COMPILED + 1):
             connection.execute(select(RECORD.c.id.label(f"id_{number}")).limit(1))
-            assert 0 < len(kept) <= sqlite.MAX_COMPILED
+            assert 0 < len(kept) <= sqlite_file.MAX_COMPILED
 
 
 @pytest.mark.parametrize("way", ["deleted", "replaced"])
