@@ -7,6 +7,7 @@ recording sends the message again, under the same id.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
 import secrets
@@ -203,26 +204,24 @@ class DeliveryWorker:
 
         Raises: StoreError, when a write failed; what was sent until then is recorded, if that succeeds within the stop time.
         """
-        try:
-            self._drain(wait_for_retries)
-        finally:
-            self.finish()
-
-    def _drain(self, wait_for_retries: timedelta) -> None:
-        self.recover()
-        self.begin()
-        deadline = self._clock() + wait_for_retries
-        while not self._stopping.is_set():
-            if self.receivers.under_way() == 0:
-                self._leader.make_summaries(self._clock(), is_forced=True)
-            if self.receivers.under_way() == 0 and not self._schedule.has_work_by(deadline):
-                # The self-alerts that this opens go out in the same run.
-                self._leader.check_receivers(self._clock(), is_forced=True)
-                if not self._schedule.has_work_by(deadline):
-                    break
-            self._schedule.due_workers()  # a summary or a self-alert may be due since the last look
-            self.run_once(self._schedule.seconds_until_next())
-        self._leader.watch.bury_unknown_receivers(self._clock())  # a self-alert may have ended for a removed receiver
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.finish)
+            self.recover()
+            self.begin()
+            deadline = self._clock() + wait_for_retries
+            while not self._stopping.is_set():
+                if self.receivers.under_way() == 0:
+                    self._leader.make_summaries(self._clock(), is_forced=True)
+                if self.receivers.under_way() == 0 and not self._schedule.has_work_by(deadline):
+                    # The self-alerts that this opens go out in the same run.
+                    self._leader.check_receivers(self._clock(), is_forced=True)
+                    if not self._schedule.has_work_by(deadline):
+                        break
+                self._schedule.due_workers()  # a summary or a self-alert may be due since the last look
+                self.run_once(self._schedule.seconds_until_next())
+            self._leader.watch.bury_unknown_receivers(
+                self._clock()
+            )  # a self-alert may have ended for a removed receiver
 
     def finish(self) -> None:
         """Wait for the attempts that have started, record them, and close the notifiers; `run` and `drain` end with this."""

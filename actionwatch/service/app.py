@@ -97,7 +97,7 @@ class App:
         if self._matcher is None:
             self._matcher = self._build_matcher()
         else:
-            self._matcher.use(Engine(rules.rules), self._correlations(rules.rules))
+            self._matcher.use(Engine(rules.rules), _correlations(self, rules.rules))
             self.record_signal.set()
 
     @property
@@ -114,13 +114,9 @@ class App:
             Engine(rules),
             self.addressing,
             self.clock,
-            correlating=self._correlations(rules),
+            correlating=_correlations(self, rules),
             failures=self.rule_failures,
         )
-
-    def _correlations(self, rules: Sequence[Rule]) -> Correlating:
-        """Return the correlations, which continue from what is stored."""
-        return Correlating(rules, self.addressing, sources=[source.name for source in self.settings.sources])
 
     @property
     def records_learned(self) -> int | None:
@@ -172,3 +168,8 @@ class App:
         go_by(machine_now)
         self.tails.close()
         self.database.close()
+
+
+def _correlations(app: App, rules: Sequence[Rule]) -> Correlating:
+    """Return correlations by rules, which continue from the stored hits."""
+    return Correlating(rules, app.addressing, sources=[source.name for source in app.settings.sources])

@@ -28,6 +28,47 @@ MATCH_SECONDS = 5.0  # new records wake the matcher at once; this is the longest
 log = structlog.get_logger()
 
 
+class MatchLoop:
+    """The loop that matches new records: those of this process, and of other replicas. It wakes the delivery worker."""
+
+    def __init__(self, app: App, steps: StepWatch, roles: Roles, wake: Callable[[], None]) -> None:
+        self._app = app
+        self._steps = steps
+        self._roles = roles
+        self._wake = wake
+
+    def watch(self) -> None:
+        """Watch the step from now on."""
+        self._steps.add("match", progress=self._positions, role=LEADER)
+
+    def run(self, stopping: threading.Event) -> None:
+        """Match new records until the service stops."""
+        while not stopping.is_set():
+            self._app.record_signal.wait_for_records(MATCH_SECONDS)
+            self.match()
+
+    def match(self) -> None:
+        """Match the records that wait."""
+        attempt_as(self._steps, self._roles, LEADER, "match", self._match_once)
+
+    def listen_to_hints(self, stopping: threading.Event) -> None:
+        """End the wait for records when another replica has stored some."""
+        if not self._app.database.peers.listen(self._app.record_signal.set, stopping):
+            log.info(
+                "record_hints_off",
+                why="a pooler is between this process and PostgreSQL: the matcher looks for records instead",
+            )
+            stopping.wait()
+
+    def _match_once(self) -> None:
+        if self._app.matcher.run_once():
+            self._wake()
+
+    def _positions(self) -> object:
+        with self._app.database.read() as connection:
+            return positions.read_both(connection), self._app.matcher.step_count
+
+
 class Loops:
     """The loops of one service, which are watched steps: matching, delivering, reloading, and watching clock and roles."""
 
@@ -47,12 +88,13 @@ class Loops:
         self._steps = steps
         self._roles = roles
         self._worker = worker
+        self.matching = MatchLoop(app, steps, roles, worker.wake)
 
     def watch_steps(self) -> None:
         """Watch the steps of the loops from now on."""
         for name in ("deliver", "reload", "clock", "roles", "readiness"):
             self._steps.add(name)
-        self._steps.add("match", progress=self._positions, role=LEADER)
+        self.matching.watch()
 
     def keep_roles(self, membership: Membership, stack: contextlib.ExitStack) -> None:
         """Keep the roles until the last thread has ended: from the first one on, because beginning it may outlast a lease."""
@@ -64,11 +106,11 @@ class Loops:
     def follow_replicas(self, membership: Membership) -> None:
         """Share the roles with other replicas, and match the records that they store."""
         self._threads.start("roles", functools.partial(self._spread_roles, membership))
-        self._threads.start("hints", self._listen_to_hints)
+        self._threads.start("hints", functools.partial(self.matching.listen_to_hints, self._stopping))
 
     def start_steps(self, reloader: Reloader) -> None:
         """Match, deliver and reload from now on."""
-        self._threads.start("match", self._match)
+        self._threads.start("match", functools.partial(self.matching.run, self._stopping))
         delivering = functools.partial(self._steps.attempt, "deliver")
         self._threads.start("deliver", functools.partial(self._worker.run, delivering))
         reloading = functools.partial(self._steps.attempt, "reload")
@@ -94,15 +136,6 @@ class Loops:
         while not self._stopping.wait(LOOK_SECONDS):
             self._steps.attempt("roles", functools.partial(self._roles.spread, membership))
 
-    def _listen_to_hints(self) -> None:
-        """Wake the matcher when another replica has stored records."""
-        if not self._app.database.peers.listen(self._app.record_signal.set, self._stopping):
-            log.info(
-                "record_hints_off",
-                why="a pooler is between this process and PostgreSQL: the matcher looks for records instead",
-            )
-            self._stopping.wait()
-
     def _watch_clock(self) -> None:
         while not self._stopping.wait(_CLOCK_SECONDS):
             self.look_at_clock()
@@ -112,20 +145,3 @@ class Loops:
         self._app.database.check_in_place()
         self._steps.attempt("clock", self._watch_clock_once)
         self._steps.look()
-
-    def _positions(self) -> object:
-        with self._app.database.read() as connection:
-            return positions.read_both(connection), self._app.matcher.step_count
-
-    def _match(self) -> None:
-        while not self._stopping.is_set():
-            self._app.record_signal.wait_for_records(MATCH_SECONDS)
-            self.match()
-
-    def match(self) -> None:
-        """Match the records that wait."""
-        attempt_as(self._steps, self._roles, LEADER, "match", self._match_once)
-
-    def _match_once(self) -> None:
-        if self._app.matcher.run_once():
-            self._worker.wake()

@@ -32,7 +32,7 @@ class Process:
             raise
         self.steps = {name: work for name, work in self.service.jobs.work.items() if name not in _REAL}
         self.steps |= {f"tail {name}": functools.partial(self._poll, name) for name in self.app.tails.steps}
-        self.steps |= {"match": self.service.loops.match, "clock": self.service.loops.look_at_clock}
+        self.steps |= {"match": self.service.loops.matching.match, "clock": self.service.loops.look_at_clock}
         self.steps |= {"deliver": self._deliver, "threads": self._send}
 
     def _poll(self, source: str) -> None:
