@@ -183,7 +183,8 @@ class Simulation:
 
     def trouble_upstream(self, chance: random.Random) -> None:
         """Let the upstream do something wrong for a time."""
-        self._passing = chance.sample(PASSING, chance.choice((0, 1, 1, 2)))
+        rare = ("vanish:0s,kind=ADD_NODE,times=2",) if chance.random() < 0.2 else ()
+        self._passing = sorted({*chance.sample(PASSING, chance.choice((0, 1, 1, 2))), *rare})
         if any(nature.startswith("page_") for nature in self.schedule.nature):
             # With small pages in changing order and true twins, two walks may agree by chance, undetected.
             self._passing = [fault for fault in self._passing if not fault.startswith("order")]
