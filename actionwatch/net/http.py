@@ -173,7 +173,7 @@ class HttpClient:
 
 
 class Transport(Protocol):
-    """What carries one exchange at a time."""
+    """The carrier of one exchange at a time."""
 
     deadline: Deadline
     """Of the current exchange."""

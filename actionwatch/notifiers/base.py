@@ -213,7 +213,7 @@ def _at(text: str, info: ValidationInfo) -> str:
 
 
 class DigestOptions(Options):
-    """When to send everything in one message: a crontab line, in local time."""
+    """The times of one message for everything: a crontab line, in local time."""
 
     location: Annotated[str, AfterValidator(_location)] = "UTC"
     """An IANA time zone: `Australia/Sydney`."""

@@ -19,7 +19,7 @@ _MAX_COUNTED_OPEN = 1000  # alerts of one level
 
 
 class SourceStatus(TypedDict):
-    """How far a source is read and proved; times are null before the first poll."""
+    """The progress of a source; times are null before the first poll."""
 
     name: str
     mark: Time | None

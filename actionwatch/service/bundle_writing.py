@@ -50,7 +50,7 @@ digests.txt          SHA-256 of each line, which shows the line if a part was ch
 
 @dataclass(frozen=True, slots=True)
 class SourceProof:
-    """What is proved of one source in the time of a bundle."""
+    """The proof of one source in the time of a bundle."""
 
     source: str
     is_proved: bool
@@ -60,7 +60,7 @@ class SourceProof:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a bundle has: the digest of its sums, its time, the numbers of records and receipts, and what is proved."""
+    """The summary of a bundle: the digest of its sums, its time, the numbers of records and receipts, and its proofs."""
 
     digest: str
     since: datetime

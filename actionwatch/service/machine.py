@@ -1,4 +1,4 @@
-"""What a process uses of the machine that it runs on: clocks, chance, threads, and the file of the store.
+"""The machine of a process: clocks, chance, threads, and the file of the store.
 
 The composition root (`app.py`) hands it to the parts. The simulator (`tests/simulation`) is another machine: its time is
 virtual, and all work is done in one thread.

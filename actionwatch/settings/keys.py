@@ -123,7 +123,7 @@ class Source(Options):
 
 
 class Retention(Options):
-    """How long the store keeps each kind of data, counted back from now."""
+    """The time for which the store keeps each kind of data, counted back from now."""
 
     records: PositiveDuration = timedelta(days=400)
     """How long records and the alerts that contain them are kept. What is [still needed](operations.md#retention) is
@@ -301,7 +301,7 @@ def _sendable(headers: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
 
 
 class Telemetry(Options):
-    """Where traces go: an OpenTelemetry collector. Needs the extra `otel`."""
+    """The destination of traces: an OpenTelemetry collector. Needs the extra `otel`."""
 
     endpoint: Annotated[str, AfterValidator(parse_collector)]
     """The base URL of a collector that takes OTLP over HTTP: `http://otel-collector:4318`. Spans go to `/v1/traces` there."""

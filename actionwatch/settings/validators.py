@@ -41,7 +41,7 @@ _LATEST = datetime(2900, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where the web server listens. Port 0 lets the system choose."""
+    """The address at which the web server listens. Port 0 lets the system choose."""
 
     host: str
     port: int

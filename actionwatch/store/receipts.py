@@ -56,7 +56,7 @@ class WindowReceipt:
 
 
 class WindowRecord(NamedTuple):
-    """What a receipt attests of a record of its window, in the store or in a bundle."""
+    """The content of a receipt for a record of its window, in the store or in a bundle."""
 
     key: str
     id: int

@@ -46,7 +46,7 @@ _WITHOUT_ROW = "missing: its history does not say that it was deleted"
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What differs: a row by its table and key, or a seal by its number."""
+    """A difference: a row by its table and key, or a seal by its number."""
 
     table: str
     key: str
@@ -55,7 +55,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class CheckedTable:
-    """How many rows of a table are sealed, wait for the next seal, and are deleted according to the seals that are kept.
+    """The number of rows of a table that are sealed, wait for a seal, and are deleted according to the seals that are kept.
 
     If its rows change, each counts with its last version, and it is unknown how many were deleted.
     """
@@ -68,7 +68,7 @@ class CheckedTable:
 
 @dataclass(frozen=True, slots=True)
 class StoreVerification:
-    """What the check found. `differences` are the first ones of `difference_count`; with none, everything agrees."""
+    """The result of the check. `differences` are the first ones of `difference_count`; with none, everything agrees."""
 
     tables: tuple[CheckedTable, ...]
     seal_count: int

@@ -51,7 +51,7 @@ _NEWEST = select(_TABLE.last_id).where(*_ITS).order_by(_TABLE.last_id.desc()).li
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seal:
-    """What a seal attests: `row_count` rows with ids from `first_id` to `last_id`, whose packed leaves have a digest.
+    """A seal of `row_count` rows with ids from `first_id` to `last_id`, whose packed leaves have a digest.
 
     `previous` is the digest of the seal before, if any. A cut has the time of the seal before it. If the kind is `kept`, the
     seals up to the number `through` may be deleted.
@@ -98,7 +98,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """How many rows wait for a seal, or a lower bound of that."""
+    """The number of rows that wait for a seal, or a lower bound of it."""
 
     row_count: int
     is_lower_bound: bool

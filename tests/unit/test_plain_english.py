@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,7 @@ PHRASES = {
 }
 """What not to write, and what to write instead: sections 3 and 6 of the house style."""
 
+MOST_METHODS = 14
 EXCEPTIONS = {
     ("tests/unit/text/test_suggestions.py", "is well"),  # hostile text
     ("tests/builders.py", "stands still"),  # a clock
@@ -64,3 +66,28 @@ def test_no_text_contains_an_unusual_phrase() -> None:
                 found.append((name, text[max(match.start() - 40, 0) : match.end() + 40]))
     assert found == [], "PHRASES has what to write instead"
     assert excepted == EXCEPTIONS, "an exception that is not needed is removed"
+
+
+def test_classes_and_modules_are_described_by_nouns_or_sentences() -> None:
+    """Their descriptions do not begin as a question, such as "What a fold finds": that names nothing."""
+    found = [
+        f"{name} {getattr(node, 'name', '')}: {text}"
+        for name, node in _nodes()
+        if isinstance(node, ast.ClassDef | ast.Module)
+        and re.match(r"(What|How|Who|Where|When|Why)\b", text := ast.get_docstring(node) or "")
+    ]
+    assert found == []
+
+
+def test_no_class_has_many_methods() -> None:
+    """Whoever reads a class can keep it in mind."""
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    classes = ((name, node) for name, node in _nodes() if isinstance(node, ast.ClassDef))
+    counts = {f"{name} {node.name}": sum(isinstance(each, functions) for each in node.body) for name, node in classes}
+    assert {name: count for name, count in counts.items() if count > MOST_METHODS} == {}
+
+
+def _nodes() -> Iterator[tuple[str, ast.AST]]:
+    for path in sorted((ROOT / "actionwatch").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            yield path.relative_to(ROOT).as_posix(), node
