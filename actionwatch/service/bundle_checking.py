@@ -51,7 +51,7 @@ _ERRORS = (ValueError, TypeError, KeyError, AttributeError, RecursionError, Over
 
 @dataclass(frozen=True, slots=True)
 class BundleVerification:
-    """The result of the check. `faults` is empty if everything agrees. `is_signed`: by the given key; None if none was given."""
+    """The result of the check. `faults` is empty if everything agrees. `is_signed`: by the given key; None without one."""
 
     digest: str
     has_signature: bool

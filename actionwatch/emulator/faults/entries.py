@@ -38,7 +38,7 @@ class Vanish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Appear(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The entries that are logged after a page of a walk, and where: before or after the offset, in the middle of the window, or
+    """The entries that appear after a page of a walk, and where: before or after the offset, in the middle of the window, or
     now."""
 
     page: Annotated[int, msgspec.Meta(ge=1)] = 1
