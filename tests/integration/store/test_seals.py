@@ -479,7 +479,11 @@ def test_a_seal_that_was_added_later_explains_nothing_to_a_noted_head(
 ) -> None:
     """Who adds seals of the kind `kept` for a changed row, and deletes its seals, is found by a head that was noted before."""
     monkeypatch.setattr(seals, "WORTH_KEEPING", 1)
-    noted = head(store)
+    with store.write() as connection:
+        insert_token(connection, 500)
+        while seals.seal_next(connection, NOON + timedelta(days=10)):
+            pass
+    noted = head(store)  # it stays in the chain
     with stranger(store) as other:
         other.run("UPDATE record SET user_name = 'mallory' WHERE id = 3")
     with store.write() as connection:
