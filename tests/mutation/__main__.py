@@ -55,6 +55,7 @@ class MutationRun:
             self._lines = {name: {int(line): tests for line, tests in of.items()} for name, of in lines.items()}
         else:
             self._learn()
+        gc.unfreeze()  # a test may have frozen functions, which would not be found
         gc.collect()
         self._functions = [each for each in gc.get_objects() if isinstance(each, types.FunctionType)]
         gc.freeze()  # the children share the memory of this process
