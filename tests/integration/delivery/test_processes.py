@@ -21,7 +21,7 @@ from tests.waiting import LIMIT, beside, pause, wait_until
 
 def test_wake_delivers_at_once(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
     """A message that is added while the loop sleeps is sent when the loop is woken, not at its next poll."""
-    monkeypatch.setattr(type(post.database._backend), "look_seconds", 2 * LIMIT)
+    monkeypatch.setattr(type(post.database.peers), "look_seconds", 2 * LIMIT)
     monkeypatch.setattr(receiver_workers, "IDLE_SECONDS", 2 * LIMIT)
     worker = post.worker()
     with beside(worker.run, stop=worker.stop):
