@@ -121,7 +121,8 @@ class Simulation:
     # -- the process
 
     def start(self) -> None:
-        """Start a process, as a supervisor does until it stays."""
+        """Start a process, as a supervisor does until it stays: when the disk has room again."""
+        self.database.fails_next = False
         self._until_death = self._until_happening = 0
         self._is_dead = False
         settings = self.setup.configure(self.laboratory.folder, self.world.organisation.id)
