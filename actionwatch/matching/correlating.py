@@ -28,8 +28,6 @@ from actionwatch.rules.model import Rule
 from actionwatch.store import positions
 from actionwatch.store.database import Database
 
-PLACED_AT_ONCE = 5000  # alerts
-
 
 class Correlating:
     """The correlations of one process. `sources` are those whose proof counts; None: all that were ever polled."""

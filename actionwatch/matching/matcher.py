@@ -160,7 +160,7 @@ class RecordMatcher:
         ordered = sorted(portion.records, key=_event_order)
         matches = list(self._running[0].evaluate([record for record in ordered if not record.is_backlog]))
         self._commit(position, portion.through, matches, ordered, is_more=len(ordered) == size)
-        self._order.note_batch(ordered)
+        self._order.note_batch(ordered, self._clock())
         return True
 
     def _catch_up(self) -> None:
@@ -238,11 +238,11 @@ class _Order:
         self.is_late = False
         self._newest: datetime | None = None
 
-    def note_batch(self, ordered: Sequence[Record]) -> None:
-        """Note a batch, in event order."""
+    def note_batch(self, ordered: Sequence[Record], now: datetime) -> None:
+        """Note a batch, in event order. A record of the future makes no later one late."""
         if ordered:
             self.is_late = self._newest is not None and ordered[0].occurred_at < self._newest
-            self._newest = _later(self._newest, ordered[-1].occurred_at)
+            self._newest = _later(self._newest, min(ordered[-1].occurred_at, now))
 
 
 def _read_matched(database: Database, correlating: Correlating) -> datetime | None:

@@ -93,7 +93,7 @@ class Backend(Protocol):
         ...
 
     def shape(self, connection: Connection) -> Iterator[tuple[str, tuple[object, ...]]]:
-        """Yield the columns and indexes of the tables, and the triggers and rules of ours, by name: see `schema.py`."""
+        """Yield the columns and indexes of the tables, and the triggers and rules on our tables, by name: see `schema.py`."""
         ...
 
     @property

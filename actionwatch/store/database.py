@@ -187,7 +187,10 @@ class Database(StoreReader):
 
         Raises: SchemaMismatch, as `set_up`; StoreOwned, when a replica runs that cannot use the new schema.
         """
-        self._backend.build_indexes()
+        with self._translated(), self._reader.begin() as connection:
+            found = revision.read_revision(connection)
+        if found is not None and revision.FIRST_VERSION <= found <= revision.SCHEMA_VERSION:
+            self._backend.build_indexes()
         return self._set_up(may_migrate=True)
 
     def _set_up(self, *, may_migrate: bool) -> str | None:

@@ -180,7 +180,7 @@ class PostgresqlBackend:
         return engine
 
     def shape(self, connection: Connection) -> Iterator[tuple[str, tuple[object, ...]]]:
-        """Yield the columns and indexes of the tables, and the triggers and rules of ours."""
+        """Yield the columns and indexes of the tables, and the triggers and rules on our tables."""
         for table, name, type_, collation, is_required, is_key in connection.exec_driver_sql(_COLUMNS):
             spelled = type_.upper() + (f' COLLATE "{collation}"' if type_ == "text" else "")
             yield f"column {table}.{name}", (spelled, not is_required, is_key)

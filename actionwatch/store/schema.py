@@ -37,8 +37,8 @@ def read_tables(connection: Connection) -> list[str]:
 def find_difference(connection: Connection, found: Mapping[str, Shape], *, is_newer: bool) -> Difference | None:
     """Return the first thing that a store should have and does not, or has and should not.
 
-    `found` are the columns, indexes, triggers and rules that it has. A newer schema may have further columns and triggers of
-    ours, and other indexes: only what a unique one refuses changes a result.
+    `found` are the columns, indexes, triggers and rules that it has. A newer schema may have further columns, and other
+    indexes: only what a unique one refuses changes a result.
     """
     expected = dict(_expected(connection))
     for name, shape in expected.items():

@@ -94,9 +94,13 @@ class _Differences:
 
 @dataclass
 class _Chain:
-    """The seals, from the newest to the oldest. `known` is the highest number of the seals that may keep rows."""
+    """The seals, from the newest to the oldest. `known` is the highest number of the seals that may keep rows.
+
+    `noted` is the newest one that people can note: see `seals.read_head`.
+    """
 
     head: Head | None = None
+    noted: Head | None = None
     oldest: Head | None = None
     count: int = 0
     known: int = MAX_ID
@@ -121,7 +125,7 @@ def check(
         tables = [_count(connection, name) for name in SEALED]
         tables += [_check_versions(connection, table, differences) for table in VERSIONED.values()]
     return StoreVerification(
-        tuple(tables), chain.count, chain.oldest, chain.head, tuple(differences.found), differences.count
+        tuple(tables), chain.count, chain.oldest, chain.noted or chain.head, tuple(differences.found), differences.count
     )
 
 
@@ -136,6 +140,7 @@ def _check_chain(connection: Connection, noted: Head | None, differences: _Diffe
             continue
         chain.oldest = Head(seal.number, row.digest, seal.at)
         chain.head = chain.head or chain.oldest
+        chain.noted = chain.noted or (chain.oldest if seal.kind == ROWS else None)
         chain.count += 1
         if seal.digest != row.digest:
             differences.add("seal", seal.number, "changed: its values do not have its digest")

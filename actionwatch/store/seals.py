@@ -44,7 +44,13 @@ READ = as_stored(column for column in _TABLE if column.name != "leaves")
 """The columns that `Seal.of` reads, then the digest."""
 LEAVES = as_stored([_TABLE.leaves])[0]
 # Built once, because that takes longer than to run them. Another program can have stored a text, greater than any number.
-_HEAD = select(*as_stored([_TABLE.number, _TABLE.digest, _TABLE.at])).order_by(_TABLE.number.desc()).limit(1)
+_LAST = (
+    select(*as_stored([_TABLE.number, _TABLE.digest, _TABLE.at]))
+    .where(_TABLE.number <= MAX_ID)
+    .order_by(_TABLE.number.desc())
+    .limit(1)
+)
+_LAST_OF_ROWS = _LAST.where(_TABLE.kind == ROWS)
 _ITS = (_TABLE.table_name == bindparam("name"), _TABLE.kind == bindparam("of"), _TABLE.last_id <= MAX_ID)
 _NEWEST = select(_TABLE.last_id).where(*_ITS).order_by(_TABLE.last_id.desc()).limit(1)
 
@@ -105,10 +111,21 @@ class Waiting:
 
 
 def read_head(connection: Connection) -> Head | None:
-    """Read the newest seal; None before the first one."""
-    row = connection.execute(_HEAD).first()
-    if row is None:
-        return None
+    """Read the newest seal that no power cut can lose, for people to note; None before the first one.
+
+    A seal of rows is durable with all before it; a cut is as durable as the deletion that it states.
+    """
+    row = connection.execute(_LAST_OF_ROWS).first()
+    return _read_last(connection) if row is None else _head_of(row)
+
+
+def _read_last(connection: Connection) -> Head | None:
+    """Read the newest seal, which the next one follows."""
+    row = connection.execute(_LAST).first()
+    return None if row is None else _head_of(row)
+
+
+def _head_of(row: Row[Any]) -> Head:
     try:
         at = from_micros(row.at)
     except DAMAGES:
@@ -167,9 +184,10 @@ def delete(connection: Connection, table: Table, *conditions: ColumnElement[bool
     newest = newest_sealed(connection, sealed.name) if rows else 0
     leaves = sorted((row[0], sealed.hash(row)) for row in rows if row[0] <= newest)
     if leaves:
-        head = read_head(connection)
+        head = _read_last(connection)
         at = head.at if head and head.at else from_micros(0)
-        _append(connection, at, sealed.name, CUT, (leaves[0][0], leaves[-1][0]), leaves)
+        for some in portions(leaves, BATCH):  # who checks the chain holds few leaves at a time
+            _append(connection, at, sealed.name, CUT, (some[0][0], some[-1][0]), some)
     return rows
 
 
@@ -209,7 +227,7 @@ def delete_older(connection: Connection, before: datetime, now: datetime) -> Non
     kept = select(func.max(_TABLE.through)).where(_TABLE.kind == KEPT, _TABLE.through <= MAX_ID)
     replaced = connection.execute(kept.where(_TABLE.at < before)).scalar() or 0
     connection.execute(SEAL.delete().where(_TABLE.number <= replaced))
-    head = read_head(connection)
+    head = _read_last(connection)
     young = select(_TABLE.number).where(_TABLE.at >= before).order_by(_TABLE.number).limit(1)
     through = (connection.execute(young).scalar() or (head.number + 1 if head else 1)) - 1
     stated = connection.execute(kept).scalar() or 0
@@ -274,7 +292,7 @@ def _append(
     through: int = 0,
 ) -> None:
     """Append a seal to the chain."""
-    head = read_head(connection)
+    head = _read_last(connection)
     packed = b"".join(_LEAF.pack(*leaf) for leaf in leaves)
     seal = Seal(
         number=head.number + 1 if head else 1,

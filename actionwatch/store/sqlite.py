@@ -42,7 +42,7 @@ SELECT indexes.name, indexes."unique", tables.name, coalesce(columns.name, '')
 FROM sqlite_master AS tables JOIN pragma_index_list(tables.name) AS indexes JOIN pragma_index_info(indexes.name) AS columns
 WHERE tables.type = 'table' AND indexes.origin <> 'pk' ORDER BY indexes.name, columns.seqno
 """
-_TRIGGERS = "SELECT name, tbl_name FROM sqlite_master WHERE type = 'trigger'"  # ours are temporary: not among these
+_TRIGGERS = "SELECT name, tbl_name FROM sqlite_master WHERE type = 'trigger'"
 
 
 class SqliteBackend:
@@ -84,7 +84,7 @@ class SqliteBackend:
         return _failure(self.site.path, error)
 
     def shape(self, connection: Connection) -> Iterator[tuple[str, tuple[object, ...]]]:
-        """Yield the columns and indexes of the tables, and the triggers of ours."""
+        """Yield the columns and indexes of the tables, and the triggers on our tables."""
         for table, name, type_, is_required, place in connection.exec_driver_sql(_COLUMNS):
             yield f"column {table}.{name}", (type_, not is_required, place > 0)
         columns: dict[tuple[str, bool, str], list[str]] = {}

@@ -162,9 +162,12 @@ def test_matching_again_changes_nothing(post: Post, batch_size: int) -> None:
         assert post.rows() == rows
 
 
-@pytest.mark.parametrize(("minutes", "batch_count"), [(range(12), 6), ([20, 20, *range(10)], 3)])
+@pytest.mark.parametrize(("minutes", "batch_count"), [(range(-12, 0), 6), ([-9, -9, *range(-30, -20)], 3), ([90, 90, *range(1, 11)], 6)])
 def test_older_records_are_matched_in_larger_batches(post: Post, minutes: Sequence[int], batch_count: int) -> None:
-    """Each batch of records that are older than those before it folds their groups again, so that it takes more."""
+    """Each batch of records that are older than those before it folds their groups again, so that it takes more.
+
+    A record of the future makes no others late.
+    """
     post.store(*(make_record(number, minutes=at) for number, at in enumerate(minutes)))
     matcher = post.matcher(GROUPED, batch_size=2)
     matcher.run_once()

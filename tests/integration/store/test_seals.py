@@ -325,6 +325,44 @@ def test_damaged_seal_is_named_and_stops_nothing(store: Database, damage: str) -
     assert not any(table.unsealed for table in checked(store).tables)
 
 
+def test_number_that_is_a_text_is_named_and_stops_nothing(store: Database) -> None:
+    """Sealing and retention go on after the newest seal that has a number."""
+    if store.is_shared:
+        pytest.skip("a column of PostgreSQL has one type")
+    names = ", ".join(column.name for column in SEAL.c if column.name != "number")
+    with stranger(store) as other:
+        other.run("CREATE TABLE other AS SELECT * FROM seal")
+        other.run("DROP TABLE seal")
+        other.run("ALTER TABLE other RENAME TO seal")
+        other.run(f"INSERT INTO seal (number, {names}) SELECT 'zzz', {names} FROM seal WHERE number = 1")
+    fill(store, count=2, first=20)
+    with store.write() as connection:
+        seals.delete(connection, RECEIPT, RECEIPT.c.id <= 3)
+    seal_all(store)
+    found = checked(store)
+    assert [(each.table, each.key) for each in found.differences] == [("seal", "zzz")]
+    assert not any(table.unsealed for table in found.tables)
+
+
+def test_a_cut_is_no_head_that_people_note(store: Database) -> None:
+    """A power cut can lose what retention did last, and its cuts. Who noted such a head would find another chain."""
+    noted = head(store)
+    with store.write() as connection:
+        seals.delete(connection, RECEIPT, RECEIPT.c.id <= 3)
+        assert seals.read_head(connection) == noted
+    assert (head(store), differences(store, noted)) == (noted, [])
+
+
+def test_many_deleted_rows_are_several_cuts(store: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No seal has more rows than one of new rows, however many are deleted at once."""
+    monkeypatch.setattr(seals, "BATCH", 2)
+    with store.write() as connection:
+        deleted = seals.delete(connection, RECEIPT, RECEIPT.c.id <= 5)
+        cuts = connection.execute(select(SEAL.c.row_count).where(SEAL.c.kind == CUT)).scalars().all()
+    assert sum(cuts) == len(deleted) > max(cuts) == 2
+    assert differences(store) == []
+
+
 def test_a_chain_that_was_made_again_is_found_with_a_noted_head(store: Database) -> None:
     """Who makes the whole chain again after a change is found by a head that was noted elsewhere, and only by that."""
     noted = head(store)
