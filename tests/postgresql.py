@@ -134,9 +134,9 @@ def _created() -> str:
 
 
 @contextlib.contextmanager
-def other_database(name: str) -> Iterator[str]:
+def other_database(name: str, options: LiteralString = "") -> Iterator[str]:
     """Create a database without tables, and return its URL; drop it at the end."""
-    _administer("CREATE DATABASE {}", name)
+    _administer("CREATE DATABASE {} " + options, name)
     try:
         yield url_of(name)
     finally:
@@ -147,11 +147,8 @@ def other_database(name: str) -> Iterator[str]:
 def empty_store(name: str) -> Iterator[str]:
     """Create a database with the tables of a store, and return its URL; drop it at the end."""
     _make_template()
-    _administer("CREATE DATABASE {} TEMPLATE store_template STRATEGY file_copy", name)
-    try:
-        yield url_of(name)
-    finally:
-        _administer("DROP DATABASE {} WITH (FORCE)", name)
+    with other_database(name, "TEMPLATE store_template STRATEGY file_copy") as url:
+        yield url
 
 
 @functools.cache
