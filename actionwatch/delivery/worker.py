@@ -7,7 +7,6 @@ recording sends the message again, under the same id.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import random
 import secrets
@@ -204,8 +203,7 @@ class DeliveryWorker:
 
         Raises: StoreError, when a write failed; what was sent until then is recorded, if that succeeds within the stop time.
         """
-        with contextlib.ExitStack() as stack:
-            stack.callback(self.finish)
+        try:
             self.recover()
             self.begin()
             deadline = self._clock() + wait_for_retries
@@ -219,9 +217,10 @@ class DeliveryWorker:
                         break
                 self._schedule.due_workers()  # a summary or a self-alert may be due since the last look
                 self.run_once(self._schedule.seconds_until_next())
-            self._leader.watch.bury_unknown_receivers(
-                self._clock()
-            )  # a self-alert may have ended for a removed receiver
+            # A self-alert may have ended for a removed receiver.
+            self._leader.watch.bury_unknown_receivers(self._clock())
+        finally:
+            self.finish()
 
     def finish(self) -> None:
         """Wait for the attempts that have started, record them, and close the notifiers; `run` and `drain` end with this."""

@@ -58,13 +58,14 @@ class FieldValues:
         self.unmapped: set[str] = set()
         """The top-level fields so far that have no alias, at most 1,000."""
         self._aliases = extend_aliases(aliases)
-        self._accounts: Mapping[str, str] = {}
+        self.accounts: Mapping[str, str] = {}
+        """The linked accounts, id to name. They show whether an account given as one string is an id or a name."""
         self._plans: dict[tuple[str, ...], Plan] = {}
         self._value_count = 0
 
     def know_accounts(self, accounts: Mapping[str, str]) -> None:
-        """Replace the linked accounts, id to name: they show whether an account given as one string is an id or a name."""
-        self._accounts = accounts
+        """Replace the linked accounts, id to name."""
+        self.accounts = accounts
         self._forget()  # the cached locations have the old accounts
 
     def plan(self, layout: tuple[str, ...]) -> Plan:
@@ -129,7 +130,7 @@ class FieldValues:
         self, field: str, fields: Mapping[str, Any], plan: Plan, domain_type: str
     ) -> tuple[Entity, str | None]:
         """Return the account, cluster or organisation, and its id only if the record itself contains it."""
-        known = self._accounts if field == "account" else {}
+        known = self.accounts if field == "account" else {}
         given_id = text_of(fields, plan.keys[f"{field}_id"]) or None
         name = text_of(fields, plan.keys[f"{field}_name"]) or None
         known_id: str | None = None

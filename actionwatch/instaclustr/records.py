@@ -39,8 +39,6 @@ class RecordReader:
         self._organisation_hash = organisation_hash(self.organisation)
         self._settled: frozenset[str] | None = None
         self._values = FieldValues(aliases or {})
-        self.known_accounts: Mapping[str, str] = {}
-        """The linked accounts, id to name. They show whether an account given as one string is an id or a name."""
 
     @property
     def unmapped_fields(self) -> frozenset[str]:
@@ -58,10 +56,14 @@ class RecordReader:
         """
         self._settled = frozenset(names)
 
+    @property
+    def known_accounts(self) -> Mapping[str, str]:
+        """The linked accounts, id to name. They show whether an account given as one string is an id or a name."""
+        return self._values.accounts
+
     def know_accounts(self, accounts: Mapping[str, str]) -> None:
         """Replace the linked accounts, id to name. Keys of records do not depend on them."""
-        self.known_accounts = dict(accounts)
-        self._values.know_accounts(self.known_accounts)
+        self._values.know_accounts(dict(accounts))
 
     def read_all(self, objects: Sequence[Mapping[str, Any]], texts: Sequence[str], seen_at: datetime) -> list[Record]:
         """Convert objects into records, in their order. `texts` are the exact texts of the decoded `objects`.
