@@ -67,7 +67,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Let each worker begin with some of the long tests, and remove the timeout of a soak."""
+    """Let each worker begin with some of the long tests, and remove the timeout of a soak.
+
+    On PostgreSQL, leave out what does not follow the option `--store`: it runs without the option, in the same way.
+    """
+    if config.getoption("--store") == "postgresql":
+        left_out = [item for item in items if "store_kind" not in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if "store_kind" in getattr(item, "fixturenames", ())]
     if workers := getattr(config, "workerinput", None):
         items[:] = balance.long_first(items, workers["workercount"], lambda item: item.nodeid.startswith(balance.LONG))
     if config.getoption("--soak"):
@@ -102,6 +109,13 @@ def bytecode_kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             patch.delenv("PYTHONDONTWRITEBYTECODE")
             patch.setenv("PYTHONPYCACHEPREFIX", str((folder.parent if is_worker else folder) / "bytecode"))
         yield
+
+
+@pytest.fixture(scope="session")
+def store_kind(request: pytest.FixtureRequest) -> str:
+    """The kind of the store under test. Each fixture that opens this store uses it."""
+    found: str = request.config.getoption("--store")
+    return found
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from tests.transitions import guard_transitions
 
 
 @pytest.fixture
-def new_store(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[], Database]:
+def new_store(tmp_path: Path, store_kind: str) -> Callable[[], Database]:
     """Open an empty store of the kind under test, in place of the one before. The caller closes it."""
-    if request.config.getoption("--store") != "sqlite":
+    if store_kind != "sqlite":
         return postgresql.open_store
     numbers = itertools.count()
 
@@ -32,9 +32,9 @@ def new_store(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[], Da
 
 
 @pytest.fixture
-def database(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Database]:
+def database(tmp_path: Path, store_kind: str) -> Iterator[Database]:
     """Open an empty store that refuses delivery transitions that are not in the table."""
-    if request.config.getoption("--store") == "sqlite":
+    if store_kind == "sqlite":
         opened = open_database(tmp_path, is_guarded=True)
     else:
         opened = postgresql.open_store()

@@ -41,7 +41,8 @@ KEY = "R4nd0mKey-8f3a91c77e/0b2d+44c5"
 LOGIN = base64.b64encode(f"watcher:{KEY}".encode()).decode()
 FORMS = {"key": KEY, "login": LOGIN, "URL": quote(KEY, safe=""), "cut": LOGIN[:-7]}
 # Before each place where the texts of errors are cut, in several steps.
-POSITIONS = sorted({0, *(max(cut - step, 0) for cut in (60, 80, 100, 120, 300, 500) for step in (-1, 17, 35))})
+STEPS = (-1, 17, 35)
+POSITIONS = [0, *(cut - step for cut in (60, 80, 100, 120, 300, 500) for step in STEPS)]
 
 
 class EchoEnd(Listener):
@@ -100,9 +101,9 @@ def end() -> Iterator[EchoEnd]:
 
 
 def planted(part: str) -> Iterator[tuple[bytes, str]]:
-    """Yield answers with a secret at each position, and the secret as it is in them."""
-    for form in FORMS.values():
-        for position in POSITIONS:
+    """Yield answers with the key at each position, and with each other form at each place in one step of it."""
+    for number, form in enumerate(FORMS.values()):
+        for position in POSITIONS[number :: len(STEPS)] if number else POSITIONS:
             yield PARTS[part]("-" * position + " " + form), form
 
 

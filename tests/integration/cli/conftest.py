@@ -176,9 +176,9 @@ def new_desk(folder: Path, store: str = "") -> Iterator[Desk]:
 
 
 @contextlib.contextmanager
-def store_under_test(config: pytest.Config, name: str) -> Iterator[str]:
+def store_under_test(store_kind: str, name: str) -> Iterator[str]:
     """Create an empty database of this name, if the store under test is in PostgreSQL, and yield its URL."""
-    if config.getoption("--store") == "sqlite":
+    if store_kind == "sqlite":
         yield ""
         return
     with postgresql.other_database(name) as url:
@@ -186,17 +186,17 @@ def store_under_test(config: pytest.Config, name: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Desk]:
+def desk(tmp_path: Path, store_kind: str) -> Iterator[Desk]:
     """A new desk with an empty store."""
-    with store_under_test(request.config, "desk") as store, new_desk(tmp_path, store) as fresh:
+    with store_under_test(store_kind, "desk") as store, new_desk(tmp_path, store) as fresh:
         yield fresh
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Desk]:
+def filled(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> Iterator[Desk]:
     """A shared desk after one round: five records and two delivered alerts. Tests must not change it."""
     folder = tmp_path_factory.mktemp("filled")
-    with store_under_test(request.config, "filled") as store, new_desk(folder, store) as full:
+    with store_under_test(store_kind, "filled") as store, new_desk(folder, store) as full:
         full.write(poll_interval="1h")  # so that `status` does not find the round too long ago
         full.act("CREATE_CLUSTER", 50, "bob@example.com")
         full.act("DELETE_CLUSTER", 40, "eve@example.com", "Deleted cluster payments-prod")

@@ -46,10 +46,10 @@ def fill(desk: Desk) -> Desk:
 
 
 @pytest.fixture(scope="module")
-def round_(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Desk]:
+def round_(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> Iterator[Desk]:
     """A shared desk after one round. Tests must not change it."""
     folder = tmp_path_factory.mktemp("round")
-    with store_under_test(request.config, "bundles") as store, new_desk(folder, store) as desk:
+    with store_under_test(store_kind, "bundles") as store, new_desk(folder, store) as desk:
         yield fill(desk)
 
 

@@ -14,9 +14,9 @@ from tests.integration.cli.conftest import Desk, new_desk, store_under_test
 
 
 @pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Desk]:
+def started(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> Iterator[Desk]:
     """A desk whose store exists. Each test revokes what it creates."""
-    with store_under_test(request.config, "started") as store, new_desk(tmp_path_factory.mktemp("a"), store) as desk:
+    with store_under_test(store_kind, "started") as store, new_desk(tmp_path_factory.mktemp("a"), store) as desk:
         assert desk.call("run", "--once").status == 0
         yield desk
 

@@ -55,9 +55,9 @@ def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def store(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Database]:
+def store(tmp_path: Path, store_kind: str, request: pytest.FixtureRequest) -> Iterator[Database]:
     """A sealed store with rows in every table, which lets other programs write."""
-    if request.config.getoption("--store") == "sqlite":
+    if store_kind == "sqlite":
         file = shutil.copy(request.getfixturevalue("sealed"), tmp_path)
         database = Database(f"sqlite:///{file}")
     else:
