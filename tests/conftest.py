@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import balance
+from tests.plain_logs import log_plainly
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much, HealthCheck.large_base_example]
 
@@ -58,7 +59,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose the server of PostgreSQL."""
+    """Choose the server of PostgreSQL and the form of logs."""
+    log_plainly()
     _, _, version = config.getoption("--store").partition("-")
     if version:
         from tests import postgresql

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 
 from actionwatch.store.database import Database
 from tests import postgresql, waiting
 from tests.builders import open_database
 from tests.integration.kit import Post
+from tests.plain_logs import log_plainly
 from tests.transitions import guard_transitions
 
 
@@ -71,6 +71,6 @@ def logs_left_alone() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
-    structlog.reset_defaults()
+    log_plainly()
     root.handlers[:] = handlers
     root.setLevel(level)

@@ -33,7 +33,9 @@ class NextRelease:
         """`is_expanding`: this version can use its schema too."""
         self._folder = folder / "next release"
         package = self._folder / "actionwatch"
-        shutil.copytree(Path(actionwatch.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            Path(actionwatch.__file__).parent, package
+        )  # with the bytecode, which compiling would take seconds
         store = package / "store"
         with (store / "tables.py").open("a") as tables:
             tables.write(_COLUMN)

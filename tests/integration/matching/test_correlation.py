@@ -427,7 +427,7 @@ def test_shortened_rule_alerts_again(
     assert sorted(alert.count for alert in post.alerts().values()) == [3, 3, 3]
 
 
-SEEDS = pytest.mark.parametrize(("seed", "cached"), [*enumerate([0, 60, MOST, 0, 60, MOST])])
+SEEDS = pytest.mark.parametrize(("seed", "cached"), [*enumerate([0, 60, MOST])])
 """Streams, each with a matcher that caches no folds, few or many: which of them must not matter."""
 
 

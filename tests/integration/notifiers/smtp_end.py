@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import email
+import functools
 import socket
 import ssl
 import struct
@@ -153,6 +154,7 @@ def say(line: bytes) -> Callable[[socket.socket, threading.Event], None]:
     return treat
 
 
+@functools.cache  # a test looks again at all mails after each one
 def read_mail(content: bytes) -> EmailMessage:
     """Parse a mail like a mail program."""
     mail = email.message_from_bytes(content, policy=policy.default)

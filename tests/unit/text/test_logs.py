@@ -16,6 +16,7 @@ from pydantic import BaseModel, SecretStr
 
 from actionwatch.text.logs import REDACTED, redactor, secrets_in, set_up
 from tests.cases import in_one_test
+from tests.plain_logs import log_plainly
 
 SECRET = "hunter2-with-ünicode"
 
@@ -31,7 +32,7 @@ def restored_logging() -> Iterator[None]:
             handler.close()
     root.handlers[:] = handlers
     root.setLevel(level)
-    structlog.reset_defaults()
+    log_plainly()
 
 
 def lines_of(form: Any, act: Callable[[], object], secrets: tuple[str, ...] = (SECRET,), level: str = "debug") -> str:
