@@ -219,6 +219,8 @@ def open_alert(match: Match, now: datetime) -> Alert:
         late_by=record.late_by,
         seen_at=record.seen_at,
         escalation=match.escalation,
+        user=record.user_name,
+        cluster=record.cluster.name or record.cluster.id,
     )
 
 
@@ -278,6 +280,12 @@ def resolve(alert: Alert, by: str, at: datetime, why: str = "") -> Alert:
     """Resolve an alert; its text ends with the reason, if that is not obvious."""
     body = f"{alert.body}\n\nResolved: {why}".strip() if why else alert.body
     return replace(alert, status=Status.RESOLVED, resolved_by=by, resolved_at=at, body=body)
+
+
+def reopen(alert: Alert, by: str, at: datetime) -> Alert:
+    """Open an acknowledged or resolved alert again."""
+    undone: dict[str, None] = {"acked_by": None, "resolved_by": None, "resolved_at": None}
+    return replace(alert, status=Status.OPEN, reopened_by=by, reopened_at=at, **undone)
 
 
 def _join_records(alert: Alert, records: Sequence[Record], level: Level) -> Alert:

@@ -18,7 +18,10 @@ from actionwatch.base.model import Event
 from actionwatch.base.plurals import counted, is_or_are
 
 ESCALATION = -1
-"""The ordinal of an escalation: it is outside the order of its alert's messages. Ask `Delivery.is_escalation`."""
+"""The ordinal of an escalation: it is outside the order of its alert's messages. Ask `Delivery.is_escalation`.
+
+Each time that a person reopens the alert, another one follows, with the next lower number.
+"""
 
 NOT_NOTIFIED = "untold"
 """Why a resolution is not sent: its receiver did not get the opening."""
@@ -105,7 +108,10 @@ ENQUEUE = Transition(
     "enqueue", ((None, _S.PENDING),), "matching (an alert opens, changes or ends), summaries, fallbacks"
 )
 CHANGE_EVENT = Transition(
-    "change_event", _STAYS_PENDING, "matching: an update that was not attempted becomes an acknowledgement or a resolve"
+    "change_event",
+    _STAYS_PENDING,
+    "matching: an update that was not attempted becomes an acknowledgement or a resolve, or these an update, if the alert is "
+    "reopened",
 )
 CLAIM = Transition("claim", _STAYS_PENDING, "the delivery worker: takes a lease, freezes the body, counts the attempt")
 FREEZE = Transition("freeze", _STAYS_PENDING, "the delivery worker: freezes the body for a fallback copy")
@@ -196,7 +202,7 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
     @property
     def is_escalation(self) -> bool:
         """Whether it escalates the alert: it waits for no other message, and none waits for it before its first attempt."""
-        return self.ordinal == ESCALATION
+        return self.ordinal <= ESCALATION
 
     @property
     def is_fallback(self) -> bool:

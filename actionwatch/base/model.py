@@ -298,7 +298,7 @@ class AlertChange:
 
 
 class Status(StrEnum):
-    """The status of an alert. It moves only forward: open -> acked -> resolved, or open -> resolved."""
+    """The status of an alert: open -> acked -> resolved, or open -> resolved. Only a person moves it back, to open."""
 
     OPEN = "open"
     ACKED = "acked"
@@ -339,7 +339,17 @@ class Alert(msgspec.Struct, frozen=True, gc=False):
     first_sent_at: datetime | None = None
     """When a receiver first accepted one of its messages."""
     escalation: Escalation | None = None
-    """Set only while the alert is opened; then it becomes a row of the outbox."""
+    user: str | None = None
+    """Who acted in the record with which it opened."""
+    cluster: str | None = None
+    """The cluster of that record: its name, or its id."""
+    assigned_to: str | None = None
+    note: str | None = None
+    """What a person wrote last about it, without a decision. The history has all notes."""
+    noted_by: str | None = None
+    reopened_by: str | None = None
+    """Who opened it again after an acknowledgement or a resolve, and when."""
+    reopened_at: datetime | None = None
 
     @property
     def is_shadow(self) -> bool:

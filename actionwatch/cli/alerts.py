@@ -1,4 +1,4 @@
-"""`alerts`: list, show, acknowledge and resolve alerts."""
+"""`alerts`: list and show alerts, and decide about them: acknowledge, resolve, reopen, assign, note."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from actionwatch.base.access import is_own_name, is_person
 from actionwatch.base.clock import utc_now
 from actionwatch.base.model import Alert, Status
 from actionwatch.cli import EXIT_FAILED, completing
@@ -36,7 +37,21 @@ _ids_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True, 
 _comment_option = click.option(
     "--comment", default="", metavar="TEXT", help="The reason. It is kept in the history of the alert."
 )
-command = click.Group(help="List, show, acknowledge and resolve alerts.")
+
+
+def _person(_context: click.Context, _option: click.Parameter, name: str | None) -> str | None:
+    if name is not None and (not is_person(name) or is_own_name(name)):
+        raise click.BadParameter(f"{name!r} is not the name of a person")
+    return name
+
+
+def _text(_context: click.Context, _option: click.Parameter, text: str) -> str:
+    if not text.strip():
+        raise click.BadParameter("the note is empty")
+    return text.strip()
+
+
+command = click.Group(help="List and show alerts, and decide about them: acknowledge, resolve, reopen, assign, note.")
 command.add_command(list_alerts)
 
 
@@ -90,11 +105,66 @@ def resolve(config: str, ids: tuple[str, ...], comment: str, author: str, form: 
     _print_decided(decided, form)
 
 
+@command.command("reopen")
+@_ids_argument
+@_comment_option
+@author_option
+@output_option
+@click.pass_obj
+def reopen(config: str, ids: tuple[str, ...], comment: str, author: str, form: str) -> None:
+    """Open acknowledged or resolved alerts again. Receivers and escalation follow as for a new alert, with the same id."""
+    decided = []
+    for alert in _decide(config, ids, lambda actions, found: actions.reopen(found, author, comment)):
+        decided.append(alert)
+        if form == "table":
+            echo(f"{alert.id} is open" + (f", reopened by {alert.reopened_by}" if alert.reopened_by else ""))
+    _print_decided(decided, form)
+
+
+@command.command("assign")
+@_ids_argument
+@click.option("--to", metavar="NAME", callback=_person, help="To whom.  [default: the author]")
+@click.option("--nobody", is_flag=True, help="To nobody.")
+@_comment_option
+@author_option
+@output_option
+@click.pass_obj
+def assign(
+    config: str, ids: tuple[str, ...], to: str | None, nobody: bool, comment: str, author: str, form: str
+) -> None:
+    """Assign alerts to a person. This changes nothing else: acknowledge them too, to stop their escalation."""
+    if to and nobody:
+        raise click.UsageError("--to and --nobody exclude each other: give one of them")
+    whom = None if nobody else to or author
+    decided = []
+    for alert in _decide(config, ids, lambda actions, found: actions.assign(found, author, whom, comment)):
+        decided.append(alert)
+        if form == "table":
+            echo(f"{alert.id} is assigned to {alert.assigned_to or 'nobody'}")
+    _print_decided(decided, form)
+
+
+@command.command("note")
+@_ids_argument
+@click.option("--comment", required=True, metavar="TEXT", callback=_text, help="The note.")
+@author_option
+@output_option
+@click.pass_obj
+def note(config: str, ids: tuple[str, ...], comment: str, author: str, form: str) -> None:
+    """Write a note about alerts, without a decision. The history keeps it, and messages show the newest one."""
+    decided = []
+    for alert in _decide(config, ids, lambda actions, found: actions.note(found, author, comment)):
+        decided.append(alert)
+        if form == "table":
+            echo(f"{alert.id} has the note of {alert.noted_by}")
+    _print_decided(decided, form)
+
+
 def _print_decided(decided: Sequence[Alert], form: str) -> None:
     """Print the alerts as JSON, if that is wanted. As text, each is reported at once, because a later one can fail."""
     if form == "table":
         return
-    names = ("id", "status", "acked_by", "resolved_by")
+    names = ("id", "status", "acked_by", "resolved_by", "reopened_by", "assigned_to")
     print_items(decided, form, document=lambda alert: {name: getattr(alert, name) for name in names})
 
 
@@ -126,6 +196,11 @@ def _print(document: WholeAlert) -> None:
         ("status", document["status"]),
         ("acked by", document["acked_by"]),
         ("resolved by", document["resolved_by"]),
+        ("reopened by", document["reopened_by"]),
+        ("assigned to", document["assigned_to"]),
+        ("note", f"{document['note']} ({document['noted_by']})" if document["note"] else None),
+        ("user", document["user"]),
+        ("cluster", document["cluster"]),
         ("count", document["count"]),
         ("first, last", local_times(f"{document['first_at']}, {document['last_at']}")),
         ("group", ", ".join(f"{name}={value}" for name, value in document["group"].items())),

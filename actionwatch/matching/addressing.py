@@ -15,8 +15,9 @@ from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.alerts.routes import Route, alert_labels, mutes_for
 from actionwatch.base.delivery import ESCALATION, Delivery, DeliveryState, DeliveryStatus, new_delivery
 from actionwatch.base.durations import spell_duration
-from actionwatch.base.model import Alert, Event, Record
-from actionwatch.store import alert_history, delivery_transitions, receiver_progress
+from actionwatch.base.model import Alert, Escalation, Event, Record
+from actionwatch.store import alert_history, delivery_transitions, outbox, receiver_progress
+from actionwatch.store.delivery_transitions import Suppression
 from actionwatch.store.receiver_progress import ReceiverProgress
 
 Steps = Sequence[tuple[Alert, Record | None]]
@@ -44,11 +45,8 @@ class Addressing:
             nobody = "nobody: the rule is in shadow mode" if alert.is_shadow else "no receiver: see route"
             lines.append(alert_history.Entry(now, alert.id, "routed", ", ".join(routed) or nobody))
             if alert.escalation and not alert.is_shadow:
-                # For a receiver that was notified it is an update; the worker sends it to others as `opened`.
-                after, to = alert.escalation.after, alert.escalation.to
-                rows.append(new_delivery(alert.id, to, Event.UPDATED, ESCALATION, now, now + after))
-                what = f"to {to} in {spell_duration(after)}, unless acknowledged"
-                lines.append(alert_history.Entry(now, alert.id, "escalation", what))
+                rows.append(_escalation(alert, alert.escalation, ESCALATION, now))
+                lines.append(_escalation_line(alert, alert.escalation, now))
         delivery_transitions.enqueue(connection, rows)
         alert_history.append(connection, lines)
 
@@ -108,6 +106,55 @@ class Addressing:
         what = f"by {alert.resolved_by}" + (f": {why}" if why else "")
         alert_history.append(connection, [alert_history.Entry(now, alert.id, "resolved", what)])
 
+    def tell(self, connection: Connection, alert: Alert, now: datetime) -> None:
+        """Enqueue an update for the receivers that are or will be notified, except by mail: who is assigned, or a note."""
+        rows: list[Delivery] = []
+        for name, found in receiver_progress.read(connection, alert.id).items():
+            last, policy = found.last, self._policies.get(name)
+            if last is None or policy is None or policy.is_updated_last or _reports_newest_state(last):
+                continue
+            if found.is_notified or last.status is DeliveryStatus.PENDING:
+                due_at = self._spaced(last, policy, now)
+                rows.append(new_delivery(alert.id, name, Event.UPDATED, found.next_ordinal, now, due_at, last.mutes))
+        delivery_transitions.enqueue(connection, rows)
+
+    def reopen(self, connection: Connection, before: Alert, alert: Alert, record: Record | None, why: str = "") -> None:
+        """Enqueue `opened` for the receivers of an alert that is open again, and its escalation; `before` has the decision.
+
+        A receiver that was not notified of the decision gets an update in place of it.
+        """
+        now, routed = alert.reopened_at or alert.opened_at, self._routed([(alert, record)])
+        known = receiver_progress.read(connection, alert.id)
+        rows: list[Delivery] = []
+        for name in dict.fromkeys((*known, *routed)):
+            found = known.get(name, ReceiverProgress())
+            if name not in self._policies or (found.last is None and name not in routed):
+                continue
+            is_withdrawn = delivery_transitions.change_event(connection, alert.id, name, Event.UPDATED)
+            if not is_withdrawn and not (found.last and _reports_newest_state(found.last)):
+                rows.append(_again(alert, name, found, routed.get(name), now))
+        what = f"by {alert.reopened_by}" + (f": {why}" if why else "")
+        lines = [alert_history.Entry(now, alert.id, "reopened", what)]
+        if alert.escalation and not alert.is_shadow:
+            self._end_escalations(connection, before)
+            place = known.get(alert.escalation.to, ReceiverProgress()).next_escalation
+            rows.append(_escalation(alert, alert.escalation, place, now))
+            lines.append(_escalation_line(alert, alert.escalation, now))
+        delivery_transitions.enqueue(connection, rows)
+        alert_history.append(connection, lines)
+
+    def _end_escalations(self, connection: Connection, before: Alert) -> None:
+        """End the escalations that a decision stopped: the alert is open again, and they would be sent at their old times."""
+        who = before.resolved_by or before.acked_by
+        delivery_transitions.suppress(
+            connection,
+            [
+                Suppression(row, before.status.value, who)
+                for row in outbox.read_of_alert(connection, before.id)
+                if row.is_escalation and row.status is DeliveryStatus.PENDING and not row.is_frozen
+            ],
+        )
+
     def _routed(self, steps: Steps) -> dict[str, tuple[str, ...]]:
         """Return the receivers that the routes name after any of these steps, with the mute intervals of their first route."""
         routed: dict[str, tuple[str, ...]] = {}
@@ -135,6 +182,26 @@ class Addressing:
         """Return when an update may follow the message before it. If that was sent in the future, the clock was set back."""
         last_at = min(last.sent_at, now) if last.sent_at else _not_before(last, now)
         return max(now, last_at + policy.updates)
+
+
+def _escalation(alert: Alert, escalation: Escalation, ordinal: int, now: datetime) -> Delivery:
+    """Return the escalation. For a receiver that was notified it is an update; the worker sends it to others as `opened`."""
+    return new_delivery(alert.id, escalation.to, Event.UPDATED, ordinal, now, now + escalation.after)
+
+
+def _escalation_line(alert: Alert, escalation: Escalation, now: datetime) -> alert_history.Entry:
+    what = f"to {escalation.to} in {spell_duration(escalation.after)}, unless acknowledged"
+    return alert_history.Entry(now, alert.id, "escalation", what)
+
+
+def _again(
+    alert: Alert, receiver: str, found: ReceiverProgress, mutes: tuple[str, ...] | None, now: datetime
+) -> Delivery:
+    """Return the row that opens an alert for a receiver again. `mutes` are those of the routes; None: none selects it now."""
+    last = found.last
+    kept = mutes if mutes is not None else last.mutes if last is not None else ()
+    due_at = _not_before(last, now) if last is not None else now
+    return new_delivery(alert.id, receiver, Event.OPENED, found.next_ordinal, now, due_at, kept)
 
 
 def _reports_newest_state(row: Delivery) -> bool:

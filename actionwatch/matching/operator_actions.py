@@ -1,4 +1,4 @@
-"""Carry out what people decide about an alert, by a command or a button: acknowledge, resolve, silence.
+"""Carry out what people decide about an alert, by a command or a button: acknowledge, resolve, reopen, assign, note, silence.
 
 Each action is one transaction that changes the alert and enqueues its messages.
 """
@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import structlog
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from actionwatch.alerts import ledger
@@ -47,7 +48,7 @@ class OperatorActions:
         return OperatorActions(self._database, self._addressing, lambda: now, self._wake)
 
     def act(self, action: str, alert_id: str, who: str) -> Decision:
-        """Carry out the action of a button (`ack`, `silence` or `resolve`).
+        """Carry out the action of a button (`ack`, `silence`, `resolve` or `reopen`).
 
         Raises: ActionwatchError, StoreError.
         """
@@ -56,6 +57,8 @@ class OperatorActions:
                 return _describe(*self.acknowledge(alert_id, who))
             case "resolve":
                 return _describe(*self.resolve(alert_id, who))
+            case "reopen":
+                return _describe(*self.reopen(alert_id, who))
             case "silence":
                 return self.silence(alert_id, who, _SILENCE_BY_BUTTON, f"by a button of alert {alert_id}")
         raise ActionwatchError(f"there is no action {action!r}")
@@ -68,7 +71,7 @@ class OperatorActions:
         with self._database.write(is_durable=True) as connection:
             alert = _existing(connection, alert_id)
             if alert.status is not Status.OPEN:
-                self._note_comment(connection, alert_id, who, comment)
+                _note_comment(connection, alert_id, who, comment, self._clock())
                 return alert, False
             alert = ledger.acknowledge(alert, who)
             alerts.update(connection, alert)
@@ -85,7 +88,7 @@ class OperatorActions:
         with self._database.write(is_durable=True) as connection:
             alert = _existing(connection, alert_id)
             if alert.status is Status.RESOLVED:
-                self._note_comment(connection, alert_id, who, comment)
+                _note_comment(connection, alert_id, who, comment, self._clock())
                 return alert, False
             now = self._clock()
             alert = ledger.resolve(alert, who, now)
@@ -96,11 +99,64 @@ class OperatorActions:
         self._wake()
         return alert, True
 
-    def _note_comment(self, connection: Connection, alert_id: str, who: str, comment: str) -> None:
-        """Keep a comment to an alert that was decided before, once: a program repeats a request that it saw no response to."""
-        what = f"by {who}: {visible(comment)}"
-        if comment and what not in {line.what for line in alert_history.read(connection, alert_id)}:
-            alert_history.append(connection, [alert_history.Entry(self._clock(), alert_id, "commented", what)])
+    def reopen(self, alert_id: str, who: str, comment: str = "") -> tuple[Alert, bool]:
+        """Open an acknowledged or resolved alert again: its receivers get it as a new one, and it escalates. An open one only
+        keeps the comment.
+
+        Returns: the alert, and whether this changed it. Raises: ActionwatchError, if the alert does not exist.
+        """
+        with self._database.write(is_durable=True) as connection:
+            before = _existing(connection, alert_id)
+            if before.status is Status.OPEN:
+                _note_comment(connection, alert_id, who, comment, self._clock())
+                return before, False
+            alert = ledger.reopen(before, who, self._clock())
+            alerts.update(connection, alert)
+            self_alerts.restore(connection, alert)
+            newest = records.read_of_alerts(connection, [alert.id], 1)[alert.id]
+            self._addressing.reopen(connection, before, alert, newest[-1] if newest else None, visible(comment))
+        log.info("alert_reopened", alert=alert.id, by=who)
+        self._wake()
+        return alert, True
+
+    def assign(self, alert_id: str, who: str, to: str | None, comment: str = "") -> tuple[Alert, bool]:
+        """Assign an alert to a person; None: to nobody. One that is assigned so only keeps the comment.
+
+        Returns: the alert, and whether this changed it. Raises: ActionwatchError, if the alert does not exist.
+        """
+        with self._database.write(is_durable=True) as connection:
+            alert = _existing(connection, alert_id)
+            if alert.assigned_to == to:
+                _note_comment(connection, alert_id, who, comment, self._clock())
+                return alert, False
+            what = f"to {to or 'nobody'} by {who}" + (f": {visible(comment)}" if comment else "")
+            alert = self._tell(connection, replace(alert, assigned_to=to), "assigned", what)
+        log.info("alert_assigned", alert=alert.id, to=to, by=who)
+        self._wake()
+        return alert, True
+
+    def note(self, alert_id: str, who: str, comment: str) -> tuple[Alert, bool]:
+        """Write something about an alert, without a decision. The same note of the same person is written once.
+
+        Returns: the alert, and whether this changed it. Raises: ActionwatchError, if the alert does not exist.
+        """
+        with self._database.write(is_durable=True) as connection:
+            alert, text = _existing(connection, alert_id), visible(comment)
+            if (alert.note, alert.noted_by) == (text, who):
+                return alert, False
+            alert = self._tell(connection, replace(alert, note=text, noted_by=who), "noted", f"by {who}: {text}")
+        log.info("alert_noted", alert=alert.id, by=who)
+        self._wake()
+        return alert, True
+
+    def _tell(self, connection: Connection, alert: Alert, stage: str, what: str) -> Alert:
+        """Store what changed without a decision, and tell the receivers, unless the alert is over."""
+        now = self._clock()
+        alerts.update(connection, alert)
+        if alert.status is not Status.RESOLVED:
+            self._addressing.tell(connection, alert, now)
+        alert_history.append(connection, [alert_history.Entry(now, alert.id, stage, what)])
+        return alert
 
     def draft_silence(self, alert_id: str, who: str, span: timedelta, comment: str) -> Silence:
         """Return the silence that `silence` would make.
@@ -108,7 +164,7 @@ class OperatorActions:
         Raises: ActionwatchError, StoreError; ValueError with `what: remedy`.
         """
         with self._database.read() as connection:
-            return self._draft(connection, _existing(connection, alert_id), who, span, comment, self._clock())
+            return _draft(connection, _existing(connection, alert_id), who, span, comment, self._clock())
 
     def silence(self, alert_id: str, who: str, span: timedelta, comment: str) -> Decision:
         """Silence the rule and group of an alert for some time from now, unless somebody just did.
@@ -118,7 +174,7 @@ class OperatorActions:
         now = self._clock()
         with self._database.write(is_durable=True) as connection:
             alert = _existing(connection, alert_id)
-            made = self._draft(connection, alert, who, span, comment, now)
+            made = _draft(connection, alert, who, span, comment, now)
             matchers = made.matchers
             known = _like(silences.read_active(connection, now), matchers, made.ends_at - _PRESSED_TOGETHER)
             if known is not None:
@@ -156,13 +212,6 @@ class OperatorActions:
             log.info("silence_expired", silence=silence_id, by=who)
         return ended
 
-    def _draft(
-        self, connection: Connection, alert: Alert, who: str, span: timedelta, comment: str, now: datetime
-    ) -> Silence:
-        newest = records.read_of_alerts(connection, [alert.id], 1)[alert.id]
-        matchers = matchers_of(alert, newest[-1] if newest else None)
-        return make_silence(matchers, who, comment, now, now + span, made_at=now)
-
 
 def _existing(connection: Connection, alert_id: str) -> Alert:
     alert = alerts.read(connection, alert_id)
@@ -172,8 +221,13 @@ def _existing(connection: Connection, alert_id: str) -> Alert:
 
 
 def _describe(alert: Alert, is_new: bool) -> Decision:
-    is_over = alert.status is Status.RESOLVED
-    return Decision(f"Resolved by {alert.resolved_by}" if is_over else f"Acknowledged by {alert.acked_by}", is_new)
+    opened = f"Reopened by {alert.reopened_by}" if alert.reopened_by else "It is open"
+    states = {
+        Status.OPEN: opened,
+        Status.ACKED: f"Acknowledged by {alert.acked_by}",
+        Status.RESOLVED: f"Resolved by {alert.resolved_by}",
+    }
+    return Decision(states[alert.status], is_new)
 
 
 def _describe_silence(silence: Silence) -> str:
@@ -183,3 +237,16 @@ def _describe_silence(silence: Silence) -> str:
 def _like(found: Sequence[Silence], matchers: tuple[str, ...], until: datetime) -> Silence | None:
     """Return a silence with the same matchers that lasts as long, if any."""
     return next((each for each in found if set(each.matchers) == set(matchers) and each.ends_at >= until), None)
+
+
+def _note_comment(connection: Connection, alert_id: str, who: str, comment: str, now: datetime) -> None:
+    """Keep a comment to an alert that was decided before, once: a program repeats a request that it saw no response to."""
+    what = f"by {who}: {visible(comment)}"
+    if comment and what not in {line.what for line in alert_history.read(connection, alert_id)}:
+        alert_history.append(connection, [alert_history.Entry(now, alert_id, "commented", what)])
+
+
+def _draft(connection: Connection, alert: Alert, who: str, span: timedelta, comment: str, now: datetime) -> Silence:
+    newest = records.read_of_alerts(connection, [alert.id], 1)[alert.id]
+    matchers = matchers_of(alert, newest[-1] if newest else None)
+    return make_silence(matchers, who, comment, now, now + span, made_at=now)

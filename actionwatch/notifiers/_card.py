@@ -105,7 +105,7 @@ class Card:
         records = self._data.get("records") or []
         newest = records[-1] if records else {}
         about = [self._headline(), self._who_what_where(newest), self._when(), self._origin()]
-        return [*about, self._link(), self._inhibited(), self._advice()]
+        return [*about, self._note(), self._link(), self._inhibited(), self._advice()]
 
     def _headline(self) -> Text:
         level = self._message.level or ("summary" if self._is_summary else "")
@@ -153,7 +153,11 @@ class Card:
             state, by = "resolved", self._data.get("resolved_by")
         elif self._data.get("status") == "acked" and state != "test":
             state, by = "acknowledged", self._data.get("acked_by")
-        return f"{state} by {self._spelling.value(by)}" if by else state
+        elif self._data.get("reopened_by"):
+            state, by = "reopened", self._data.get("reopened_by")
+        shown = f"{state} by {self._spelling.value(by)}" if by else state
+        to = self._data.get("assigned_to")
+        return f"{shown}, assigned to {self._spelling.value(to)}" if to else shown
 
     def _link(self) -> Text:
         """Show the page of the alert, or of the list, on its own line, so that terminals recognise the whole URL."""
@@ -167,6 +171,11 @@ class Card:
             if also
             else Text()
         )
+
+    def _note(self) -> Text:
+        """Show the newest note of a person."""
+        text = f"{self._data.get('noted_by')}: {self._data.get('note')}"
+        return Text(self._spelling.value(text, _MAX_TITLE_CHARS) if self._data.get("note") else "", overflow="fold")
 
     def _advice(self) -> Text:
         """Return the first step of the runbook."""

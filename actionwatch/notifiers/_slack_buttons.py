@@ -8,7 +8,9 @@ from typing import Any
 from actionwatch.base.model import Message
 from actionwatch.notifiers._blocks import MAX_ATTACHMENTS, MAX_BLOCKS, section, text_of
 
-BUTTONS = {"ack": "Acknowledge", "silence": "Silence 1 h", "resolve": "Resolve"}
+BUTTONS = {"ack": "Acknowledge", "silence": "Silence 1 h", "resolve": "Resolve", "reopen": "Reopen"}
+_SHOWN = {"acked": ("silence", "resolve", "reopen"), "resolved": ("reopen",)}
+_SHOWN_OPEN = ("ack", "silence", "resolve")
 PREFIX = "actionwatch_"
 BLOCK_ID = "actionwatch"
 MAX_VALUE_CHARS = 2_000  # of a button
@@ -16,16 +18,14 @@ _MAX_OTHER_BLOCKS = MAX_BLOCKS - 3  # leaves room for the buttons, and for the n
 
 
 def with_buttons(payload: Mapping[str, Any], message: Message, *, fallback: str) -> dict[str, Any]:
-    """Add buttons to what a template gave for an unresolved alert, before `bounded`, so that a text shown above them counts.
+    """Add buttons to what a template gave for an alert, before `bounded`, so that a text shown above them counts.
 
     `fallback` replaces a missing text.
     """
     alert_id = str(message.data.get("id") or "")
-    status = message.data.get("status")
-    is_unresolved = message.type in ("alert.opened", "alert.updated") and status != "resolved"
-    if not is_unresolved or not 0 < len(alert_id) <= MAX_VALUE_CHARS:
+    if not message.type.startswith("alert.") or not 0 < len(alert_id) <= MAX_VALUE_CHARS:
         return dict(payload)
-    names = [name for name in BUTTONS if name != "ack" or status != "acked"]
+    names = _SHOWN.get(str(message.data.get("status")), _SHOWN_OPEN)
     block = {"type": "actions", "block_id": BLOCK_ID, "elements": [_button(name, alert_id) for name in names]}
     blocks, attachments = _listed(payload, "blocks"), _listed(payload, "attachments")[:MAX_ATTACHMENTS]
     if attachments and isinstance(attachments[-1], dict) and isinstance(attachments[-1].get("blocks"), list):

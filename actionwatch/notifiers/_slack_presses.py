@@ -1,4 +1,4 @@
-"""Handle the presses of Slack's buttons (Acknowledge, Silence 1 h, Resolve). `_slack_actions.py` receives them.
+"""Handle the presses of Slack's buttons (Acknowledge, Silence 1 h, Resolve, Reopen). `_slack_actions.py` receives them.
 
 A press is obeyed only if it comes from the workspace of the bot and from the channel in which this receiver posted that alert,
 and if its user belongs to that workspace, or is in the list of `users`. Everything else is refused and logged.
@@ -179,7 +179,7 @@ class Presses:
             if not decision.is_new:
                 # The message in the channel may be newer than the one in the payload: do not overwrite it.
                 self._reply_privately(f"Nothing to do. {decision.text}", press)
-            elif name == "resolve":
+            elif name in ("resolve", "reopen"):
                 # The same: the worker updates it at once, and it may be faster. No later update would repair it.
                 self._reply_privately(decision.text, press)
             else:

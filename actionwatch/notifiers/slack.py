@@ -133,7 +133,7 @@ class SlackNotifier:
         self._app = _app_api(options, http) if options.has_app_token else None
 
     def send(self, message: Message, rendered: Rendered, reference: str | None) -> Receipt:
-        """Post the message of an alert, or update it; reply in its thread if the alert is resolved.
+        """Post the message of an alert, or update it; reply in its thread if the alert is resolved or reopened.
 
         Returns: a receipt whose `reference` is `channel:ts` of a new message; None if an earlier message was updated.
         Raises: TransientDeliveryError, PermanentDeliveryError.
@@ -150,7 +150,9 @@ class SlackNotifier:
             posted = self._post(payload)
             return Receipt(posted.reference, f"posted a new message: the earlier one cannot be updated ({gone})")
         if message.type == "alert.resolved":
-            note = self._reply(message, channel, ts) or note
+            note = self._reply(_resolution(message), channel, ts) or note
+        elif message.type == "alert.opened" and message.data.get("reopened_by"):
+            note = self._reply(_reopening(message), channel, ts) or note
         return Receipt(note=note)
 
     def reach(self) -> None:
@@ -167,11 +169,11 @@ class SlackNotifier:
         data, note = self._deliver("chat.postMessage", {**payload, **_NO_PREVIEWS, "channel": self._channel})
         return Receipt(f"{data.get('channel') or self._channel}:{data.get('ts', '')}", note)
 
-    def _reply(self, message: Message, channel: str, ts: str) -> str | None:
-        """Post a resolution in the thread. A refusal becomes a note, because a retry would repeat the update."""
+    def _reply(self, reply: Mapping[str, Any], channel: str, ts: str) -> str | None:
+        """Post a reply in the thread. A refusal becomes a note, because a retry would repeat the update."""
         target = {"channel": channel, "thread_ts": ts, **_NO_PREVIEWS}
         try:
-            self._deliver("chat.postMessage", {**_resolution(message), **target})
+            self._deliver("chat.postMessage", {**reply, **target})
         except PermanentDeliveryError as exc:
             return f"updated the message, but could not reply in the thread: {exc}"
         return None
@@ -247,3 +249,14 @@ def _resolution(message: Message) -> dict[str, Any]:
     by = f" by {escaped(shorten(str(data['resolved_by']), 100))}" if data.get("resolved_by") else ""
     text = f"Resolved{by}, {counted(data.get('count', 1), 'match', 'matches')} in total."
     return {"text": text, "blocks": [section(f":white_check_mark: {text}")], **_metadata(message)}
+
+
+def _reopening(message: Message) -> dict[str, Any]:
+    """Write the reply to a reopened alert. The channel shows it too, because it needs a person, as a new alert does."""
+    text = f"Reopened by {escaped(shorten(str(message.data['reopened_by']), 100))}: {_plain(message)}"
+    return {
+        "text": text,
+        "blocks": [section(f":arrows_counterclockwise: {text}")],
+        "reply_broadcast": True,
+        **_metadata(message),
+    }

@@ -11,10 +11,10 @@ from typing_extensions import TypedDict
 
 from actionwatch.alerts.routes import newest_labels
 from actionwatch.alerts.silences import silence_for
-from actionwatch.base.delivery import Delivery
+from actionwatch.base.delivery import Delivery, DeliveryStatus
 from actionwatch.base.model import Alert, Record, Status
 from actionwatch.queries.pages import Page, only
-from actionwatch.store import alert_history, alerts, outbox, records, silences
+from actionwatch.store import alert_history, alerts, outbox, records, silences, tokens
 from actionwatch.store.alerts import AlertFilter
 from actionwatch.store.statements import PageKey
 from actionwatch.text.payloads import (
@@ -63,6 +63,12 @@ class FoundAlert:
     deliveries: Sequence[Delivery]
     history: Sequence[alert_history.Entry]
 
+    @property
+    def escalation(self) -> Delivery | None:
+        """The escalation that waits, which an acknowledgement or a resolve stops."""
+        waiting = (row for row in self.deliveries if row.is_escalation and row.status is DeliveryStatus.PENDING)
+        return next(waiting, None) if self.alert.status is Status.OPEN else None
+
     def document(self) -> WholeAlert:
         """Return it as JSON."""
         return {
@@ -94,6 +100,11 @@ def read_details(connection: Connection, beginning: str) -> FoundAlert:
         outbox.read_of_alert(connection, alert.id),
         alert_history.read(connection, alert.id),
     )
+
+
+def read_people(connection: Connection) -> list[str]:
+    """Return the names of the people who have a token, to whom alerts can be assigned, in order."""
+    return sorted({token.name for token in tokens.read_all(connection) if token.revoked_at is None})
 
 
 def read_documents(connection: Connection, found: Sequence[Alert]) -> list[ListedAlert]:

@@ -42,12 +42,13 @@ from actionwatch.store.tables import (
 
 # The column of each attribute.
 _RULE = {"rule_id": "rule.id", "rule_name": "rule.name", "rule_title": "rule.title", "tags": "rule.tags"}
-_COLUMN_NAMES = {"count": "match_count", "group": "group_values"}
-_OTHERS = {_COLUMN_NAMES.get(name, name): name for name in Alert.__struct_fields__[2:] if name != "escalation"}
+_COLUMN_NAMES = {"count": "match_count", "group": "group_values", "user": "user_name", "cluster": "cluster_name"}
+_OTHERS = {_COLUMN_NAMES.get(name, name): name for name in Alert.__struct_fields__[2:]}
 _ROWS = RowFormat(ALERT, {"id": "id", **_RULE, **_OTHERS})
 _SHADOW_LABEL = '%"mode": "shadow"%'  # as the column stores `Alert.is_shadow`
 _CHANGING = (
     "body", "level", "status", "acked_by", "resolved_by", "resolved_at", "match_count", "first_at", "last_at", "late_by",
+    "assigned_to", "note", "noted_by", "reopened_by", "reopened_at",
 )  # fmt: skip
 READ = _ROWS.columns
 """The columns that `alert_of` reads, in its order."""
@@ -75,7 +76,8 @@ _JOINED = (
 
 def insert_new(connection: Connection, alerts: Sequence[tuple[Alert, str]]) -> int:
     """Insert (alert, group key) pairs and skip known ids. Return how many are new."""
-    stored = _ROWS.store([alert for alert, _ in alerts])
+    stored = dict(_ROWS.store([alert for alert, _ in alerts]))
+    stored["is_shadow"] = [alert.is_shadow for alert, _ in alerts]
     count = bulk_insert(connection, ALERT, {**stored, "group_key": [group_key for _, group_key in alerts]})
     row_history.note(connection, ALERT, [alert.id for alert, _ in alerts])
     return count

@@ -18,7 +18,7 @@ from sqlalchemy.types import TypeEngine
 
 from actionwatch.base.clock import MICROSECOND, from_micros, to_micros
 from actionwatch.base.errors import StoreError
-from actionwatch.base.model import Level
+from actionwatch.base.model import Escalation, Level
 
 
 class Converted(TypeDecorator[Any]):
@@ -79,6 +79,10 @@ def _object(text: str) -> dict[str, Any]:
     return found
 
 
+def _escalation(micros: int, to: str) -> Escalation:
+    return Escalation(timedelta(microseconds=micros), to)
+
+
 Instant = Converted(BigInteger(), _unless_none(to_micros), _unless_none(from_micros))
 """An aware UTC datetime as integer microseconds since the epoch."""
 Duration = Converted(
@@ -93,6 +97,12 @@ Texts = Converted(Text(), json.dumps, _texts)
 """A tuple of texts as a JSON array."""
 OptionalTexts = Converted(Text(), lambda texts: json.dumps(texts) if texts else None, _texts)
 """A tuple of texts as a JSON array; NULL if it is empty."""
+EscalationText = Converted(
+    Text(),
+    _unless_none(lambda found: json.dumps([found.after // MICROSECOND, found.to])),
+    _unless_none(lambda text: _escalation(*json.loads(text))),
+)
+"""An escalation as a JSON array: after how many microseconds, and to which receiver."""
 LevelNumber = Converted(Integer(), int, Level)
 """A level as its number, by which levels are ordered."""
 

@@ -53,12 +53,12 @@ class Histogram:
 def note_sent(connection: Connection, sent: Sequence[tuple[Alert, Delivery]], at: datetime) -> None:
     """Count alerts that receivers accepted now, and store the time in those that no receiver accepted before.
 
-    Escalations are not counted, because they wait on purpose.
+    Escalations are not counted, because they wait on purpose, nor the messages about alerts that a person reopened.
     """
     counts: Counter[tuple[str, str, str, int]] = Counter()
     totals: Counter[tuple[str, str, str, int]] = Counter()
     for alert, delivery in sent:
-        if delivery.is_escalation:
+        if delivery.is_escalation or (alert.reopened_at is not None and delivery.created_at >= alert.reopened_at):
             continue
         for since, start in zip(_STARTS, (alert.happened_at, alert.seen_at, alert.opened_at), strict=True):
             if start is not None:
@@ -83,8 +83,13 @@ def read_all(connection: Connection) -> list[Histogram]:
     return [Histogram(*key, buckets, sum(totals) * MICROSECOND) for key, (buckets, totals) in found.items()]
 
 
-# An escalation waits on purpose: it counts from when it was due. After its first attempt, that time is not stored.
-_BEGAN = case((and_(IS_ESCALATION, DELIVERY.c.attempts <= 1), DELIVERY.c.due_at), else_=ALERT.c.happened_at)
+# An escalation waits on purpose: it counts from when it was due. After its first attempt, that time is not stored. The messages
+# of an alert that a person reopened count from that.
+_BEGAN = case(
+    (and_(IS_ESCALATION, DELIVERY.c.attempts <= 1), DELIVERY.c.due_at),
+    (DELIVERY.c.created_at >= ALERT.c.reopened_at, DELIVERY.c.created_at),
+    else_=ALERT.c.happened_at,
+)
 _SPAN = type_coerce(DELIVERY.c.sent_at, BigInteger) - type_coerce(_BEGAN, BigInteger)
 _ARRIVED = (
     select(func.count(), func.count().filter(bindparam("objective") < _SPAN))

@@ -51,6 +51,7 @@ _NEW = RowFormat(DELIVERY, {name: name for name in Delivery.__struct_fields__ if
 _IS_STILL_PENDING = without_index(DELIVERY.c.status) == DeliveryStatus.PENDING.value
 _ONLY_PENDING = ("status", DeliveryStatus.PENDING.value)
 _UPDATES = (Event.UPDATED.value, Event.ACKED.value)
+_DECISIONS = (Event.ACKED.value, Event.RESOLVED.value)
 _UNLEASED: dict[str, None] = {"leased_until": None, "leased_by": None}
 
 _SENT = (
@@ -106,9 +107,13 @@ def enqueue(connection: Connection, deliveries: Sequence[Delivery]) -> int:
 
 
 def change_event(connection: Connection, alert_id: str, receiver: str, event: Event) -> bool:
-    """Make a pending update that was not attempted report `event` instead, a resolution at once. Return whether one exists."""
+    """Make a pending update that was not attempted report `event` instead, a resolution at once. Return whether one exists.
+
+    A decision that was not attempted can only become an update: the alert is open again.
+    """
+    replaced = _DECISIONS if event is Event.UPDATED else _UPDATES
     its = (DELIVERY.c.alert_id == alert_id, DELIVERY.c.receiver == receiver, _IS_STILL_PENDING)
-    is_open = (~IS_FROZEN, DELIVERY.c.event.in_(_UPDATES), ~IS_ESCALATION)
+    is_open = (~IS_FROZEN, DELIVERY.c.event.in_(replaced), ~IS_ESCALATION)
     due_at = DELIVERY.c.created_at if event is Event.RESOLVED else DELIVERY.c.due_at
     statement = DELIVERY.update().where(*its, *is_open)
     return bool(row_history.change(connection, statement.values(event=event.value, due_at=due_at)))

@@ -37,7 +37,7 @@ from actionwatch.store.tables import ALERT, DELIVERY, MESSAGE_REFERENCE
 # The properties of `Delivery` as SQL conditions.
 IS_PENDING = DELIVERY.c.status == DeliveryStatus.PENDING.value
 IS_SENT = DELIVERY.c.status == DeliveryStatus.SENT.value
-IS_ESCALATION = DELIVERY.c.ordinal == ESCALATION
+IS_ESCALATION = DELIVERY.c.ordinal <= ESCALATION
 IS_FROZEN = DELIVERY.c.body.is_not(None)
 IS_LEASED = DELIVERY.c.leased_until.is_not(None)
 IS_FALLBACK = DELIVERY.c.fallback_of.is_not(None)
@@ -58,7 +58,7 @@ IS_BEHIND = (
     _OTHER.c.ordinal < DELIVERY.c.ordinal,
     _OTHER.c.status == DeliveryStatus.PENDING.value,
     # No message waits for an escalation before its first attempt: its receiver may have got nothing until then.
-    or_(_OTHER.c.ordinal != ESCALATION, _OTHER.c.body.is_not(None)),
+    or_(_OTHER.c.ordinal > ESCALATION, _OTHER.c.body.is_not(None)),
 )
 """For `exists`: an earlier row of the same alert and receiver is pending."""
 _CLAIMABLE = (

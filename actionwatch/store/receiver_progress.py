@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, case, func, or_, select
 
-from actionwatch.base.delivery import Delivery, DeliveryStatus
+from actionwatch.base.delivery import ESCALATION, Delivery, DeliveryStatus
 from actionwatch.store.outbox import IS_ESCALATION, IS_FALLBACK, IS_FROZEN, IS_SENT, READ, delivery_of, notifies
 from actionwatch.store.statements import portions
 from actionwatch.store.tables import DELIVERY
@@ -27,6 +27,7 @@ def _progress(*its: ColumnElement[bool]) -> Select[Any]:
         select(
             *place,
             func.max(DELIVERY.c.ordinal).label("top"),
+            func.min(DELIVERY.c.ordinal).label("bottom"),
             func.max(case((_IS_OWN, DELIVERY.c.ordinal))).label("own"),
             func.max(case((notifies(DELIVERY), 1), else_=0)).label("is_notified"),
             func.max(case((_IS_COPY, DELIVERY.c.fallback_of))).label("copied"),
@@ -40,6 +41,7 @@ def _progress(*its: ColumnElement[bool]) -> Select[Any]:
         sums.c.alert_id.label("of_alert"),
         sums.c.receiver.label("name"),
         sums.c.top,
+        sums.c.bottom,
         sums.c.own,
         sums.c.is_notified,
         sums.c.copied,
@@ -63,6 +65,7 @@ class ReceiverProgress:
 
     last: Delivery | None = None
     next_ordinal: int = 1
+    next_escalation: int = ESCALATION
     is_notified: bool = False
     copied: str | None = None
 
@@ -85,4 +88,6 @@ def read_of_receiver(
 
 def _progress_of(row: Row[Any]) -> ReceiverProgress:
     last = delivery_of(row[: len(READ)]) if row.own is not None else None
-    return ReceiverProgress(last, max(row.top, 0) + 1, bool(row.is_notified), row.copied)
+    return ReceiverProgress(
+        last, max(row.top, 0) + 1, min(row.bottom, 0) + ESCALATION, bool(row.is_notified), row.copied
+    )

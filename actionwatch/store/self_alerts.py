@@ -8,6 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
+from actionwatch.base.model import SELF_RULE_NAME, Alert
 from actionwatch.store.tables import SELF_ALERT
 
 
@@ -45,6 +46,14 @@ def read_open(connection: Connection, troubles: Collection[str], subject: str) -
 def insert(connection: Connection, opened: OpenSelfAlert) -> None:
     """Insert an open self-alert."""
     connection.execute(SELF_ALERT.insert().values(asdict(opened)))
+
+
+def restore(connection: Connection, alert: Alert) -> None:
+    """Make an alert that a person reopened a self-alert again, if it was one, and none of its trouble and subject is open."""
+    trouble, subject = alert.labels.get("trouble"), (alert.group or {}).get("subject")
+    if alert.rule.id == SELF_RULE_NAME and trouble and subject and read(connection, trouble, subject) is None:
+        remedy = alert.runbook or ""
+        insert(connection, OpenSelfAlert(trouble, subject, alert.opened_at, alert.body, remedy, alert.id))
 
 
 def correct(connection: Connection, trouble: str, subject: str, what: str, remedy: str) -> None:

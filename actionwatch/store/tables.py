@@ -27,7 +27,16 @@ from actionwatch.base.access import AccessRole
 from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.base.model import Event, Status
 from actionwatch.base.rule_state import EntryOrigin, RuleState
-from actionwatch.store.column_types import Duration, Instant, LevelNumber, Object, OptionalTexts, Texts, word
+from actionwatch.store.column_types import (
+    Duration,
+    EscalationText,
+    Instant,
+    LevelNumber,
+    Object,
+    OptionalTexts,
+    Texts,
+    word,
+)
 
 METADATA = MetaData()
 
@@ -262,6 +271,17 @@ ALERT = Table(
     Column("seen_at", Instant),
     Column("first_sent_at", Instant),
     Column("happened_at", Instant, nullable=False),
+    Column("escalation", EscalationText),
+    # Of the record with which it opened.
+    Column("user_name", Text),
+    Column("cluster_name", Text),
+    # Of its rule: nobody is notified about it.
+    Column("is_shadow", Boolean, nullable=False),
+    Column("assigned_to", Text),
+    Column("note", Text),
+    Column("noted_by", Text),
+    Column("reopened_by", Text),
+    Column("reopened_at", Instant),
     Index("alert_by_group", "group_key", "first_at"),
     Index("alert_by_opening", "opened_at"),
     Index("alert_by_rule", "rule_name", "last_at"),

@@ -76,7 +76,10 @@ class RuleDocument(TypedDict):
 
 
 class AlertFacts(TypedDict):
-    """An alert without its records. `count` is how many it has, `late` whether its first one appeared late."""
+    """An alert without its records. `count` is how many it has, `late` whether its first one appeared late.
+
+    `user` and `cluster` (its name, or its id) are those of the record with which it opened. `note` is the newest one.
+    """
 
     id: str
     rule: RuleDocument
@@ -96,6 +99,12 @@ class AlertFacts(TypedDict):
     late: bool
     late_by_seconds: float | None
     explain: str
+    user: str | None
+    cluster: str | None
+    assigned_to: str | None
+    note: str | None
+    noted_by: str | None
+    reopened_by: str | None
 
 
 class AlertDocument(AlertFacts):
@@ -202,6 +211,12 @@ def alert_facts(alert: Alert) -> AlertFacts:
         "late": alert.late_by is not None,
         "late_by_seconds": alert.late_by.total_seconds() if alert.late_by is not None else None,
         "explain": explain_command(alert.id),
+        "user": alert.user,
+        "cluster": alert.cluster,
+        "assigned_to": alert.assigned_to,
+        "note": alert.note,
+        "noted_by": alert.noted_by,
+        "reopened_by": alert.reopened_by,
     }
 
 

@@ -49,6 +49,18 @@ class Actions(Protocol):
         """Resolve an alert. Return it, and whether this changed it."""
         ...
 
+    def reopen(self, alert_id: str, who: str, comment: str = "") -> tuple[Alert, bool]:
+        """Open an acknowledged or resolved alert again. Return it, and whether this changed it."""
+        ...
+
+    def assign(self, alert_id: str, who: str, to: str | None, comment: str = "") -> tuple[Alert, bool]:
+        """Assign an alert to a person; None: to nobody. Return it, and whether this changed it."""
+        ...
+
+    def note(self, alert_id: str, who: str, comment: str) -> tuple[Alert, bool]:
+        """Write a note about an alert. Return it, and whether this changed it."""
+        ...
+
     def draft_silence(self, alert_id: str, who: str, span: timedelta, comment: str) -> Silence:
         """Return the silence that `silence` would make."""
         ...

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
 from actionwatch.base.access import MAX_AUTHOR_CHARS, is_own_name
+from actionwatch.base.errors import ActionwatchError, StoreError
 from actionwatch.base.plurals import counted
 from actionwatch.text.escaping import one_line, shorten
 from actionwatch.web.access import Access, is_direct, visitor_of
@@ -15,6 +19,7 @@ from actionwatch.web.problems import InvalidRequest
 
 _MAX_NAME_CHARS = 60  # of a wrong name, in a message
 MAX_BODY_BYTES = 64 * 1024  # a comment has a few lines
+_T = TypeVar("_T")
 
 
 def check(request: Request) -> None:
@@ -75,6 +80,20 @@ def author_of(request: Request, typed: str) -> str:
     if access.is_name_taken(typed):
         raise InvalidRequest(f"{typed} has a token: sign in with it to decide under this name, or write another name.")
     return one_line(typed)
+
+
+def decide_each(ids: Iterable[str], act: Callable[[str], _T]) -> tuple[list[tuple[str, _T]], list[tuple[str, str]]]:
+    """Do something for each alert. Return the results, and the alerts that no longer exist, each with the reason."""
+    done: list[tuple[str, _T]] = []
+    missed: list[tuple[str, str]] = []
+    for alert_id in ids:
+        try:
+            done.append((alert_id, act(alert_id)))
+        except StoreError:
+            raise
+        except ActionwatchError as exc:
+            missed.append((alert_id, str(exc)))
+    return done, missed
 
 
 def check_receiver(parts: Parts, name: str) -> None:

@@ -76,6 +76,10 @@ def _annotations(message: Message) -> dict[str, str]:
         "count": data.get("count"),
         "acked_by": data.get("acked_by"),
         "resolved_by": data.get("resolved_by"),
+        "reopened_by": data.get("reopened_by"),
+        "assigned_to": data.get("assigned_to"),
+        "note": data.get("note"),
+        "noted_by": data.get("noted_by"),
         "explain": data.get("explain"),
         "inhibits": message.inhibited,
     }

@@ -10,11 +10,12 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, Stri
 from typing_extensions import TypedDict
 
 from actionwatch.alerts.silences import MAX_MATCHER_CHARS, MAX_MATCHERS
-from actionwatch.base.access import MAX_AUTHOR_CHARS, MAX_COMMENT_CHARS
+from actionwatch.base.access import MAX_AUTHOR_CHARS, MAX_COMMENT_CHARS, is_own_name, is_person
 from actionwatch.base.model import Alert
 from actionwatch.queries.alerts import WholeAlert
 from actionwatch.queries.rules import RuleItem
 from actionwatch.queries.status import SourceStatus
+from actionwatch.text.escaping import one_line, shorten
 from actionwatch.text.payloads import (
     AlertFacts,
     DeliveryDocument,
@@ -28,6 +29,9 @@ from actionwatch.text.payloads import (
 from actionwatch.web.filters import Strict
 
 _MAX_RECEIVER_CHARS = 500  # of a name
+_MAX_ID_CHARS = 100
+MAX_AT_ONCE = 200  # alerts of one decision: as many as a page has
+ACTIONS = ("acknowledge", "resolve", "reopen", "assign", "note")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d")
 
@@ -48,6 +52,18 @@ def _check_text(given: str) -> str:
     return given
 
 
+def _check_person(given: str) -> str:
+    if not is_person(given) or is_own_name(given):
+        raise ValueError(f"{one_line(given)} is not the name of a person")
+    return given
+
+
+def _known_action(given: str) -> str:
+    if given not in ACTIONS:
+        raise ValueError(f"{shorten(given, 60)} is unknown: use {', '.join(ACTIONS)}")
+    return given
+
+
 _CHECKED = (
     AfterValidator(_check_text),
     JsonSchema({"pattern": r"^[^\x00]*$"}),
@@ -56,6 +72,8 @@ Comment = Annotated[str, Field(max_length=MAX_COMMENT_CHARS), *_CHECKED]
 Author = Annotated[str, Field(max_length=MAX_AUTHOR_CHARS), *_CHECKED]
 Receiver = Annotated[str, Field(min_length=1, max_length=_MAX_RECEIVER_CHARS), *_CHECKED]
 Matcher = Annotated[str, Field(max_length=MAX_MATCHER_CHARS), *_CHECKED]
+Person = Annotated[str, Field(min_length=1, max_length=MAX_AUTHOR_CHARS), *_CHECKED, AfterValidator(_check_person)]
+AlertId = Annotated[str, Field(min_length=1, max_length=_MAX_ID_CHARS), *_CHECKED]
 Instant = Annotated[AwareDatetime, BeforeValidator(_check_instant)]
 
 
@@ -167,6 +185,45 @@ class DropBody(Strict):
     """A dead letter is given up for good. The token of a person proves the author."""
 
     author: Author | None = None
+
+
+class AssignBody(Strict):
+    """Whom an alert is assigned to; null: nobody. The token of a person proves the author; else `author` is needed."""
+
+    to: Person | None
+    comment: Comment = ""
+    author: Author | None = None
+
+
+class NoteBody(Strict):
+    """A note about an alert. The token of a person proves the author; else `author` is needed."""
+
+    comment: Annotated[str, Field(min_length=1, max_length=MAX_COMMENT_CHARS), *_CHECKED]
+    author: Author | None = None
+
+
+class DecisionsBody(Strict):
+    """A decision about several alerts, by their whole ids. `to` is for `assign`, and `note` needs a `comment`."""
+
+    action: Annotated[str, AfterValidator(_known_action), JsonSchema({"enum": list(ACTIONS)})]
+    ids: Annotated[list[AlertId], Field(min_length=1, max_length=MAX_AT_ONCE)]
+    to: Person | None = None
+    comment: Comment = ""
+    author: Author | None = None
+
+
+class MissedAlert(TypedDict):
+    """An alert about which nothing was decided, and why."""
+
+    id: str
+    why: str
+
+
+class Decided(TypedDict):
+    """The alerts as they are after a decision, in the order of the ids, and those that do not exist."""
+
+    items: list[AlertItem]
+    missed: list[MissedAlert]
 
 
 class ExpireBody(Strict):

@@ -8,10 +8,10 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actionwatch.base.model import LEVELS, STATUSES, Alert, Record
+from actionwatch.base.model import LEVELS, STATUSES, Alert, Record, Status
 from actionwatch.queries import PAGE_SIZE, alerts
 from actionwatch.rules.explain import Explanation, explain, feeders_of
-from actionwatch.text.escaping import steps
+from actionwatch.text.escaping import shorten, steps
 from actionwatch.text.payloads import explain_command
 from actionwatch.web.console.page import render, render_search
 from actionwatch.web.console.silencing import SPANS
@@ -19,13 +19,19 @@ from actionwatch.web.filters import AlertQuery, read_form
 from actionwatch.web.parts import Parts
 from actionwatch.web.query import UrlQuery
 
-_NOTHING_GIVEN = {"author": "", "comment": "", "span": SPANS[0]}
+_TITLE_CHARS = 200  # of an alert, in a note about it
+_NOTHING_GIVEN = {"author": "", "comment": "", "span": SPANS[0], "to": ""}
 _NOTES = {
-    "ack": "The alert is acknowledged.",
-    "resolve": "The alert is resolved: the next match opens a new one.",
-    "silence": "The silence is active. Its summary will report what it hid.",
-    "known": "Nothing changed, because somebody has already decided this. A comment is kept in the history.",
+    "ack": "Acknowledged: {}",
+    "resolve": "Resolved, the next match opens a new alert: {}",
+    "reopen": "Open again, its receivers and its escalation follow as for a new alert: {}",
+    "take": "Assigned to you: {}",
+    "assign": "Assigned: {}",
+    "note": "The note is written: {}",
+    "silence": "The silence is active, and its summary will report what it hid: {}",
+    "known": "Nothing changed, because somebody has already decided this. A comment is kept in the history: {}",
 }
+_UNDONE = {"ack": Status.ACKED, "resolve": Status.RESOLVED}
 
 
 def show_list(request: Request, parts: Parts) -> Response:
@@ -53,19 +59,30 @@ def show_list_with(request: Request, parts: Parts, code: int = 200, **decision: 
         rules=sorted(rule.name.name for rule in parts.configuration.rules()),
         spans=SPANS,
         code=code,
-        **{"note": "", "problem": "", "missed": (), "drafts": (), "given": _NOTHING_GIVEN, "chosen": (), **decision},
+        **{
+            "note": "",
+            "titles": (),
+            "undo": (),
+            "problem": "",
+            "missed": (),
+            "drafts": (),
+            "given": _NOTHING_GIVEN,
+            "chosen": (),
+            **decision,
+        },
     )
 
 
 def show(request: Request, parts: Parts) -> Response:
     """Show one alert. A unique prefix of its id is enough."""
-    return show_with(request, parts, note=_NOTES.get(request.query_params.get("done", ""), ""))
+    return show_with(request, parts, done=request.query_params.get("done", ""))
 
 
-def show_with(request: Request, parts: Parts, code: int = 200, **decision: Any) -> Response:
-    """Show one alert with the state of a decision about it: `note`, `problem`, `drafts`, the `given` values of the form."""
+def show_with(request: Request, parts: Parts, code: int = 200, done: str = "", **decision: Any) -> Response:
+    """Show one alert with the state of a decision about it: what was `done`, `problem`, `drafts`, the `given` values."""
     with parts.database.read() as connection:
         found = alerts.read_details(connection, request.path_params["alert_id"])
+        people = alerts.read_people(connection)
     return render(
         request,
         "alert.html",
@@ -77,7 +94,11 @@ def show_with(request: Request, parts: Parts, code: int = 200, **decision: Any) 
         runbook=steps(found.alert.runbook or ""),
         command=explain_command(found.alert.id),
         spans=SPANS,
-        **{"note": "", "problem": "", "drafts": (), "given": _NOTHING_GIVEN, **decision},
+        people=people,
+        escalation=found.escalation,
+        note=_NOTES[done].format(shorten(found.alert.title, _TITLE_CHARS)) if done in _NOTES else "",
+        may_undo=_UNDONE.get(done) is found.alert.status,
+        **{"problem": "", "drafts": (), "given": _NOTHING_GIVEN, **decision},
     )
 
 

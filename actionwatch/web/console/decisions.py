@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from actionwatch.base.errors import ActionwatchError, StoreError
-from actionwatch.base.model import Alert, Silence
+from actionwatch.base.access import is_own_name, is_person
+from actionwatch.base.model import Alert, Silence, Status
 from actionwatch.base.plurals import counted, is_or_are
+from actionwatch.text.escaping import one_line
 from actionwatch.web.console.alerts import show_list_with, show_with
 from actionwatch.web.console.forms import Fields, check_comment, check_form, given_in, selected
 from actionwatch.web.console.page import link
 from actionwatch.web.console.silencing import read_span, show_drafts
 from actionwatch.web.parts import Parts
-from actionwatch.web.requests import author_of
+from actionwatch.web.requests import author_of, decide_each
 
-_TYPED = ("action", "author", "comment", "span")
-_DONE = {"ack": ("alert", "acknowledged"), "resolve": ("alert", "resolved"), "silence": ("silence", "active")}
-_T = TypeVar("_T")
+_TYPED = ("action", "author", "comment", "span", "to")
+_DONE = {
+    "ack": ("alert", "acknowledged"),
+    "resolve": ("alert", "resolved"),
+    "reopen": ("alert", "open again"),
+    "take": ("alert", "assigned"),
+    "assign": ("alert", "assigned"),
+    "note": ("note", "written"),
+    "silence": ("silence", "active"),
+}
+_NEEDS_COMMENT = {
+    "silence": "The reason is missing: a silence needs one, with a person to ask.",
+    "note": "The note is empty: write it into the field of the comment.",
+}
+_UNDONE_BY_REOPEN = ("ack", "resolve")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,56 +48,73 @@ class _Missed:
 
 
 @dataclass(frozen=True, slots=True)
+class _Result:
+    """An alert that a decision changed, or why it did not."""
+
+    title: str
+    missed: _Missed | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Asked:
-    """The fields of a form; `span` is the length of a silence."""
+    """The fields of a form; `span` is the length of a silence, `to` whom an alert is assigned to."""
 
     parts: Parts
     action: str
     author: str
     comment: str
     span: timedelta
+    to: str | None
 
     def draft(self, alert_id: str) -> Silence:
         """Return the silence that this would make. Raises: ValueError, ActionwatchError."""
         return self.parts.actions.draft_silence(alert_id, self.author, self.span, self.comment)
 
-    def decide(self, alert_id: str) -> _Missed | None:
-        """Carry it out. Return why nothing changed, if somebody has already decided. Raises: ValueError, ActionwatchError."""
+    def decide(self, alert_id: str) -> _Result:
+        """Carry it out. Raises: ValueError, ActionwatchError."""
         actions = self.parts.actions
         if self.action == "silence":
             decision = actions.silence(alert_id, self.author, self.span, self.comment)
-            return None if decision.is_new else _Missed(alert_id, "", f"not needed: {decision.text}")
-        act = actions.acknowledge if self.action == "ack" else actions.resolve
-        alert, is_new = act(alert_id, self.author, self.comment)
-        return None if is_new else _Missed(alert.id, alert.title, _before(alert))
+            missed = None if decision.is_new else _Missed(alert_id, "", f"not needed: {decision.text}")
+            return _Result("", missed)
+        acts: dict[str, Callable[[], tuple[Alert, bool]]] = {
+            "ack": lambda: actions.acknowledge(alert_id, self.author, self.comment),
+            "resolve": lambda: actions.resolve(alert_id, self.author, self.comment),
+            "reopen": lambda: actions.reopen(alert_id, self.author, self.comment),
+            "take": lambda: actions.assign(alert_id, self.author, self.author, self.comment),
+            "assign": lambda: actions.assign(alert_id, self.author, self.to, self.comment),
+            "note": lambda: actions.note(alert_id, self.author, self.comment),
+        }
+        alert, is_new = acts[self.action]()
+        missed = None if is_new else _Missed(alert.id, alert.title, _before(alert, self.action))
+        return _Result(alert.title, missed)
 
 
 def _read(request: Request, parts: Parts, given: Mapping[str, str]) -> _Asked:
     """Read what was typed. Raises: HTTPException; ValueError, with a sentence."""
-    action = given["action"]
+    action, to = given["action"], given["to"] or None
     if action not in _DONE:
-        raise HTTPException(400, "action: use ack, resolve or silence")
+        raise HTTPException(400, f"action: use {', '.join(_DONE)}")
     author = author_of(request, given["author"])
-    check_comment(given, is_needed=action == "silence")
+    check_comment(given, _NEEDS_COMMENT.get(action))
+    if action == "assign" and to is not None and (not is_person(to) or is_own_name(to)):
+        raise ValueError(f"{one_line(to)} is not the name of a person.")
     span = read_span(parts, given["span"]) if action == "silence" else timedelta(0)
-    return _Asked(parts, action, author, given["comment"], span)
+    return _Asked(parts, action, author, given["comment"], span, to)
 
 
 def submit_one(request: Request, parts: Parts, fields: Fields) -> Response:
     """Decide about one alert, or show its page with what is wrong. A silence is shown before it is made."""
     check_form(request, fields)
     given, alert_id = given_in(fields, *_TYPED), request.path_params["alert_id"]
-    drafts, missed = list[Silence](), None
     try:
         asked = _read(request, parts, given)
         if asked.action == "silence" and "confirmed" not in fields:
-            drafts = [asked.draft(alert_id)]
-        else:
-            missed = asked.decide(alert_id)
+            drafts = show_drafts(parts, [asked.draft(alert_id)])
+            return show_with(request, parts, drafts=drafts, given={**given, "author": asked.author})
+        missed = asked.decide(alert_id).missed
     except ValueError as exc:
         return show_with(request, parts, 400, problem=str(exc), given=given)
-    if drafts:
-        return show_with(request, parts, drafts=show_drafts(parts, drafts), given={**given, "author": asked.author})
     return RedirectResponse(link(f"/alerts/{alert_id}", done="known" if missed else asked.action), 303)
 
 
@@ -93,26 +122,40 @@ def submit_several(request: Request, parts: Parts, fields: Fields) -> Response:
     """Decide about the selected alerts, or show the list with what is wrong. Silences are shown before they are made."""
     check_form(request, fields)
     given = given_in(fields, *_TYPED)
-    drafts, missed, done = list[tuple[str, Silence]](), list[_Missed](), list[tuple[str, _Missed | None]]()
     try:
         asked, ids = _read(request, parts, given), selected(fields, "alert")
-        is_draft = asked.action == "silence" and "confirmed" not in fields
-        chosen = ids
         if asked.action == "silence":
-            drafts, missed = _each(ids, asked.draft)
-            drafts = _one_of_each_group(drafts)
-            chosen = [alert_id for alert_id, _ in drafts]
-        if not is_draft:
-            done, gone = _each(chosen, asked.decide)
-            missed = [*missed, *gone, *(old for _, old in done if old)]
+            return _silence_several(request, asked, ids, given, is_draft="confirmed" not in fields)
+        done, gone = decide_each(ids, asked.decide)
     except ValueError as exc:
         return show_list_with(request, parts, 400, problem=str(exc), given=given, chosen=fields.getlist("id"))
+    return _show_done(request, asked, [*done], [_Missed(alert_id, "", why) for alert_id, why in gone])
+
+
+def _silence_several(
+    request: Request, asked: _Asked, ids: Sequence[str], given: Mapping[str, str], *, is_draft: bool
+) -> Response:
+    found, gone = decide_each(ids, asked.draft)
+    drafts, missed = _one_of_each_group(found), [_Missed(alert_id, "", why) for alert_id, why in gone]
     if is_draft:
-        shown, given = show_drafts(parts, [draft for _, draft in drafts]), {**given, "author": asked.author}
-        return show_list_with(request, parts, drafts=shown, missed=missed, given=given, chosen=ids)
-    count, (noun, word) = sum(old is None for _, old in done), _DONE[asked.action]
-    note = f"{counted(count, noun)} {is_or_are(count)} {word}." if count else ""
-    return show_list_with(request, parts, note=note, missed=missed)
+        shown, typed = show_drafts(asked.parts, [draft for _, draft in drafts]), {**given, "author": asked.author}
+        return show_list_with(request, asked.parts, drafts=shown, missed=missed, given=typed, chosen=ids)
+    done, gone = decide_each([alert_id for alert_id, _ in drafts], asked.decide)
+    return _show_done(request, asked, done, [*missed, *(_Missed(alert_id, "", why) for alert_id, why in gone)])
+
+
+def _show_done(
+    request: Request, asked: _Asked, done: Sequence[tuple[str, _Result]], gone: Sequence[_Missed]
+) -> Response:
+    """Show the list with the names of the alerts that were changed, and the button that undoes it."""
+    changed = [(alert_id, result.title) for alert_id, result in done if result.missed is None]
+    missed = [*gone, *(result.missed for _, result in done if result.missed is not None)]
+    noun, word = _DONE[asked.action]
+    note = f"{counted(len(changed), noun)} {is_or_are(len(changed))} {word}." if changed else ""
+    undo = [alert_id for alert_id, _ in changed] if asked.action in _UNDONE_BY_REOPEN else []
+    titles = [title for _, title in changed if title]
+    given = {"author": asked.author, "comment": "", "span": "", "to": ""}
+    return show_list_with(request, asked.parts, note=note, titles=titles, undo=undo, missed=missed, given=given)
 
 
 def _one_of_each_group(drafts: Sequence[tuple[str, Silence]]) -> list[tuple[str, Silence]]:
@@ -121,22 +164,15 @@ def _one_of_each_group(drafts: Sequence[tuple[str, Silence]]) -> list[tuple[str,
     return list(reversed(of_group.values()))
 
 
-def _each(ids: Iterable[str], act: Callable[[str], _T]) -> tuple[list[tuple[str, _T]], list[_Missed]]:
-    """Do something for each alert. Return the results, and the alerts that no longer exist."""
-    done: list[tuple[str, _T]] = []
-    missed = []
-    for alert_id in ids:
-        try:
-            done.append((alert_id, act(alert_id)))
-        except StoreError:
-            raise
-        except ActionwatchError as exc:
-            missed.append(_Missed(alert_id, "", str(exc)))
-    return done, missed
-
-
-def _before(alert: Alert) -> str:
-    """Say who has already decided about an alert."""
-    return (
-        f"already resolved by {alert.resolved_by}" if alert.resolved_at else f"already acknowledged by {alert.acked_by}"
-    )
+def _before(alert: Alert, action: str) -> str:
+    """Say what has already been decided about an alert."""
+    if action in ("take", "assign"):
+        return f"already assigned to {alert.assigned_to or 'nobody'}"
+    if action == "note":
+        return "it already has this note"
+    states = {
+        Status.OPEN: "it is open",
+        Status.ACKED: f"already acknowledged by {alert.acked_by}",
+        Status.RESOLVED: f"already resolved by {alert.resolved_by}",
+    }
+    return states[alert.status]

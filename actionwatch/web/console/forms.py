@@ -49,10 +49,10 @@ def selected(fields: Fields, noun: str) -> list[str]:
     return ids
 
 
-def check_comment(given: Mapping[str, str], *, is_needed: bool) -> None:
-    """Check a comment. Raises: ValueError, with a sentence about it."""
+def check_comment(given: Mapping[str, str], if_missing: str | None = None) -> None:
+    """Check a comment; `if_missing` is the sentence for one that is needed. Raises: ValueError, with a sentence about it."""
     count = len(given["comment"])
     if count > MAX_COMMENT_CHARS:
         raise ValueError(f"comment: {counted(count, 'character')}: shorten it to {MAX_COMMENT_CHARS:,}.")
-    if is_needed and not count:
-        raise ValueError("The reason is missing: a silence needs one, with a person to ask.")
+    if if_missing and not count:
+        raise ValueError(if_missing)

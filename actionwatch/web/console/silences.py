@@ -51,7 +51,7 @@ def submit(request: Request, parts: Parts, fields: Fields) -> Response:
         if fields["action"] == "end":
             note, problem = _end(parts, selected(fields, "silence"), author)
             return _show_with(request, parts, note=note, problem=problem)
-        check_comment(given, is_needed=True)
+        check_comment(given, "The reason is missing: a silence needs one, with a person to ask.")
         made = _make(parts, given, author)
     except ValueError as exc:
         return _show_with(request, parts, 400, problem=str(exc), given=given, chosen=fields.getlist("id"))

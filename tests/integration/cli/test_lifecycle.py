@@ -128,6 +128,34 @@ def test_ack_and_resolve_record_the_author(desk: Desk) -> None:
     assert types(desk) == ["alert.opened", "alert.resolved"]
 
 
+def test_reopen_assign_and_note_are_recorded(desk: Desk) -> None:
+    """Each is recorded with its author, the webhook learns of it, and mistakes are refused before anything changes."""
+    desk.act("DELETE_CLUSTER", 5)
+    run(desk)
+    (alert,) = desk.call("alerts", "list", "-o", "json").json
+    alert_id = alert["id"][:8]
+    assert desk.call("alerts", "resolve", alert_id, "--author", "sam").status == 0
+    assert desk.call("run", "--once", "--wait", "11s").status == 0
+    reopened = desk.call("alerts", "reopen", alert_id, "--author", "kim", "-o", "json").json[0]
+    assert (reopened["status"], reopened["resolved_by"], reopened["reopened_by"]) == ("open", None, "kim")
+    assigned = desk.call("alerts", "assign", alert_id, "--to", "amy", "--author", "kim")
+    assert f"{alert['id']} is assigned to amy" in assigned.out
+    assert desk.call("alerts", "note", alert_id, "--comment", "a load test", "--author", "amy").status == 0
+    shown = desk.call("alerts", "show", alert_id, "-o", "json").json
+    assert [shown[name] for name in ("assigned_to", "note", "noted_by")] == ["amy", "a load test", "amy"]
+    assert desk.call("run", "--once", "--wait", "11s").status == 0
+    assert types(desk)[-1] == "alert.opened"
+    for wrong in (
+        ["note", alert_id],
+        ["note", alert_id, "--comment", " "],
+        ["assign", alert_id, "--to", "actionwatch"],
+        ["assign", alert_id, "--to", "amy", "--nobody"],
+    ):
+        assert desk.call("alerts", *wrong).status == 2
+    assert desk.call("alerts", "assign", alert_id, "--nobody").status == 0
+    assert desk.call("alerts", "show", alert_id, "-o", "json").json["assigned_to"] is None
+
+
 def test_dead_letters_can_be_dropped(desk: Desk) -> None:
     """They can be dropped by id and by filter. Then there is no trouble left."""
     desk.act("DELETE_CLUSTER", 5)

@@ -37,7 +37,8 @@ RECORD = [
 ]  # fmt: skip
 ALERT = [
     "id", "rule", "level", "title", "body", "runbook", "labels", "source", "group", "status", "acked_by", "resolved_by",
-    "count", "first_at", "last_at", "late", "late_by_seconds", "explain", "records", "suppressed",
+    "count", "first_at", "last_at", "late", "late_by_seconds", "explain", "user", "cluster", "assigned_to", "note", "noted_by",
+    "reopened_by", "records", "suppressed",
 ]  # fmt: skip
 DELIVERY = [
     "id", "alert", "receiver", "event", "status", "attempts", "created_at", "due_at", "sent_at", "last_error",

@@ -333,3 +333,13 @@ def test_all_texts_together_are_within_the_limit(payload: dict[str, Any]) -> Non
     made = json.dumps(bounded(payload, fallback="-"))
     assert MAX_PAYLOAD_CHARS * 0.9 < made.count("z") <= MAX_PAYLOAD_CHARS
     assert '""' not in made
+
+
+def test_a_reopened_alert_is_shown_in_the_channel(server: HttpEnd, notifier: slack.SlackNotifier) -> None:
+    """It needs a person, as a new alert does: the reply in its thread is broadcast. A repeated opening has none."""
+    deliver(notifier, "slack", message("alert.opened"), HEAD)
+    assert [request.path for request in server.requests] == ["/api/chat.update"]
+    deliver(notifier, "slack", message("alert.opened", reopened_by="sam <!here>"), HEAD)
+    reply = server.requests[-1]
+    assert (reply.path, reply.json["reply_broadcast"]) == ("/api/chat.postMessage", True)
+    assert reply.json["text"].startswith("Reopened by sam &lt;!here&gt;: ")

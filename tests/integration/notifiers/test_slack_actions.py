@@ -92,14 +92,14 @@ def buttons(payload: Any) -> list[str]:
     ("event", "status", "shown"),
     [
         ("alert.opened", Status.OPEN, ["Acknowledge", "Silence 1 h", "Resolve"]),
-        ("alert.updated", Status.ACKED, ["Silence 1 h", "Resolve"]),
-        ("alert.resolved", Status.RESOLVED, []),
+        ("alert.updated", Status.ACKED, ["Silence 1 h", "Resolve", "Reopen"]),
+        ("alert.resolved", Status.RESOLVED, ["Reopen"]),
         ("receiver.test", Status.OPEN, []),
         ("alerts.summary", Status.OPEN, []),
     ],
 )
 def test_buttons_depend_on_the_state(server: SocketEnd, event: str, status: Status, shown: list[str]) -> None:
-    """An open alert has all buttons, an acknowledged one no Acknowledge, and a resolved one none."""
+    """An open alert can be acknowledged, silenced and resolved, a decided one reopened."""
     notifier = slack.build(made_of(server), receiver="security-slack")
     deliver(notifier, "slack", message(event, status=status))
     notifier.close()

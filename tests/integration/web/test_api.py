@@ -250,6 +250,38 @@ def test_decisions_have_an_author_and_can_be_repeated(api: httpx.Client, databas
     ]
 
 
+def test_alerts_are_reopened_assigned_and_annotated(api: httpx.Client, database: Database) -> None:
+    """The token's person decides; the same request again changes nothing and adds no line to the history."""
+    api.post("alerts/alert-0/resolve", json={})
+    for _ in range(2):
+        found = api.post("alerts/alert-0/reopen", json={"comment": "again"}).json()
+        assert (found["status"], found["resolved_by"], found["reopened_by"]) == ("open", None, "sam")
+        assert api.post("alerts/alert-0/assign", json={"to": "kim"}).json()["assigned_to"] == "kim"
+        noted = api.post("alerts/alert-0/note", json={"comment": "a test"}).json()
+        assert (noted["note"], noted["noted_by"]) == ("a test", "sam")
+    assert api.post("alerts/alert-0/assign", json={"to": None}).json()["assigned_to"] is None
+    with database.read() as connection:
+        stages = [line.stage for line in alert_history.read(connection, "alert-0")]
+    assert stages == ["resolved", "reopened", "assigned", "noted", "assigned"]
+
+
+def test_several_alerts_are_decided_at_once(api: httpx.Client, database: Database) -> None:
+    """Each is decided separately: those that do not exist are named, and the others change."""
+    for action, more, field, value in (
+        ("acknowledge", {}, "acked_by", "sam"),
+        ("resolve", {}, "resolved_by", "sam"),
+        ("reopen", {}, "reopened_by", "sam"),
+        ("assign", {"to": "kim"}, "assigned_to", "kim"),
+        ("note", {"comment": "a test"}, "note", "a test"),
+    ):
+        answer = api.post("alerts/decisions", json={"action": action, "ids": ["alert-0", "gone", "alert-1"], **more})
+        assert answer.status_code == 200
+        found = answer.json()
+        assert [(item["id"], item[field]) for item in found["items"]] == [("alert-0", value), ("alert-1", value)]
+        assert [each["id"] for each in found["missed"]] == ["gone"]
+        assert "no alert has the id gone" in found["missed"][0]["why"]
+
+
 def test_a_silence_is_created_once_and_expired(api: httpx.Client, served: Served, database: Database) -> None:
     """The client chooses the id: the same request again finds the silence, another one is refused."""
     body = {"matchers": ["rule=cluster_deleted"], "comment": "load test", "ends_at": instant(NOON + HOUR)}
@@ -307,6 +339,12 @@ def test_a_doubtful_silence_needs_force(api: httpx.Client, served: Served) -> No
         ("POST", "alerts/alert-0/resolve", {"comment": 5}, 400, "comment: input should be a valid string"),
         ("POST", "alerts/alert-0/resolve", {"comment": "\0"}, 400, "comment: contains a NUL character"),
         ("POST", "alerts/alert-0/resolve", {"comment": "x" * 1001}, 400, "comment: 1,001 characters: shorten it to 1,000"),
+        ("POST", "alerts/alert-0/note", {"comment": " "}, 400, "the note is empty"),
+        ("POST", "alerts/alert-0/assign", {}, 400, "to is missing"),
+        ("POST", "alerts/alert-0/assign", {"to": "actionwatch"}, 400, "actionwatch is not the name of a person"),
+        ("POST", "alerts/decisions", {"action": "dance", "ids": ["alert-0"]}, 400, "dance is unknown: use acknowledge"),
+        ("POST", "alerts/decisions", {"action": "resolve", "ids": []}, 400, "ids is empty"),
+        ("POST", "alerts/decisions", {"action": "note", "ids": ["alert-0"]}, 400, "the note is empty"),
         ("POST", "deliveries/gone/retry", {"to": ""}, 400, "to is empty"),
         ("PUT", f"silences/{SILENCE}",
          {"matchers": ["a=b"], "comment": "", "ends_at": "2027-01-01T00:00:00Z"}, 400, "comment is empty"),

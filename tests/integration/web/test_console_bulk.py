@@ -77,6 +77,18 @@ def test_several_alerts_are_acknowledged(web: httpx.Client, database: Database) 
     assert lines == ["by sam: on it"]
 
 
+def test_several_decisions_are_undone_at_once(web: httpx.Client, database: Database) -> None:
+    """The note names the alerts, and its button opens exactly those again."""
+    decide(web, "ack", IDS[2:3])
+    _, text = decide(web, "ack", IDS)
+    named = text[text.index("3 alerts are acknowledged.") : text.index(">Undo</button>")]
+    assert ("Title 0" in named, "Title 2" in named) == (True, False)
+    assert re.findall(r'name="id" value="([^"]+)"', named) == [IDS[0], IDS[1], IDS[3]]
+    _, text = decide(web, "reopen", [IDS[0], IDS[1], IDS[3]])
+    assert "3 alerts are open again." in text
+    assert [status for status, _ in statuses(database)] == [Status.OPEN, Status.OPEN, Status.ACKED, Status.OPEN]
+
+
 def test_what_somebody_changed_meanwhile_is_reported(web: httpx.Client, database: Database, served: Served) -> None:
     """An alert that another person decided about, or that is gone, stays as it is; the others change."""
     actions = served.parts().actions
@@ -129,7 +141,7 @@ def test_previews_read_the_alerts_once(web: httpx.Client) -> None:
         ("silence", IDS, {}, "The reason is missing"),
         ("silence", IDS, {"comment": "x", "span": "7d"}, "A silence lasts at most 3d (max_silence)."),
         ("resolve", IDS, {"comment": "x" * 1001}, "comment: 1,001 characters: shorten it to 1,000."),
-        ("explode", IDS, {}, "action: use ack, resolve or silence"),
+        ("explode", IDS, {}, "action: use ack, resolve, reopen"),
     ],
 )
 def test_mistakes_change_nothing(
@@ -183,7 +195,7 @@ def test_the_keyboard_is_enough(
             page.keyboard.press(key)
         expect(page.locator("[data-selected]")).to_have_text("2 selected")
         page.keyboard.press("a")
-        expect(page.get_by_role("status")).to_have_text("2 alerts are acknowledged.")
+        expect(page.get_by_role("status")).to_contain_text("2 alerts are acknowledged.")
         page.get_by_role("link", name="Select all").click()
         expect(page.locator("[data-selected]")).to_have_text("4 selected")
         page.keyboard.press("s")

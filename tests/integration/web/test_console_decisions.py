@@ -11,8 +11,9 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from actionwatch.base.access import AccessRole
-from actionwatch.base.model import Alert, Status
-from actionwatch.store import alert_history, alerts, outbox, records, silences
+from actionwatch.base.delivery import ESCALATION, new_delivery
+from actionwatch.base.model import Alert, Event, Status
+from actionwatch.store import alert_history, alerts, delivery_transitions, outbox, records, silences
 from actionwatch.store.database import Database
 from actionwatch.web.access import COOKIE
 from tests.attacks.test_console import TOKEN, sign_in
@@ -71,13 +72,48 @@ def test_acknowledging_and_resolving_record_who(web: httpx.Client, database: Dat
     assert (alert.status, alert.acked_by) == (Status.ACKED, "sam")
     assert any(line.startswith("acknowledged: by sam") and "on it <b>now</b>" in line for line in history)
     page = web.get(answer.headers["location"]).text
-    assert "The alert is acknowledged." in page
+    assert f"Acknowledged: {alert.title}" in page
     assert "on it &lt;b&gt;now&lt;/b&gt;" in page
     assert decide(web, "ack", author="kim").headers["location"].endswith("done=known")
     assert decide(web, "resolve", author="kim").headers["location"].endswith("done=resolve")
     alert, _ = stored(database)
     assert (alert.status, alert.acked_by, alert.resolved_by) == (Status.RESOLVED, "sam", "kim")
     assert decide(web, "resolve").headers["location"].endswith("done=known")
+
+
+def test_a_decision_is_undone_from_its_note(web: httpx.Client, database: Database) -> None:
+    """The note after a decision names the alert, and its button reopens it; the note of an older link has none."""
+    for action in ("ack", "resolve"):
+        page = web.get(decide(web, action).headers["location"]).text
+        assert page.count(">Undo</button>") == 1
+        assert decide(web, "reopen").headers["location"] == "/alerts/alert-1?done=reopen"
+        assert stored(database)[0].status is Status.OPEN
+        assert ">Undo</button>" not in web.get(f"/alerts/alert-1?done={action}").text
+
+
+def test_an_alert_is_assigned_and_gets_notes(web: httpx.Client, database: Database) -> None:
+    """A person takes an alert, gives it to another one, and writes a note; an empty note changes nothing."""
+    assert decide(web, "take").headers["location"].endswith("done=take")
+    assert stored(database)[0].assigned_to == "sam"
+    assert decide(web, "assign", to="kim").headers["location"].endswith("done=assign")
+    assert "not the name of a person" in decide(web, "assign", to="Action-Watch").text
+    assert decide(web, "note", comment="a <b>test</b>").headers["location"].endswith("done=note")
+    assert "The note is empty" in decide(web, "note").text
+    alert, history = stored(database)
+    assert (alert.assigned_to, alert.note, alert.status) == ("kim", "a <b>test</b>", Status.OPEN)
+    assert history[-3:] == ["assigned: to sam by sam", "assigned: to kim by sam", "noted: by sam: a <b>test</b>"]
+    assert "a &lt;b&gt;test&lt;/b&gt;" in web.get("/alerts/alert-1").text
+
+
+def test_the_page_says_which_escalation_an_acknowledgement_stops(web: httpx.Client, database: Database) -> None:
+    """Before the decision: to whom it would go, and when; nothing waits for one that was decided."""
+    assert "No escalation waits" in web.get("/alerts/alert-1").text
+    with database.write() as connection:
+        row = new_delivery("alert-1", "boss", Event.UPDATED, ESCALATION, NOON, NOON + timedelta(minutes=15))
+        delivery_transitions.enqueue(connection, [row])
+    assert "stops its escalation to boss, which is due" in web.get("/alerts/alert-1").text
+    decide(web, "ack")
+    assert "escalation to boss" not in web.get("/alerts/alert-1").text
 
 
 def test_a_silence_is_shown_before_it_is_made(web: httpx.Client, database: Database) -> None:
@@ -201,8 +237,8 @@ def test_a_person_decides_in_the_browser(browser: Browser, served: Served, datab
             page.get_by_label("Comment").fill(HOSTILE["html"])
             assert (viewer.barriers(), viewer.overflow()) == ([], [])
             page.get_by_role("button", name="Acknowledge").click()
-            expect(page.get_by_role("status").first).to_have_text("The alert is acknowledged.")
-            expect(page.get_by_label("Your name")).to_have_value("sam")
+            expect(page.get_by_role("status").first).to_contain_text("Acknowledged: Cluster deleted")
+            expect(page.get_by_role("region", name="Decide").get_by_label("Your name")).to_have_value("sam")
             page.get_by_label("Comment").fill(HOSTILE["attribute"])
             page.get_by_role("button", name="Silence…").click()
             expect(page.get_by_text("In the past, it would have hidden")).to_be_visible()

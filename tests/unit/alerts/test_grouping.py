@@ -109,6 +109,8 @@ def test_opened_alert_shows_its_match() -> None:
         late_by=timedelta(hours=2),
         seen_at=NOON,
         escalation=Escalation(QUARTER, "pager"),
+        user=match.record.user_name,
+        cluster=match.record.cluster.name,
     )
 
 

@@ -73,7 +73,7 @@ def test_alert_has_the_keys_of_the_contract() -> None:
     found = alert_document(alert, [make_record()])
     assert " ".join(found) == (
         "id rule level title body runbook labels source group status acked_by resolved_by count first_at last_at late "
-        "late_by_seconds explain records"
+        "late_by_seconds explain user cluster assigned_to note noted_by reopened_by records"
     )
     assert found["rule"] == {
         "id": "rule-1",
