@@ -242,6 +242,7 @@ def _summarise(out: Console, built: App, seconds: float) -> None:
         table.add_row(name, value)
     out.print(Panel(table, title=f"[bold]{spell_duration(timedelta(seconds=seconds))} of actionwatch[/]", expand=False))
     out.print(
+        "More of the demo: [bold]--for 0[/] runs until Ctrl-C, [bold]--keep DIR[/] keeps its store for the other commands.\n"
         "Next: [bold]actionwatch init[/], three environment variables, [bold]actionwatch check[/], [bold]actionwatch run[/]."
     )
 

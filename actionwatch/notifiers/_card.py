@@ -3,7 +3,7 @@
 ▌ CRITICAL  Cluster payments-prod deleted  ×3
 ▌ eve@example.com · DELETE_CLUSTER · payments-prod in acme-payments
 ▌ 2026-11-25 09:00:43 UTC · since 08:59:01
-▌ cluster_deleted · opened · actionwatch explain 3c1dff7a
+▌ cluster_deleted · opened
 ▌ https://watch.example.com/alerts/3c1dff7a-5f0c-5b6e-8a41-9d41c07e2b1e
 ▌ also open: cluster_created 9d41c07e
 ▌ → Ask eve@example.com whether this was planned.
@@ -39,9 +39,9 @@ _MAX_LISTED = 10  # alerts of a summary: a card must be readable at a glance
 _MAX_CAUSES = 3  # of a summary: most have one
 _MAX_VALUE_CHARS = 120  # a long name must not push the others off the card
 
-# Readable on dark and on light backgrounds; rich maps them to the palette of a terminal with 16 colours.
+# Readable on dark and on light backgrounds; rich maps each to another one of a terminal with 16 colours.
 _COLOURS = {
-    "critical": Style(color="#e5484d", bold=True),
+    "critical": Style(color="#c81e6e", bold=True),
     "high": Style(color="#f76b15", bold=True),
     "medium": Style(color="#d9a514", bold=True),
     "low": Style(color="#3b9eff", bold=True),
@@ -142,7 +142,7 @@ class Card:
         line = Text(overflow="fold").append(self._spelling.value(rule), _QUIET)
         style = _RESOLVED if self._is_resolved else _QUIET
         line.append(self._spelling.plain(_SEPARATOR) if rule else "", _QUIET).append(self._state(), style)
-        if alert_id := self._data.get("id"):
+        if (alert_id := self._data.get("id")) and not self._data.get("url"):
             line.append(self._spelling.plain(_SEPARATOR) + self._spelling.value(explain_command(str(alert_id))), _QUIET)
         return line
 
@@ -160,7 +160,10 @@ class Card:
         return f"{shown}, assigned to {self._spelling.value(to)}" if to else shown
 
     def _link(self) -> Text:
-        """Show the page of the alert, or of the list, on its own line, so that terminals recognise the whole URL."""
+        """Show the page of the alert, or of the list, on its own line, so that terminals recognise the whole URL.
+
+        It says all that `explain` prints: only a card without a page names that command.
+        """
         return Text(self._spelling.plain(str(self._data.get("url") or "")), _QUIET, overflow="fold")
 
     def _inhibited(self) -> Text:

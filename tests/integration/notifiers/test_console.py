@@ -71,6 +71,7 @@ def test_card_has_the_link_on_a_line(sent: Message, page: str) -> None:
         for each in (linked(sent), sent)
     )
     assert f"▌ {page}" in with_link.splitlines()
+    assert "actionwatch explain" not in with_link, "the page says it all, and opens with a click"
     assert "://" not in without
 
 
@@ -96,6 +97,15 @@ def test_only_a_terminal_gets_colours(level: Level) -> None:
     """A terminal gets colours, a pipe no escape sequences."""
     assert "\x1b[" in draw(Terminal(), level=level)
     assert "\x1b" not in draw(io.StringIO(), level=level)
+
+
+@pytest.mark.parametrize("depth", [{}, {"TERM": "xterm"}, {"COLORTERM": "truecolor"}], ids=["256", "16", "all"])
+def test_each_level_has_its_own_colour(monkeypatch: pytest.MonkeyPatch, depth: dict[str, str]) -> None:
+    """Levels differ at a glance, also on a terminal with 16 colours."""
+    for name, value in depth.items():
+        monkeypatch.setenv(name, value)
+    bars = {level: draw(Terminal(), level=level).partition("▌")[0] for level in Level}
+    assert len(set(bars.values())) == len(Level), bars
 
 
 @pytest.mark.parametrize("width", [20, 34, 80, 200])
