@@ -69,18 +69,23 @@ def command(config: str, once: bool, wait: timedelta) -> int:
 
         settings = configuration.read_settings(Path(config))
         app.set_up_logs(settings)
-        serve.serve(Path(config), settings, asked, _greet)
+        serve.serve(Path(config), settings, asked, _Terminal() if sys.stdout.isatty() else None)
     return 0
 
 
-def _greet(built: App, url: str) -> None:
-    """Print on a terminal what a service that started does. Elsewhere, the log says it."""
-    if not sys.stdout.isatty():
-        return
-    out = console()
-    for line in _first_lines(built, url):
-        out.print(spell(line), no_wrap=True, overflow="ellipsis", markup=False)
-    out.print()
+class _Terminal:
+    """What a terminal shows of the service. Elsewhere, the log says it."""
+
+    def started(self, app: App, url: str) -> None:
+        """Print what the service does."""
+        out = console()
+        for line in _first_lines(app, url):
+            out.print(spell(line), no_wrap=True, overflow="ellipsis", markup=False)
+        out.print()
+
+    def stopping(self) -> None:
+        """Print what the end waits for."""
+        echo("stopping: polls and messages that have begun end first, within 10 seconds")
 
 
 def _first_lines(built: App, url: str) -> Iterator[str]:

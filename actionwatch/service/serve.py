@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
@@ -33,16 +33,22 @@ _PREVIOUS = "the previous configuration stays in use"
 log = structlog.get_logger()
 
 
-OnStart = Callable[[App, str], None]
-"""Is called with the parts and the URL of each service that started."""
+class Screen(Protocol):
+    """Where a person sees the services of a process."""
+
+    def started(self, app: App, url: str) -> None:
+        """Show the parts and the URL of a service that started."""
+
+    def stopping(self) -> None:
+        """Show that the process was asked to end, and waits for what its threads have begun."""
 
 
-def serve(config: Path, settings: Settings, asked: Asked, on_start: OnStart = lambda *_: None) -> None:
+def serve(config: Path, settings: Settings, asked: Asked, screen: Screen | None = None) -> None:
     """Run the service until it is asked to end, with the newest valid configuration.
 
     Raises: any error that prevents the first start, and ThreadDied.
     """
-    process = _Process(config, settings, asked, on_start)
+    process = _Process(config, settings, asked, screen)
     while process.run_service():
         pass
 
@@ -58,9 +64,9 @@ class _RefusedChange:
 class _Process:
     """The services that follow each other in one process, each with its own configuration."""
 
-    def __init__(self, config: Path, settings: Settings, asked: Asked, on_start: OnStart) -> None:
+    def __init__(self, config: Path, settings: Settings, asked: Asked, screen: Screen | None) -> None:
         self._config = config
-        self._on_start = on_start
+        self._screen = screen
         self._settings = settings
         self._asked = asked
         self._before: Settings | None = None
@@ -77,9 +83,12 @@ class _Process:
                 service, watch = self._build(app)
                 with service.running() as membership:
                     self._announce(service, watch, membership)
-                    self._on_start(app, service.url)
+                    if self._screen:
+                        self._screen.started(app, service.url)
                     self._before = self._refused = None
                     changed = self._wait(service, watch)
+                    if changed is None and self._screen:
+                        self._screen.stopping()
                 if changed is not None:
                     service.wait_for_matcher()
         except StoreUnreachable as exc:

@@ -54,7 +54,9 @@ def test_two_demos_at_once(empty: Path) -> None:
         len(re.findall(r"· opened\n", before + rest)),
     )
     assert made is not None
-    assert "actionwatch explain" not in before + rest, "its configuration is gone, or hard to name, while the links work"
+    assert "actionwatch explain" not in before + rest, (
+        "its configuration is gone, or hard to name, while the links work"
+    )
     assert "--keep DIR" in rest
     assert 1 <= shown <= int(made[1])  # Ctrl-C may come between an alert and its delivery
     assert list(empty.iterdir()) == []

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 from actionwatch import __version__
-from tests.children import on_terminal
+from tests.children import child, exit_status, on_terminal
 from tests.integration.cli.conftest import BROKEN_RULE, Desk
 
 COMMAND = Path(sys.executable).with_name("actionwatch")
@@ -48,3 +49,34 @@ def test_a_broken_rule_is_on_the_first_screen_and_log_level_is_kept(desk: Desk) 
         assert "rules:  1 live, 1 broken file: 'actionwatch rules check' shows why" in terminal.screen
         os.kill(terminal.process.pid, signal.SIGTERM)
         assert terminal.exit_status() == 0
+
+
+def test_ctrl_c_while_the_command_imports_its_modules_is_silent(tmp_path: Path) -> None:
+    """An early Ctrl-C ends the command with 130, without a traceback, at whichever module it arrives."""
+    imports = [sys.executable, "-X", "importtime", "-m", "actionwatch", "check"]
+    for module in (
+        "actionwatch.base.errors",
+        "click.core",
+        "actionwatch.cli.output",
+        "pydantic",
+        "actionwatch.settings.keys",
+    ):
+        with child(imports, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stderr is not None
+            while (line := process.stderr.readline()) and line.split("|")[-1].strip() != module:
+                pass
+            assert line, f"{module} is not imported"
+            process.send_signal(signal.SIGINT)
+            rest = process.stderr.read()
+            exit_status(process)
+        assert process.returncode == 130, module
+        assert [line for line in rest.splitlines() if not line.startswith("import time:")] == [], module
+
+
+def test_ctrl_c_says_what_the_end_waits_for(desk: Desk) -> None:
+    """On a terminal, `run` says at once that it stops."""
+    with on_terminal([COMMAND, "-c", desk.config, "run"], cwd=desk.folder) as terminal:
+        terminal.wait_for("stop:   Ctrl-C")
+        terminal.interrupt()
+        assert terminal.exit_status() == 0
+    assert "stopping: polls and messages that have begun end first, within 10 seconds" in terminal.screen
