@@ -73,6 +73,9 @@ def parse_matcher(text: str) -> Matcher:
     if not found:
         raise ValueError('not a matcher: write label="value", with =, !=, =~ or !~')
     label, operator, written = found.groups()
+    if written.startswith(("=", "~")):  # Alertmanager parses `a==b` as the value `=b`, which is never intended
+        meant = written.lstrip("=~").strip('"') or "value"
+        raise ValueError(f'the operator is one of =, !=, =~ and !~: did you mean {label}{operator}"{meant}"?')
     value = _unquote(written)
     if not operator.endswith("~"):
         return Matcher(label, operator, value)
@@ -91,8 +94,6 @@ def _unquote(written: str) -> str:
     inner = written[1:-1] if is_quoted and len(written) > 1 and written.endswith('"') else written
     if is_quoted and inner is written:
         raise ValueError('a quote is not closed: write label="value"')
-    if written.startswith(("=", "~")):  # Alertmanager parses `a==b` as the value `=b`, which is never intended
-        raise ValueError("the operator is one of =, !=, =~ and !~: quote a value that begins like one")
     if not is_quoted and _NEEDS_QUOTES & set(written):
         raise ValueError('a value with , { } or " needs quotes: write label="value", and one matcher per item')
     value: list[str] = []

@@ -12,7 +12,9 @@ from calendar import monthrange
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
+
+from actionwatch.text.suggestions import did_you_mean
 
 _SHORTEST_MONTH = 28  # days
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -121,7 +123,8 @@ def parse_location(text: object) -> tzinfo:
             return ZoneInfo(text)
     except (KeyError, ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError; the name of a folder raises OSError
         pass
-    raise ValueError("not a known time zone: write an IANA name, such as Australia/Sydney, or UTC")
+    near = did_you_mean(text, available_timezones()) if isinstance(text, str) else ""
+    raise ValueError(f"not a known time zone: {near or 'write an IANA name, such as Australia/Sydney, or UTC'}")
 
 
 def _is_within(value: int, ranges: Collection[Range]) -> bool:

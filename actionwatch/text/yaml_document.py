@@ -24,6 +24,16 @@ MAX_BYTES = 1024 * 1024  # a rule has about 1 KB
 _MAX_DEPTH = 60  # the deepest sensible document has about ten levels
 MAX_NODES = 100_000  # with aliases expanded: a "billion laughs" document has billions
 _MAX_INTEGER_BITS = 64  # Python raises ValueError when it prints an integer of more than 4,300 digits
+_NO_COLON = "could not find expected ':'"
+_REMEDIES = {
+    "tab": "indent with spaces",
+    "\\t": "indent with spaces",
+    "mapping values are not allowed": "quote a value that holds ': ', or look for a key without ':' on the line before",
+    _NO_COLON: "write 'key: value' on this line",
+    "did not find expected '-'": "look for a key without ':' in this item or the one before, and indent all keys of an item alike",
+    "did not find expected key": "look for a key without ':' on the line before, and indent all keys of a mapping alike",
+}
+"""What to do about a message of the parser that contains this text."""
 
 Place = tuple[str | int, ...]
 """A path in a document: keys and list indices."""
@@ -81,7 +91,8 @@ def read_text(text: str, file: str) -> list[Document]:
         roots = _compose(text, file)
     except yaml.MarkedYAMLError as exc:
         what = " ".join(filter(None, (exc.context, exc.problem))) or "broken YAML"
-        at = _at(exc.problem_mark or exc.context_mark)
+        # The parser notices a missing colon only at the next line.
+        at = _at(exc.context_mark if exc.problem == _NO_COLON else exc.problem_mark or exc.context_mark)
         raise ConfigError(Fault(file, *at, f"not YAML: {what}", _remedy(what))) from exc
     except (yaml.YAMLError, UnicodeEncodeError) as exc:  # characters that YAML does not allow
         what = (str(exc) or type(exc).__name__).splitlines()[0]
@@ -91,11 +102,7 @@ def read_text(text: str, file: str) -> list[Document]:
 
 
 def _remedy(what: str) -> str:
-    if "tab" in what or "\\t" in what:
-        return "indent with spaces"
-    if "mapping values are not allowed" in what:
-        return "quote a value that holds ': '"
-    return ""
+    return next((remedy for part, remedy in _REMEDIES.items() if part in what), "")
 
 
 @dataclass(slots=True)

@@ -56,7 +56,7 @@ def test_every_key_of_the_format_is_used(tmp_path: Path) -> None:
         (OFFICE.replace("18:00", "07:00"), "6:39: end_time: end_time must be after start_time"),
         (OFFICE.replace("18:00", "08:00"), "6:39: end_time: end_time must be after start_time"),
         (OFFICE.replace("'08:00'", "8"), "6:18: start_time: not a time of day: write hours and minutes in quotes"),
-        (OFFICE.replace("Sydney", "Sidney"), "7:9: location: not a known time zone"),
+        (OFFICE.replace("Sydney", "Sidney"), "7:9: location: not a known time zone: did you mean 'Australia/Sydney'?"),
         (OFFICE.replace("times:", "tims:"), "6:9: unknown key 'tims': did you mean 'times'?"),
         (OFFICE.replace("'-1'", "'0'"), "8:26: days_of_month: a day of the month is"),
         (OFFICE.replace("- name: office", "- title: office"), "3:5: unknown key 'title'"),

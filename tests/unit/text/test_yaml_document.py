@@ -112,7 +112,25 @@ def test_documents_keep_their_lines() -> None:
             "a:\n\tb: 1",
             "f:2:1: not YAML: while scanning for the next token found character that cannot start any token",
         ),
-        ("a: b: c", "f:1:5: not YAML: mapping values are not allowed in this context: quote a value that holds ': '"),
+        (
+            "a: b: c",
+            "f:1:5: not YAML: mapping values are not allowed in this context: quote a value that holds ': ', or look for a key without ':' on the line before",
+        ),
+        (
+            "a: 1\nb\nc: 2\n",
+            "f:2:1: not YAML: while scanning a simple key could not find expected ':': write 'key: value' on this line",
+        ),
+        ("a:\n  - b 1\n    c: 2\n", "f:3:6: not YAML: mapping values are not allowed in this context"),
+        (
+            "a:\n  - b: 1\n  c: 2\n",
+            "f:3:3: not YAML: while parsing a block collection did not find expected '-' indicator: "
+            "look for a key without ':' in this item or the one before, and indent all keys of an item alike",
+        ),
+        (
+            "a:\n  b: 1\n c: 2\n",
+            "f:3:2: not YAML: while parsing a block mapping did not find expected key: "
+            "look for a key without ':' on the line before, and indent all keys of a mapping alike",
+        ),
         ("a: [1", "f:2:1: not YAML: while parsing a flow sequence did not find expected ',' or ']'"),
         ("a: *b", "f:1:4: the alias *b has no anchor before it"),
         ("a: &a [*a]", "f:1:8: the alias *a has no anchor before it"),
