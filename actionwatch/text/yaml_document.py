@@ -28,9 +28,9 @@ _NO_COLON = "could not find expected ':'"
 _REMEDIES = {
     "tab": "indent with spaces",
     "\\t": "indent with spaces",
-    "mapping values are not allowed": "quote a value that holds ': ', or look for a key without ':' on the line before",
+    "mapping values are not allowed": "quote a value that holds ': ', or add the ':' that the line before lacks",
     _NO_COLON: "write 'key: value' on this line",
-    "did not find expected '-'": "look for a key without ':' in this item or the one before, and indent all keys of an item alike",
+    "did not find expected '-'": "look for a key without ':' on this line or before, and indent all keys of an item alike",
     "did not find expected key": "look for a key without ':' on the line before, and indent all keys of a mapping alike",
 }
 """What to do about a message of the parser that contains this text."""

@@ -114,7 +114,8 @@ def test_documents_keep_their_lines() -> None:
         ),
         (
             "a: b: c",
-            "f:1:5: not YAML: mapping values are not allowed in this context: quote a value that holds ': ', or look for a key without ':' on the line before",
+            "f:1:5: not YAML: mapping values are not allowed in this context: "
+            "quote a value that holds ': ', or add the ':' that the line before lacks",
         ),
         (
             "a: 1\nb\nc: 2\n",
@@ -124,7 +125,7 @@ def test_documents_keep_their_lines() -> None:
         (
             "a:\n  - b: 1\n  c: 2\n",
             "f:3:3: not YAML: while parsing a block collection did not find expected '-' indicator: "
-            "look for a key without ':' in this item or the one before, and indent all keys of an item alike",
+            "look for a key without ':' on this line or before, and indent all keys of an item alike",
         ),
         (
             "a:\n  b: 1\n c: 2\n",
