@@ -214,3 +214,12 @@ def test_the_page_names_each_file() -> None:
     folders = {path.parent.name for path in chain(DEPLOY.glob("*/*.yaml"))}
     assert all(f"]({folder}/" in page for folder in folders)
     assert "actionwatch.service" in page
+
+
+def test_each_configuration_sends_one_page_for_one_deletion() -> None:
+    """The example for Kubernetes has the inhibition of `init`."""
+    first, pods = (
+        yaml.safe_load(path.read_text())
+        for path in (UNIT.with_name("actionwatch.yaml"), KUBERNETES / "actionwatch.yaml")
+    )
+    assert pods["inhibit_rules"] == first["inhibit_rules"]
