@@ -153,6 +153,11 @@ def build(root: RouteText, everyone: Sequence[str]) -> Route:
     return Route(receivers, matchers, root.is_continued, children, root.mute_time_intervals)
 
 
+def receivers_in(route: Route) -> set[str]:
+    """Return the receivers that any alert can reach in the tree."""
+    return set(route.receivers).union(*map(receivers_in, route.routes))
+
+
 def mutes_for(route: Route, labels: Labels) -> dict[str, tuple[str, ...]]:
     """Return the receivers of an alert in the order of the tree, each with the mute intervals of its first route.
 

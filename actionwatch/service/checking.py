@@ -19,7 +19,7 @@ from actionwatch.rules.lint import lint
 from actionwatch.rules.load import Rules, load_rules, read_documents
 from actionwatch.rules.model import Rule
 from actionwatch.service import configuration, organisations
-from actionwatch.service.policies import build_policy, rate_of
+from actionwatch.service.policies import build_policy, rate_of, unrouted
 from actionwatch.service.rendering import build_renderer
 from actionwatch.service.silence_files import read_matchers, read_silences
 from actionwatch.settings import Settings
@@ -44,6 +44,8 @@ def check(settings: Settings, config: Path) -> CheckResult:
     rules = configuration.rules_from(read, settings)
     notes = [*rules.notes, *lint(rules, read.documents, configuration.known_kinds(settings))]
     notes += organisations.shared_organisations(settings, config)
+    notes += organisations.doubtful_organisations(settings, config)
+    notes += _unreached_receivers(settings, config, rules.rules)
     notes += _short_retention(settings, rules.rules)
     notes += _slow_rates(settings, config)
     notes += _doubtful_matchers(settings, config, rules)
@@ -90,6 +92,17 @@ def _slow_rates(settings: Settings, config: Path) -> Iterator[Fault]:
         yield document.fault(
             ("receivers", index), what, f"set storm.above to {max(most, 1)} or less, or increase the rate"
         )
+
+
+def _unreached_receivers(settings: Settings, config: Path, rules: Sequence[Rule]) -> Iterator[Fault]:
+    """Return a note for each receiver that gets no alert: no route names it, and no rule escalates to it."""
+    document, *_ = read_file(config)
+    escalated = {rule.alert.escalation.to for rule in rules if rule.alert.escalation is not None}
+    names = [receiver.name for receiver in settings.receivers]
+    for name in unrouted(settings):
+        if name not in escalated:
+            what = f"no route names '{name}': it gets no alert"
+            yield document.fault(("receivers", names.index(name)), what, "name it in a route, or remove it")
 
 
 def _doubtful_matchers(settings: Settings, config: Path, rules: Rules) -> Iterator[Fault]:

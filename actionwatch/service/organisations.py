@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actionwatch.base.errors import ConfigError, Fault
+from actionwatch.base.ids import UUID
 from actionwatch.instaclustr.identity import canonical_organisation
 from actionwatch.settings import Settings
 from actionwatch.text.yaml_document import read_file
@@ -58,4 +59,16 @@ def shared_organisations(settings: Settings, config: Path) -> Iterator[Fault]:
                 ("sources", index, "organisation_id"),
                 f"'{source.name}' reads the same organisation as '{other}'",
                 "each action counts once, for the source that stored it first: do not match or group by 'source'",
+            )
+
+
+def doubtful_organisations(settings: Settings, config: Path) -> Iterator[Fault]:
+    """Return a note for each source whose organisation id is not a UUID, as those of the upstream are."""
+    document, *_ = read_file(config)
+    for index, source in enumerate(settings.sources):
+        if not UUID.fullmatch(source.organisation_id):
+            yield document.fault(
+                ("sources", index, "organisation_id"),
+                f"'{source.organisation_id}' is not a UUID: it may be the name of the organisation",
+                "copy the id from the console of Instaclustr",
             )

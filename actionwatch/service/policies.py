@@ -1,16 +1,25 @@
-"""The rate and the policy of one receiver, from the configuration. `check` reads them without what delivers."""
+"""The rate and the policy of each receiver, and which get alerts, from the configuration: `check` needs no more of them."""
 
 from __future__ import annotations
 
+from actionwatch.alerts import routes
 from actionwatch.alerts.policy import ReceiverPolicy, Storm
 from actionwatch.notifiers.base import WithDigest, notifier_module
-from actionwatch.settings import Receiver
+from actionwatch.settings import Receiver, Settings
 
 
 def rate_of(receiver: Receiver) -> float | None:
     """Return how many messages per second a receiver takes at most: as configured, or by its type."""
     own = receiver.rate_per_second
     return notifier_module(receiver.type).TRAITS.rate_per_second if own is None else own
+
+
+def unrouted(settings: Settings) -> list[str]:
+    """Return the receivers that no alert is routed to, and that are no fallback: only escalations of rules reach them."""
+    names = [receiver.name for receiver in settings.receivers]
+    reached = routes.receivers_in(routes.build(settings.route, names))
+    reached |= {receiver.fallback for receiver in settings.receivers if receiver.fallback is not None}
+    return [name for name in names if name not in reached]
 
 
 def build_policy(receiver: Receiver) -> ReceiverPolicy:

@@ -21,7 +21,8 @@ from actionwatch.rules.last_good import Running, is_within
 from actionwatch.rules.lists import list_folders
 from actionwatch.service.app import App
 from actionwatch.service.broken_files import BrokenFiles, spell_faults
-from actionwatch.service.rule_files import AppliedRules, RuleFiles
+from actionwatch.service.rule_changes import ADDED, CHANGED, REMOVED, RuleChanges
+from actionwatch.service.rule_files import RuleFiles
 from actionwatch.service.silence_files import SilenceFiles
 from actionwatch.service.template_files import TemplateFiles
 from actionwatch.service.watched_files import LOOK_SECONDS, WatchedFiles
@@ -49,8 +50,8 @@ class Reloader:
         self._reported: set[str]
         self._faults: list[Fault] = []
         self._silence_faults: list[Fault] = []
-        self.summary = ""
-        """What was loaded last, for people."""
+        self._summary = ""
+        self._changes = RuleChanges()
         self._forget()
 
     def start(self) -> None:
@@ -75,7 +76,7 @@ class Reloader:
                 self._templates.apply(read_texts(self._app.settings.templates), is_kept=False)
                 self._files.loaded = states
                 self._app.forget_rules()
-                self.summary = "templates loaded: the leader loads rules, lists and silences"
+                self._summary = "templates loaded: the leader loads rules, lists and silences"
 
     def run_once(self) -> None:
         """Load the files."""
@@ -87,6 +88,11 @@ class Reloader:
         with self._lock:
             if self._files.are_changed():
                 self._reload()
+
+    def tell(self) -> list[str]:
+        """Say what is loaded, and what changed since this was last said."""
+        with self._lock:
+            return [self._summary, *self._changes.tell()]
 
     @property
     def faults(self) -> list[str]:
@@ -146,18 +152,19 @@ class Reloader:
         applied = self._rules.apply(reading)
         running = applied.running
         template_faults = self._templates.apply(texts)
-        if applied.is_changed or not self._is_started:
+        self._changes.note(applied.changes, self._app.clock())
+        if applied.changes or not self._is_started:
             self._app.use(running.rules)
-            if applied.is_changed and not self._is_started:  # later, the matching step does that when it uses them
+            if applied.changes and not self._is_started:  # later, the matching step does that when it uses them
                 self._app.rule_failures.settle_failures()
             seconds = round(time.monotonic() - began, 3)
             log.info(
                 "rules_reloaded" if self._is_started else "rules_loaded",
-                rules=len(running.rules.rules), added=applied.added, changed=applied.changed, removed=applied.removed,
-                seconds=seconds,
+                rules=len(running.rules.rules), seconds=seconds,
+                **{kind: applied.named(kind) for kind in (ADDED, CHANGED, REMOVED)},
             )  # fmt: skip
         self._files.loaded, self._is_started = seen, True
-        self.summary = _summarise(applied)
+        self._summary = f"{counted(len(running.rules.rules), 'rule')} loaded"
         faults = [*running.rules.faults, *template_faults]
         for fault in faults:
             if fault not in self._faults:
@@ -195,10 +202,3 @@ class Reloader:
         self._app.leading_alerts.settle_others(other, set())
         with self._app.leading.write() as connection:
             marks.forget_reports(connection, names)
-
-
-def _summarise(applied: AppliedRules) -> str:
-    """Say how many rules run, and name those that differ from the last time."""
-    differing = (("added", applied.added), ("changed", applied.changed), ("removed", applied.removed))
-    named = "; ".join(f"{word}: {', '.join(names)}" for word, names in differing if names)
-    return f"{counted(len(applied.running.rules.rules), 'rule')} loaded" + (f" ({named})" if named else "")

@@ -142,12 +142,13 @@ class _Process:
         self._announcement.start(membership)
         if not service.leads():
             watch.is_refused = False  # only the leader has reported it
+        told = service.reloader.tell()  # not of the first start, which adds all rules, or those of a new release
         if self._refused is not None:
             faults = [str(self._refused.fault), *service.reloader.faults]
-            self._announcement.end_reload([_PREVIOUS, service.reloader.summary], faults)
+            self._announcement.end_reload([_PREVIOUS, *told], faults)
         elif self._before is not None:
             self._announcement.use(self._state)
-            lines = [*changes(self._before, self._settings), service.reloader.summary]
+            lines = [*changes(self._before, self._settings), *told]
             self._announcement.end_reload(lines, service.reloader.faults)
 
     def _wait(self, service: Service, watch: ConfigurationWatch) -> Settings | None:
@@ -179,5 +180,5 @@ class _Process:
                 watch.is_refused = False
                 self._announcement.use(self._state)
             faults += service.reload()
-            self._announcement.end_reload([*lines, service.reloader.summary], faults)
+            self._announcement.end_reload([*lines, *service.reloader.tell()], faults)
         return None

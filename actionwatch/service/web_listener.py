@@ -11,6 +11,7 @@ from actionwatch.base.access import AccessRole
 from actionwatch.service.app import App
 from actionwatch.service.blindness import read_blindness
 from actionwatch.service.configuration import known_lists
+from actionwatch.service.policies import rate_of, unrouted
 from actionwatch.service.readiness import Readiness
 from actionwatch.service.roles import Roles
 from actionwatch.service.signing_in import relying_party, trusted_proxy
@@ -89,9 +90,13 @@ class WebListener:
         from actionwatch.web.parts import Configuration, Destination, Parts, ServiceState
 
         app = self._app
+        without_route = unrouted(app.settings)
         configuration = Configuration(
             sources=app.settings.poll_intervals.keys(),
-            receivers=[Destination(each.name, each.type, each.rate_per_second) for each in app.settings.receivers],
+            receivers=[
+                Destination(each.name, each.type, rate_of(each), each.name in without_route)
+                for each in app.settings.receivers
+            ],
             max_silence=app.settings.max_silence,
             rules=lambda: app.rules.rules,
             lists=lambda: known_lists(app.settings),

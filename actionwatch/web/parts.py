@@ -24,11 +24,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A receiver of the configuration: its type, and how many messages per second it gets at most (None: no limit)."""
+    """A receiver of the configuration: its type, and how many messages per second it gets at most (None: no limit).
+
+    `is_unrouted`: no route names it, so that it gets no alert.
+    """
 
     name: str
     type: str
     rate_per_second: float | None = None
+    is_unrouted: bool = False
 
 
 class Actions(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 
 import pytest
 
@@ -88,6 +89,29 @@ def test_reload_reports_what_is_wrong(post: kit.Post, soar: kit.Soar, webhook: H
     ended = _reload(post)
     assert (ended.status, ended.out) == (1, "")
     assert "no service is running on the store" in ended.err
+
+
+def test_reload_says_which_rules_changed_also_if_they_were_noticed_before(post: kit.Post) -> None:
+    """Added, changed and removed rules are named once, each with its file, although the service had loaded them already."""
+    rules = post.folder / "rules"
+    (first,) = rules.iterdir()
+    with post.service() as service:
+        service.wait_until_up()
+        (rules / "other.yml").write_text(
+            re.sub(r"name: (.*)", r"name: other_\1", re.sub(r"\nid: .", "\nid: 9", first.read_text()))
+        )
+        service.wait_for("rules_reloaded")
+        first.write_text(re.sub(r"level: \w+", "level: low", first.read_text()))
+        told = _reload(post).out.splitlines()
+        assert told[:2] == ["the configuration did not change", "2 rules loaded"]
+        assert [re.sub(r"loaded \d\d:\d\d:\d\d .*", "loaded", line) for line in told[2:]] == [
+            f"added other_cluster_deleted ({rules / 'other.yml'}), loaded",
+            f"changed cluster_deleted ({first}), loaded",
+        ]
+        assert _reload(post).out.splitlines() == told[:2]
+        (rules / "other.yml").unlink()
+        assert f"removed other_cluster_deleted ({rules / 'other.yml'})" in _reload(post).out
+        service.end()
 
 
 def test_reload_signals_only_a_service_in_its_own_process_space(desk: Desk) -> None:

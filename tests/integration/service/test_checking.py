@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from actionwatch.service import checking, configuration
+from tests.builders import CLUSTER_DELETED_RULE
+from tests.cases import in_one_test
 
 CONFIG = """
 sources:
@@ -37,3 +39,42 @@ def test_rate_that_never_reaches_the_limit_of_storms(tmp_path: Path, keys: str, 
         each for each in checking.check(configuration.read_settings(config), config).notes if "the rate of" in each.what
     ]
     assert [(each.line, note is not None and note in each.what) for each in notes] == ([(5, True)] if note else [])
+
+
+UNREACHED = """
+  - name: quiet
+    webhook: {url: "http://127.0.0.1:9/quiet"}
+route: {receiver: hook}
+"""
+ROUTED = UNREACHED.replace("hook}", "hook, routes: [{receiver: quiet, matchers: ['level=low']}]}")
+
+
+@in_one_test(
+    ("keys", "more", "rule", "expected"),
+    [
+        ("", UNREACHED, "", ["7:5: no route names 'quiet': it gets no alert"]),
+        ("", ROUTED, "", []),
+        ("", UNREACHED.replace("route: {receiver: hook}", ""), "", []),
+        ("", UNREACHED, "  escalate: {after: 10m, to: quiet}\n", []),
+        ("fallback: quiet", UNREACHED, "", []),
+    ],
+)
+def test_receiver_that_gets_no_alert(tmp_path: Path, keys: str, more: str, rule: str, expected: list[str]) -> None:
+    """`check` prints a note at a receiver that no route, no escalation and no other receiver names."""
+    assert notes(tmp_path, CONFIG.format(keys=keys).rstrip() + more, rule) == expected
+
+
+def test_organisation_that_is_a_name(tmp_path: Path) -> None:
+    """`check` prints a note at an organisation id that is no UUID."""
+    named = CONFIG.format(keys="").replace("11111111-1111-4111-8111-111111111111", "acme")
+    assert notes(tmp_path, named) == ["3:18: 'acme' is not a UUID: it may be the name of the organisation"]
+
+
+def notes(folder: Path, written: str, rule: str = "") -> list[str]:
+    """Return the notes about a configuration with one rule."""
+    config = folder / "actionwatch.yaml"
+    (folder / "rules").mkdir(exist_ok=True)
+    (folder / "rules" / "rule.yml").write_text(CLUSTER_DELETED_RULE + rule)
+    config.write_text(written)
+    found = checking.check(configuration.read_settings(config), config).notes
+    return [f"{each.line}:{each.column}: {each.what}" for each in found]
