@@ -1,13 +1,17 @@
-"""The rules: those that make alerts, and one by its id or name. Pure."""
+"""The rules: those that make alerts, one by its id or name, and those that were removed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
+from sqlalchemy import Connection
 from typing_extensions import TypedDict
 
 from actionwatch.base.errors import NotFound
+from actionwatch.base.rule_state import RuleEntry, RuleState
 from actionwatch.rules.model import Rule
+from actionwatch.store import rule_history
 from actionwatch.text.payloads import LevelWord
 
 
@@ -36,6 +40,13 @@ def find(rules: Iterable[Rule], name: str) -> Rule:
         if name in (rule.name.id, rule.name.name):
             return rule
     raise NotFound(f"no rule in use has the id or name {name}: it may have been removed")
+
+
+def removed_since(connection: Connection, since: datetime) -> list[RuleEntry]:
+    """Return the newest entry of each rule that was removed since then and did not come back, the newest first."""
+    newest = rule_history.read_newest(connection).values()
+    gone = (each for each in newest if each.state is RuleState.REMOVED and each.at >= since)
+    return sorted(gone, key=lambda each: each.at, reverse=True)
 
 
 def item(rule: Rule) -> RuleItem:

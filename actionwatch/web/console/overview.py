@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from actionwatch.base.clock import Spans
 from actionwatch.base.model import LEVELS
+from actionwatch.queries import rules
 from actionwatch.queries.status import SourceState, read_state
 from actionwatch.store import alerts, record_counts, silences
 from actionwatch.web.console.charts import (
@@ -37,6 +38,7 @@ _RANGES: Mapping[str, tuple[timedelta, int]] = {
 _MAX_CHARTED_ALERTS = 20_000  # of a range, the newest
 _MAX_CHARTED_RECORDS = 10_000  # of one bar
 _SILENCES_SHOWN = 5
+_REMOVED_DAYS = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ def show(request: Request, parts: Parts) -> Response:
             "sources": _sources(connection, parts, state.sources, spans, now),
             "receivers": state.receivers,
             "troubles": state.troubles,
+            "removed": rules.removed_since(connection, now - timedelta(days=_REMOVED_DAYS)),
             "levels": alerts.read_many(connection, [each.alert_id for each in state.troubles]),
             "silences": silences.read_active(connection, now)[:_SILENCES_SHOWN],
             "alert_chart": _alert_chart(connection, spans),
@@ -74,6 +77,7 @@ def show(request: Request, parts: Parts) -> Response:
         now,
         verdict=state.verdict,
         unready=unready,
+        removed_days=_REMOVED_DAYS,
         range=shown,
         ranges=list(_RANGES),
         roster=parts.service.roster(),

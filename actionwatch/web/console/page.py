@@ -31,6 +31,7 @@ _MAX_TEXT_CHARS = (
 )
 _MAX_BRIEF_CHARS = 200  # of a name or a text in a list
 _FOLDER = Path(__file__).parent
+_CODE = re.compile(r"`([^`]+)`")
 _WORD_END = re.compile(r"([_.@/-])(?=\w)")
 STATIC = {"console.css": "text/css", "console.js": "text/javascript", "icon.svg": "image/svg+xml"}
 _SECTIONS = {
@@ -134,6 +135,7 @@ def _environment() -> Environment:
         "duration": spell_duration,
         "short": short_id,
         "breakable": _breakable,
+        "code": _with_code,
         "brief": lambda text: shorten(text, _MAX_BRIEF_CHARS) if text else text,
         "as_written": escape,  # for the fields of forms: a browser would send back the cut or escaped text
         "whole": lambda text: escape(visible(text or "")),
@@ -146,6 +148,11 @@ def _environment() -> Environment:
 def _breakable(text: str) -> Markup:
     """Return a name with line break opportunities between its words, for a narrow column."""
     return Markup(_WORD_END.sub(r"\1<wbr>", str(escape(visible(shorten(text, _MAX_BRIEF_CHARS))))))  # noqa: S704  # nosec  # escaped before
+
+
+def _with_code(text: str) -> Markup:
+    """Return a text with what stands in backticks as code."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(visible(text)))))  # noqa: S704  # nosec  # escaped before
 
 
 def _shown(value: Any) -> Any:

@@ -53,6 +53,7 @@ def show_list(request: Request, parts: Parts) -> Response:
         counts = alerts.count_by_rule(connection, now - timedelta(days=_SHOWN_DAYS), _MAX_COUNTED)
         broken = [each for each in self_alerts.read_all(connection) if each.trouble == "rule_broken"]
         blindness = parts.service.blindness(connection, now - timedelta(days=_BLIND_DAYS), now)
+        removed = rules.removed_since(connection, now - timedelta(days=_BLIND_DAYS))
     in_use = rules.in_use(parts.configuration.rules())
     own = {each.id: each for each in blindness.rules}
     return render(
@@ -60,6 +61,7 @@ def show_list(request: Request, parts: Parts) -> Response:
         "rules.html",
         now,
         rules=in_use,
+        removed=removed,
         blindness=blindness,
         own=own,
         gone=[each for each in blindness.rules if each.id not in {rule.name.id for rule in in_use}],

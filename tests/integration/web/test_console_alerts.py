@@ -178,7 +178,7 @@ def detailed(database: Database) -> Served:
     (rule,) = rules_in(CLUSTER_DELETED_RULE).rules
     assert isinstance(rule, Rule)
     record = make_record(1, raw='{"actionKind": "DELETE_CLUSTER"}', description="deleted by hand")
-    alert = make_alert("0badcafe-1", rule=rule.name, runbook="1. Ask.\n2. Restore.", group={"userName": "eve"})
+    alert = make_alert("0badcafe-1", rule=rule.name, runbook="1. Ask.\n2. Run `<restore>`.", group={"userName": "eve"})
     with database.write() as connection:
         records.insert_new(connection, [record])
         alerts.insert_new(connection, [(alert, "g"), (make_alert("0badcafe-2"), "g"), (make_alert("0badcafe"), "g")])
@@ -194,14 +194,15 @@ def detailed(database: Database) -> Served:
 def test_one_alert_has_everything(detailed: Served) -> None:
     """The page of an alert has its records, the selections with their values, deliveries, history, runbook and command."""
     with detailed.open() as client:
-        text = html.unescape(client.get("/alerts/0badcafe-1").text)
+        page = client.get("/alerts/0badcafe-1").text
+    assert "<li>Run <code>&lt;restore&gt;</code>.</li>" in page
+    text = html.unescape(page)
     for expected in (
         "eve deleted a cluster",
         "deleted by hand",
         "actionKind: DELETE_CLUSTER",
         "← DELETE_CLUSTER",
         "attempt 1: 503, retried at",
-        "<li>Restore.</li>",
         "actionwatch explain 0badcafe",
         '<a href="/records?user=eve">eve</a>',
         ">pending</span>",

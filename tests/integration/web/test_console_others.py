@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -11,10 +12,10 @@ import pytest
 from actionwatch import __version__
 from actionwatch.alerts.silences import make_silence
 from actionwatch.base.delivery import DeliveryStatus
-from actionwatch.base.rule_state import RuleState
+from actionwatch.base.rule_state import EntryOrigin, RuleEntry, RuleState
 from actionwatch.rules.blindness import Blindness, BlindSpan, Effect, RuleBlindness
 from actionwatch.rules.coverage import cover_techniques
-from actionwatch.store import alerts, delivery_transitions, outbox, rule_versions, self_alerts, silences
+from actionwatch.store import alerts, delivery_transitions, outbox, rule_history, rule_versions, self_alerts, silences
 from actionwatch.store.database import Database
 from actionwatch.store.delivery_transitions import Suppression
 from actionwatch.web.console import deliveries as delivery_view
@@ -150,6 +151,27 @@ def test_rules_and_one_rule(database: Database) -> None:
     assert (missing.status_code, "no rule in use has the id or name gone" in missing.text) == (404, True)
 
 
+def test_removed_rules_are_noticed(database: Database) -> None:
+    """For a week, the overview and the rules name each rule that was removed, with its file, unless it came back."""
+    entry = RuleEntry(
+        at=NOON, rule_id="1", name="<one>", state=RuleState.LIVE, origin=EntryOrigin.ADDED, may_begin_at=NOON,
+        begins_at=NOON, file="rules/one.yml",
+    )  # fmt: skip
+    gone = replace(entry, state=RuleState.REMOVED, origin=EntryOrigin.CHANGED)
+    old = replace(gone, rule_id="2", name="two", at=NOON - 8 * 24 * HOUR)
+    with database.write() as connection:
+        rule_history.append(
+            connection, [old, entry, gone, replace(gone, rule_id="3", name="three"), replace(entry, rule_id="3")]
+        )
+    with Served(database).open() as client:
+        for path in ("/", "/rules"):
+            text = client.get(path).text.replace("<wbr>", "")
+            assert "1 rule was removed in the last 7 days, and no longer detects anything:" in text
+            assert "&lt;one&gt;" in text
+            assert "rules/one.yml" in text
+            assert "two" not in re.findall(r'role="status">.*?</div>', text, re.DOTALL)[-1]
+
+
 WATCHING = "tags: [attack.impact, attack.t1485]\n"
 
 
@@ -191,7 +213,7 @@ def test_what_blinds_all_is_shown_once_and_cut(database: Database, monkeypatch: 
             text = client.get(path).text
             assert [f"not read yet {n}" in text for n in range(5)] == [True, True, True, False, False]
             assert "and 2 more: <code>actionwatch rules coverage --blind</code> lists all" in text
-        assert '<span class="dim">as all</span>' in client.get("/rules").text
+        assert '<span class="dim">only with all</span>' in client.get("/rules").text
 
 
 def test_matrix_counts_rules_and_marks_blind_ones(database: Database) -> None:
