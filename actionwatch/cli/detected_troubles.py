@@ -25,6 +25,9 @@ _REMEDIES = {
     "poll_overdue": "read the log of the service; restart the service if the log does not explain it",
 }
 
+STOPPED = frozenset(_REMEDIES)
+"""The troubles while which nothing is seen."""
+
 
 @dataclass(frozen=True, slots=True)
 class DetectedTrouble:

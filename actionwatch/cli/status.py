@@ -17,9 +17,9 @@ from actionwatch.base.model import Mode, Silence
 from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.context import read_settings
-from actionwatch.cli.detected_troubles import DetectedTrouble, full_disk, late_polls, unopened
+from actionwatch.cli.detected_troubles import STOPPED, DetectedTrouble, full_disk, late_polls, unopened
 from actionwatch.cli.options import output_option
-from actionwatch.cli.output import console, hang, print_document, print_table
+from actionwatch.cli.output import console, hang, print_document, print_table, spell
 from actionwatch.tail.cursor import LATENESS_BOUNDS, overlap_for, spread
 from actionwatch.text.payloads import short_id, silence_document
 from actionwatch.text.times import local_times, spell_ago, spell_time
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from actionwatch.queries.status import ReceiverState, SourceState
+    from actionwatch.queries.verdict import Sight
     from actionwatch.settings import Receiver, Settings
     from actionwatch.store.backlog_progress import Backlog
     from actionwatch.store.database import StoreReader
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from actionwatch.store.self_alerts import OpenSelfAlert
 
 _SILENCES_SHOWN = 5  # `silences list` shows all
+_COLOURS = {"everything": "bold green", "limited": "bold yellow", "blind": "bold red"}
 _LATENESS_RECORDS = 10_000  # the newest ones of all sources, to measure how late records appear
 
 
@@ -123,7 +125,10 @@ def _nothing(settings: Settings, trouble: DetectedTrouble) -> Snapshot:
 
 def describe(settings: Settings, found: Snapshot) -> dict[str, Any]:
     """Return the JSON of the contract."""
+    sight, seeing = _judge(found)
     return {
+        "sight": sight.value,
+        "seeing": seeing,
         "sources": [
             {
                 **each.document(),
@@ -200,12 +205,23 @@ def _count_rules(settings: Settings, found: Snapshot) -> dict[str, int]:
     return {**counts, "broken": len({fault.file for fault in rules.faults})}
 
 
+def _judge(found: Snapshot) -> tuple[Sight, str]:
+    """Judge how much is seen, with the troubles that only a command detects."""
+    from actionwatch.queries.status import failing
+    from actionwatch.queries.verdict import judge_sight
+
+    said = [(each.trouble, f"{each.subject}: {local_times(each.what)}") for each in found.troubles]
+    unready = [what for trouble, what in said if trouble in STOPPED]
+    return judge_sight([each.name for each in found.sources], unready, said, failing(found.sources), spell_time)
+
+
 def _print(document: dict[str, Any], found: Snapshot) -> None:
+    out = console()
+    out.print(spell(document["seeing"]), style=_COLOURS[document["sight"]], markup=False)
     progress = [_progress(source) for source in found.sources]
     print_table(
         ("source", "records", "newest", "seen through", "proved through", "last poll"), progress, cut=("source",)
     )
-    out = console()
     for source in found.sources:
         if source.backlog:
             out.print(hang(f"{source.name}:", _spell_backlog(_backlog(source.backlog)), "yellow"))

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from typing_extensions import TypedDict
 
 from actionwatch.base.model import Level
-from actionwatch.queries.verdict import Verdict, assess
+from actionwatch.queries.verdict import Failing, Verdict, assess
 from actionwatch.store import alerts, backlog_progress, marks, outbox, polls, receivers, record_counts, self_alerts
 from actionwatch.text.payloads import Time, instant
 
@@ -94,6 +94,16 @@ def read_sources(connection: Connection, names: Iterable[str]) -> list[SourceSta
     ]
 
 
+def failing(sources: Iterable[SourceState]) -> list[Failing]:
+    """Return the sources whose last polls failed. Their times are of our clock."""
+    found = []
+    for each in sources:
+        if each.poll is not None and each.poll.failures:
+            seen = each.marks.seen_through - each.poll.clock_skew if each.marks else None
+            found.append(Failing(each.name, each.poll.failures, each.poll.last_error or "", seen))
+    return found
+
+
 def read_receivers(connection: Connection, configured: Iterable[Configured]) -> list[ReceiverState[Configured]]:
     """Return the receivers of the configuration, and removed ones as long as they have messages."""
     queues, health = outbox.count_queues(connection), receivers.read_all(connection)
@@ -113,12 +123,14 @@ def read_state(
     """
     opened, its_receivers = self_alerts.read_all(connection), read_receivers(connection, configured)
     open_counts = alerts.count_open(connection, _MAX_COUNTED_OPEN)
+    its_sources = read_sources(connection, sources)
     verdict = assess(
         sources,
         unready,
         [(each.trouble, f"{each.subject}: {each.what}") for each in opened],
+        failing(its_sources),
         open_counts,
         sum(each.queue.dead for each in its_receivers),
         most=_MAX_COUNTED_OPEN,
     )
-    return State(read_sources(connection, sources), its_receivers, opened, open_counts, verdict)
+    return State(its_sources, its_receivers, opened, open_counts, verdict)

@@ -16,6 +16,8 @@ from actionwatch.tail.state import TailState
 
 OnBacklog = Callable[[Backlog], None]
 
+_SOON = timedelta(minutes=1)
+
 log = structlog.get_logger()
 
 
@@ -33,6 +35,14 @@ class CatchingUp:
     def is_active(self) -> bool:
         """Whether there is a backlog."""
         return self._backlog is not None
+
+    @property
+    def ends_soon(self) -> bool:
+        """Whether the rest of the backlog is probably read within a minute; also if nothing is known of its speed yet."""
+        if self._backlog is None:
+            return False
+        left = self._backlog.remaining
+        return left is None or left < _SOON
 
     def begin(self, window: Window) -> None:
         """Begin a backlog with a window that is too large, unless it is part of one. Continues what a killed process left."""

@@ -19,6 +19,11 @@ def spell_time(at: datetime, zone: tzinfo | None = None, form: str = DATE_AND_TI
     return f"{local.strftime(form)} {_zone_name(local)}"
 
 
+def spell_utc(at: datetime) -> str:
+    """Spell a time in UTC."""
+    return spell_time(at, UTC)
+
+
 def spell_both(at: datetime, zone: tzinfo) -> str:
     """Spell a time in a zone and in UTC: `2026-11-25 20:00:43 AEDT (09:00:43 UTC)`; once if the zone is UTC."""
     local, utc = at.astimezone(zone), at.astimezone(UTC)

@@ -16,6 +16,7 @@ _HEADERS = {
     "cross-origin-resource-policy": "same-origin",
 }
 
+COMPRESSION = 6  # of gzip: 9 takes three times as long for one percent less
 
 UNBUFFERED = {"x-accel-buffering": "no"}
 """For a response that is sent in parts: nginx would keep them until its end."""

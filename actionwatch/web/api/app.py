@@ -10,13 +10,14 @@ from fastapi.telemetry import TelemetryConfig
 from pydantic import TypeAdapter
 from pydantic.alias_generators import to_camel
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from actionwatch import __version__
 from actionwatch.web.api import alerts, deliveries, records, rules, silences, status
 from actionwatch.web.api.routing import SCHEMAS, open_router
-from actionwatch.web.headers import Headers
+from actionwatch.web.headers import COMPRESSION, Headers
 from actionwatch.web.parts import Parts
 from actionwatch.web.problems import ProblemDocument, problem
 
@@ -98,4 +99,4 @@ def create_app(parts: Parts) -> ASGIApp:
         # FastAPI's routes do not answer HEAD. The server leaves out the body.
         await api({**scope, "method": "GET"} if scope.get("method") == "HEAD" else scope, receive, send)
 
-    return Headers(answer)
+    return Headers(GZipMiddleware(answer, compresslevel=COMPRESSION))

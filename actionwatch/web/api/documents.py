@@ -119,9 +119,13 @@ class TroubleStatus(TypedDict):
 
 
 class StatusDocument(TypedDict):
-    """Whether actionwatch sees everything, and what needs a person. `unready` has the reasons of `/readyz`."""
+    """Whether actionwatch sees everything, and what needs a person. `unready` has the reasons of `/readyz`.
+
+    `sight` is `everything`, `limited` (only up to a time, or records have disappeared upstream) or `blind`.
+    """
 
     is_seeing: bool
+    sight: str
     seeing: str
     is_quiet: bool
     needs: str

@@ -19,6 +19,7 @@ def get_status(parts: AtOnce) -> StatusDocument:
     verdict = state.verdict
     return {
         "is_seeing": verdict.is_seeing,
+        "sight": verdict.sight.value,
         "seeing": verdict.seeing,
         "is_quiet": verdict.is_quiet,
         "needs": verdict.needs,

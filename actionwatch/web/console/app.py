@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 import structlog
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -33,7 +34,7 @@ from actionwatch.web.console import (
 from actionwatch.web.console.form_tokens import FormTokens
 from actionwatch.web.console.forms import Fields
 from actionwatch.web.console.page import STATIC, render, static_file
-from actionwatch.web.headers import Headers
+from actionwatch.web.headers import COMPRESSION, Headers
 from actionwatch.web.parts import Parts
 from actionwatch.web.paths import BEGIN_PATH, CALLBACK_PATH, SIGN_IN_PATH
 from actionwatch.web.problems import InvalidRequest
@@ -89,7 +90,7 @@ def create_app(parts: Parts) -> ASGIApp:
     made.state.form_tokens = FormTokens()
     made.state.stream_counts = Counter()
     made.state.exporting = asyncio.Semaphore(1)
-    return Headers(made)
+    return Headers(GZipMiddleware(made, compresslevel=COMPRESSION))
 
 
 def _page(view: View, parts: Parts) -> Callable[[Request], Response]:

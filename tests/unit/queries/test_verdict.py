@@ -5,19 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 from actionwatch.base.model import Level
-from actionwatch.queries.verdict import Verdict, assess
+from actionwatch.queries.verdict import Failing, Sight, Verdict, assess
+from tests.builders import NOON
 
 
 def assessed(**given: Any) -> Verdict:
     """Assess a service with one source that has no problem, except what is given."""
-    values = {"sources": ["acme"], "unready": [], "troubles": [], "open_counts": {}, "dead_count": 0, "most": 1000}
+    values = {
+        "sources": ["acme"],
+        "unready": [],
+        "troubles": [],
+        "failing": [],
+        "open_counts": {},
+        "dead_count": 0,
+        "most": 1000,
+    }
     return assess(**{**values, **given})
 
 
 def test_good_news() -> None:
     """If nothing is wrong, both sentences say so."""
     assert assessed() == Verdict(
-        is_seeing=True,
+        sight=Sight.EVERYTHING,
         seeing="actionwatch sees everything: the source is read and proved.",
         is_quiet=True,
         needs="Nothing needs a person.",
@@ -34,7 +43,30 @@ def test_blindness_is_named() -> None:
     )
     lagging = assessed(troubles=[("proof_lagging", "acme: 3h behind"), ("window_unproved", "acme: counts differ")])
     assert lagging.seeing == "actionwatch does not see everything: acme: 3h behind (1 more below or in /readyz)"
-    assert assessed(troubles=[("rule_broken", "x.yml: broken")]).is_seeing
+    assert assessed(troubles=[("rule_broken", "x.yml: broken")]).sight is Sight.EVERYTHING
+
+
+def test_failing_polls_limit_what_is_seen_at_once() -> None:
+    """One failed poll is enough: everything is seen up to a time. A source that was never read is not seen."""
+    once = assessed(failing=[Failing("acme", 1, "503", NOON)])
+    assert (once.sight, once.is_seeing, once.seeing) == (
+        Sight.LIMITED,
+        True,
+        "actionwatch sees everything, but acme only up to 2026-11-25 12:00:00 UTC: the last poll failed: 503",
+    )
+    both = assessed(failing=[Failing("acme", 2, "503", NOON), Failing("emca", 1, "refused", NOON)])
+    assert both.seeing.endswith("the last 2 polls failed: 503 (1 more below or in /readyz)")
+    never = assessed(failing=[Failing("acme", 1, "503", None)])
+    assert (never.sight, never.seeing) == (
+        Sight.BLIND,
+        "actionwatch does not see everything: acme was not read yet: the last poll failed: 503",
+    )
+
+
+def test_a_critical_self_alert_is_named_above_all() -> None:
+    """What is critical is never below a green line: records that disappeared upstream are named in it."""
+    found = assessed(troubles=[("window_shrunk", "acme: 3 records are gone")])
+    assert (found.sight, found.seeing) == (Sight.LIMITED, "actionwatch sees everything, but acme: 3 records are gone")
 
 
 def test_what_needs_a_person_is_counted() -> None:
