@@ -38,6 +38,9 @@ def command(
 
     Without --scenario, it uses that of the demo. It listens on loopback only; user and key are `demo` and `demo-key`. Write
     a fault as NAME[:ARGUMENT][,LIMIT…], such as rate_limited:5s,every=10. Limits are times, every, for, operation and seed.
+
+    Its log is in memory. The next start has another one, so give the service a new store too: in the store of before, the
+    records that it knows would count as deleted upstream.
     """
     if is_list:
         _list_faults(form)
@@ -62,7 +65,7 @@ def command(
         echo(f"organisation_id: {organisation.id}")
         echo(f"username: {DEMO_USER}")
         echo(f"api_key: {DEMO_KEY}")
-        echo(f"ready: {counted(len(organisation), 'action')} so far; Ctrl-C stops it")
+        echo(f"ready: {counted(len(organisation), 'action')} so far, in memory; Ctrl-C stops it")
 
     try:
         with playing(simulation):

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from actionwatch.base.model import Record, RecordFilter
-from actionwatch.base.plurals import counted
+from actionwatch.base.plurals import counted, is_or_are
 from actionwatch.cli import EXIT_FAILED, completing
 from actionwatch.cli.context import open_reader, reading_store
 from actionwatch.cli.options import FILE, duration, limit_option, output_option
@@ -19,7 +19,7 @@ from actionwatch.cli.output import echo, print_items, spell
 from actionwatch.cli.receipts import proof, receipts
 from actionwatch.cli.record_filter import filter_options
 from actionwatch.text.formats.exports import FORMATS, ExportFormat
-from actionwatch.text.payloads import record_document
+from actionwatch.text.payloads import instant, record_document
 from actionwatch.text.times import local_times, spell_time
 
 _SHORT_KEY = 16  # characters of a key on a terminal, at least: its time
@@ -172,6 +172,10 @@ def _write_bundle(config: str, wanted: RecordFilter, target: Path, sign: Path | 
     for source in written.proof:
         echo(local_times(source.statement))
     counts = f"{counted(written.record_count, 'record')}, {counted(written.receipt_count, 'receipt')}"
+    if outside := written.outside_count:
+        span = local_times(f"{instant(written.since)} to {instant(written.until)}")
+        why = "a receipt is verified with all records of its window"
+        echo(f"{counted(outside, 'record')} {is_or_are(outside)} from before or after {span}: {why}")
     echo(f"{spell(target)}: {target.stat().st_size:,} bytes, {counts}{', signed' if sign else ''}")
     echo(f"SHA-256 of its SHA256SUMS, which covers everything: {written.digest}")
     faults = check_bundle(target, None).faults

@@ -28,8 +28,8 @@ class _NewAction(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     user_name: str = "alice@example.com"
     at: str | int | None = None  # ISO or milliseconds; absent: now
     description: str = ""
-    account: str | None = None  # id or name of a linked account
-    cluster: str | None = None  # id or name of a running cluster; its account follows
+    account: str | None = None  # id or name; one that is unknown is taken as a name, and gets an id
+    cluster: str | None = None  # the same; the account of a running cluster follows
     times: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1
 
 
@@ -113,20 +113,16 @@ def _moment(request: Request, name: str) -> datetime | None:
 
 
 def _arguments(organisation: Organisation, one: _NewAction) -> dict[str, Any]:
-    cluster = organisation.inventory.find_cluster(one.cluster) if one.cluster else None
-    if one.cluster and cluster is None:
-        raise _RefusedError(f"cluster: there is no running cluster {one.cluster!r}")
-    wanted = one.account or (cluster.account_id if cluster else None)
-    account = organisation.inventory.find_account(wanted) if wanted else None
-    if wanted and account is None:
-        raise _RefusedError(f"account: there is no linked account {wanted!r}")
+    inventory = organisation.inventory
+    running = inventory.find_cluster(one.cluster) if one.cluster else None
+    account = one.account or (running.account_id if running else None)
     return {
         "kind": one.action,
         "user_name": one.user_name,
         "at": None if one.at is None else _time(one.at),
         "description": one.description,
-        "account": account,
-        "cluster": cluster,
+        "account": inventory.name_account(account) if account else None,
+        "cluster": inventory.name_cluster(one.cluster) if one.cluster else None,
         "times": one.times,
     }
 

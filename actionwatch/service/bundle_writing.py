@@ -60,12 +60,16 @@ class SourceProof:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The summary of a bundle: the digest of its sums, its time, the numbers of records and receipts, and its proofs."""
+    """The summary of a bundle: the digest of its sums, its time, the numbers of records and receipts, and its proofs.
+
+    `outside_count` records happened before or after its time: a receipt is verified with all records of its window.
+    """
 
     digest: str
     since: datetime
     until: datetime
     record_count: int
+    outside_count: int
     receipt_count: int
     proof: tuple[SourceProof, ...]
 
@@ -155,7 +159,9 @@ def _write(
         manifest["head"] = str(head)  # of the chain: 'actionwatch store verify --head' compares it later
     with draft.open("wb") as out:
         digest = writer.finish(_README, manifest, out, sign)
-    return Written(digest, *span, writer.count(RECORDS), writer.count(RECEIPTS), tuple(proof))
+    count = writer.count(RECORDS)
+    outside_count = count - evidence.count_records(connection, *span)
+    return Written(digest, *span, count, outside_count, writer.count(RECEIPTS), tuple(proof))
 
 
 def _rule_versions(connection: Connection, since: datetime, until: datetime) -> Iterator[dict[str, Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
 
 from actionwatch.base.clock import MICROSECOND
 from actionwatch.store.record_keys import OTHER_KEYS_FROM, key_floor
@@ -47,11 +47,19 @@ def whole_from(connection: Connection, kept: datetime) -> datetime | None:
 
 def stream_records(connection: Connection, since: datetime, until: datetime) -> Rows:
     """Yield the records of a time in the order of their keys; those without a readable time by the time they were seen."""
+    chosen = select(RECORD).where(_records_of(since, until))
+    return _rows(connection, chosen.order_by(RECORD.c.record_key, RECORD.c.source))
+
+
+def count_records(connection: Connection, since: datetime, until: datetime) -> int:
+    """Return how many records `stream_records` yields."""
+    return int(connection.execute(select(func.count()).where(_records_of(since, until))).scalar_one())
+
+
+def _records_of(since: datetime, until: datetime) -> ColumnElement[bool]:
     is_timed = and_(RECORD.c.record_key >= key_floor(since), RECORD.c.record_key < key_floor(until + MICROSECOND))
     is_other = and_(RECORD.c.record_key >= OTHER_KEYS_FROM, RECORD.c.seen_at >= since, RECORD.c.seen_at <= until)
-    return _rows(
-        connection, select(RECORD).where(or_(is_timed, is_other)).order_by(RECORD.c.record_key, RECORD.c.source)
-    )
+    return or_(is_timed, is_other)
 
 
 def stream_receipts(connection: Connection, since: datetime, until: datetime) -> Rows:

@@ -91,6 +91,17 @@ def test_same_store_and_time_give_the_same_bytes(round_: Desk, tmp_path: Path) -
     assert sorted(path.name for path in tmp_path.iterdir() if "tar" in path.name) == ["one.tar", "two.tar"]
 
 
+def test_records_of_other_times_are_explained(round_: Desk, tmp_path: Path) -> None:
+    """A bundle of a part of a window has all of its records, and says how many are of another time, and why."""
+    done = round_.call("records", "export", "--bundle", str(tmp_path / "e.tar"), "--since", "30m")
+    assert done.status == 0, done.err
+    (line,) = [line for line in done.out.splitlines() if "from before or after" in line]
+    assert line.startswith("2 records are from before or after ")
+    assert line.endswith(": a receipt is verified with all records of its window")
+    whole = round_.call("records", "export", "--bundle", str(tmp_path / "w.tar"), "--since", "1d")
+    assert "from before or after" not in whole.out
+
+
 def test_intact_bundle_is_verified(round_: Desk, tmp_path: Path) -> None:
     """Without a store, the command states what is proved, and the digest that the export printed; JSON says the same."""
     target = tmp_path / "e.tar"
