@@ -169,14 +169,14 @@ class Poller:
             if not parts and result.method is None:
                 is_gapless = False
                 report.unproved.append(f"{window.start.isoformat()} to {window.end.isoformat()}: {result.reason}")
+            if not parts:
+                self._catching_up.note_progress(window.end, report.new_count - noted_count)
+                noted_count = report.new_count
             is_due = self._state.elapsed() - live_at >= self._state.options.poll_interval.total_seconds()
             # What is older than a record that was matched costs the matcher many times as much: a short rest is read in order.
             if pending and is_due and not self._catching_up.ends_soon:
                 live_at = self._state.elapsed()
                 self._read_newest(report)
-            if not parts:
-                self._catching_up.note_progress(window.end, report.new_count - noted_count)
-                noted_count = report.new_count
         self._catching_up.end()
         if not is_gapless:
             self._note_seen(result.through)

@@ -352,15 +352,27 @@ def test_the_progress_of_a_backlog_is_noted_and_deleted(world: World, database: 
     assert on.state.marks.proved_through == NOON
 
 
-@pytest.mark.parametrize(("interval", "walks"), [(timedelta(0), 1 + 3 + 3), (HOUR, 1 + 3)])
+@pytest.mark.parametrize(
+    ("interval", "seconds", "walks"),
+    [(timedelta(0), 240, 1 + 3 + 2), (timedelta(0), 10, 1 + 3), (HOUR, 240, 1 + 3)],
+    ids=["long", "short", "within an interval"],
+)
 def test_new_records_are_read_while_a_backlog_is(
-    world: World, database: Database, interval: timedelta, walks: int
+    world: World, database: Database, interval: timedelta, seconds: int, walks: int
 ) -> None:
-    """Once in each poll interval, the newest records are read between the parts of a backlog, but not after the last part."""
+    """Once in each poll interval, the newest records are read between parts of a backlog whose rest takes over a minute.
+
+    A short rest is read in order, because older records are slow to match. Nothing is read after the last part.
+    """
     on = Polled(world, database, sweeps=(), page_size=50, poll_interval=interval)
     on.log(60)
     claimed = [30_000]
-    on.upstream.change_total = lambda total: claimed.pop() if claimed else total
+
+    def answer_slowly(total: int) -> int:
+        world.clock.advance(seconds=seconds)
+        return claimed.pop() if claimed else total
+
+    on.upstream.change_total = answer_slowly
     on.poll()
     assert len(on.upstream.page_sizes) == walks
     assert on.stored() == 60
