@@ -74,7 +74,7 @@ def command(config: str, once: bool, wait: timedelta) -> int:
 
 
 class _Terminal:
-    """What a terminal shows of the service. Elsewhere, the log says it."""
+    """The view of the service on a terminal. Elsewhere, the log has the same."""
 
     def started(self, app: App, url: str) -> None:
         """Print what the service does."""

@@ -210,9 +210,9 @@ def _judge(found: Snapshot) -> tuple[Sight, str]:
     from actionwatch.queries.status import failing
     from actionwatch.queries.verdict import judge_sight
 
-    said = [(each.trouble, f"{each.subject}: {local_times(each.what)}") for each in found.troubles]
-    unready = [what for trouble, what in said if trouble in STOPPED]
-    return judge_sight([each.name for each in found.sources], unready, said, failing(found.sources), spell_time)
+    known = [(each.trouble, f"{each.subject}: {local_times(each.what)}") for each in found.troubles]
+    unready = [what for trouble, what in known if trouble in STOPPED]
+    return judge_sight([each.name for each in found.sources], unready, known, failing(found.sources), spell_time)
 
 
 def _print(document: dict[str, Any], found: Snapshot) -> None:

@@ -14,7 +14,7 @@ from actionwatch.text.times import spell_utc
 
 
 class Sight(StrEnum):
-    """How much actionwatch sees: `limited` is everything up to a time, or everything that is still there."""
+    """The part of the log that actionwatch sees: `limited` is everything up to a time, or everything that is still there."""
 
     EVERYTHING = "everything"
     LIMITED = "limited"
@@ -102,7 +102,7 @@ def _spell_limits(failing: Sequence[Failing], spell: Callable[[datetime], str]) 
 
 
 def _spell_polls(failing: Failing) -> str:
-    which = "the last poll" if failing.polls == 1 else f"the last {failing.polls} polls"
+    which = "the last poll" if failing.polls == 1 else f"the last {counted(failing.polls, 'poll')}"
     return f"{which} failed: {failing.error}"
 
 

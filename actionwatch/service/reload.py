@@ -89,10 +89,10 @@ class Reloader:
             if self._files.are_changed():
                 self._reload()
 
-    def tell(self) -> list[str]:
-        """Say what is loaded, and what changed since this was last said."""
+    def report(self) -> list[str]:
+        """Report what is loaded, and what changed since the last report."""
         with self._lock:
-            return [self._summary, *self._changes.tell()]
+            return [self._summary, *self._changes.report()]
 
     @property
     def faults(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""What changed in the rules since a person was last told: `reload` says it, also if the file watcher loaded it before."""
+"""The changes of rules that no person was shown yet: `reload` shows them, also those that the file watcher loaded before."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ class RuleChange:
 
 
 class RuleChanges:
-    """The changes that nobody was told of yet, by rule."""
+    """The changes that were not reported yet, by rule."""
 
     def __init__(self) -> None:
-        self._untold: dict[str, tuple[RuleChange, datetime]] = {}
+        self._unreported: dict[str, tuple[RuleChange, datetime]] = {}
 
     def note(self, changes: Iterable[RuleChange], at: datetime) -> None:
         """Note changes that were applied at a time."""
         for each in changes:
-            before = self._untold.pop(each.name, None)
+            before = self._unreported.pop(each.name, None)
             kind = _TOGETHER.get((before[0].kind, each.kind), each.kind) if before else each.kind
             if kind is not None:
-                self._untold[each.name] = RuleChange(kind, each.name, each.file), at
+                self._unreported[each.name] = RuleChange(kind, each.name, each.file), at
 
-    def tell(self) -> Iterator[str]:
+    def report(self) -> Iterator[str]:
         """Yield a line for each change, once."""
-        untold, self._untold = self._untold, {}
-        for each, at in sorted(untold.values(), key=lambda pair: (pair[0].kind, pair[0].name)):
+        unreported, self._unreported = self._unreported, {}
+        for each, at in sorted(unreported.values(), key=lambda pair: (pair[0].kind, pair[0].name)):
             yield f"{each.kind} {each.name} ({each.file}), loaded {spell_time(at, form='%H:%M:%S')}"

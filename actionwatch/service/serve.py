@@ -34,7 +34,7 @@ log = structlog.get_logger()
 
 
 class Screen(Protocol):
-    """Where a person sees the services of a process."""
+    """The view of the services of a process for a person."""
 
     def started(self, app: App, url: str) -> None:
         """Show the parts and the URL of a service that started."""
@@ -142,13 +142,13 @@ class _Process:
         self._announcement.start(membership)
         if not service.leads():
             watch.is_refused = False  # only the leader has reported it
-        told = service.reloader.tell()  # not of the first start, which adds all rules, or those of a new release
+        loaded = service.reloader.report()  # not of the first start, which adds all rules, or those of a new release
         if self._refused is not None:
             faults = [str(self._refused.fault), *service.reloader.faults]
-            self._announcement.end_reload([_PREVIOUS, *told], faults)
+            self._announcement.end_reload([_PREVIOUS, *loaded], faults)
         elif self._before is not None:
             self._announcement.use(self._state)
-            lines = [*changes(self._before, self._settings), *told]
+            lines = [*changes(self._before, self._settings), *loaded]
             self._announcement.end_reload(lines, service.reloader.faults)
 
     def _wait(self, service: Service, watch: ConfigurationWatch) -> Settings | None:
@@ -180,5 +180,5 @@ class _Process:
                 watch.is_refused = False
                 self._announcement.use(self._state)
             faults += service.reload()
-            self._announcement.end_reload([*lines, *service.reloader.tell()], faults)
+            self._announcement.end_reload([*lines, *service.reloader.report()], faults)
         return None

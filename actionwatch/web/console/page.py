@@ -151,7 +151,7 @@ def _breakable(text: str) -> Markup:
 
 
 def _with_code(text: str) -> Markup:
-    """Return a text with what stands in backticks as code."""
+    """Return a text with each part in backticks as code."""
     return Markup(_CODE.sub(r"<code>\1</code>", str(escape(visible(text)))))  # noqa: S704  # nosec  # escaped before
 
 

@@ -102,13 +102,13 @@ def test_reload_says_which_rules_changed_also_if_they_were_noticed_before(post: 
         )
         service.wait_for("rules_reloaded")
         first.write_text(re.sub(r"level: \w+", "level: low", first.read_text()))
-        told = _reload(post).out.splitlines()
-        assert told[:2] == ["the configuration did not change", "2 rules loaded"]
-        assert [re.sub(r"loaded \d\d:\d\d:\d\d .*", "loaded", line) for line in told[2:]] == [
+        reported = _reload(post).out.splitlines()
+        assert reported[:2] == ["the configuration did not change", "2 rules loaded"]
+        assert [re.sub(r"loaded \d\d:\d\d:\d\d .*", "loaded", line) for line in reported[2:]] == [
             f"added other_cluster_deleted ({rules / 'other.yml'}), loaded",
             f"changed cluster_deleted ({first}), loaded",
         ]
-        assert _reload(post).out.splitlines() == told[:2]
+        assert _reload(post).out.splitlines() == reported[:2]
         (rules / "other.yml").unlink()
         assert f"removed other_cluster_deleted ({rules / 'other.yml'})" in _reload(post).out
         service.end()

@@ -368,7 +368,7 @@ def test_new_records_are_read_while_a_backlog_is(
     on.log(60)
     claimed = [30_000]
 
-    def answer_slowly(total: int) -> int:
+    def answer_slowly(total: int | None) -> int | None:
         world.clock.advance(seconds=seconds)
         return claimed.pop() if claimed else total
 
