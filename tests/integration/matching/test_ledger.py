@@ -46,8 +46,9 @@ alert: {group_by: [userName], realert: 20m, level: {critical: {clusterId: x}}}
 """
 
 
-@pytest.mark.parametrize("rules", [PLAIN + RULES, NESTED_RULES], ids=["all kinds", "rules over rules"])
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(
+    ("seed", "rules"), [*enumerate([PLAIN + RULES, NESTED_RULES])], ids=["all kinds", "rules over rules"]
+)
 def test_service_and_simulation_give_the_same_alerts(tmp_path: Path, rules: str, seed: int) -> None:
     """The service and a simulation create the same alerts from the same records, including late ones."""
     chance = random.Random(seed)

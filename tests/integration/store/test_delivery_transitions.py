@@ -100,7 +100,7 @@ def _state(row: Any) -> DeliveryState:
     return DeliveryState((DeliveryStatus(row.status), row.awaits is not None))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(course=st.lists(st.tuples(st.sampled_from(CHOICES), st.sampled_from(ROWS)), min_size=10, max_size=40))
 def test_any_sequence_stays_within_the_table(
     database: Database, course: Sequence[tuple[tuple[str, Step], Delivery]]
