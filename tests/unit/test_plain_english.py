@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -68,26 +70,43 @@ def test_no_text_contains_an_unusual_phrase() -> None:
     assert excepted == EXCEPTIONS, "an exception that is not needed is removed"
 
 
+@dataclass(frozen=True)
+class Described:
+    """A module or a class, its description, and how many methods it has."""
+
+    name: str
+    text: str
+    method_count: int
+
+
 def test_classes_and_modules_are_described_by_nouns_or_sentences() -> None:
     """Their descriptions do not begin as a question, such as "What a fold finds": that names nothing."""
-    found = [
-        f"{name} {getattr(node, 'name', '')}: {text}"
-        for name, node in _nodes()
-        if isinstance(node, ast.ClassDef | ast.Module)
-        and re.match(r"(What|How|Who|Where|When|Why)\b", text := ast.get_docstring(node) or "")
-    ]
-    assert found == []
+    question = re.compile(r"(What|How|Who|Where|When|Why)\b")
+    assert [f"{each.name}: {each.text}" for each in _described() if question.match(each.text)] == []
 
 
 def test_no_class_has_many_methods() -> None:
     """Whoever reads a class can keep it in mind."""
-    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
-    classes = ((name, node) for name, node in _nodes() if isinstance(node, ast.ClassDef))
-    counts = {f"{name} {node.name}": sum(isinstance(each, functions) for each in node.body) for name, node in classes}
-    assert {name: count for name, count in counts.items() if count > MOST_METHODS} == {}
+    assert {each.name: each.method_count for each in _described() if each.method_count > MOST_METHODS} == {}
 
 
-def _nodes() -> Iterator[tuple[str, ast.AST]]:
+@functools.cache
+def _described() -> list[Described]:
+    found = []
     for path in sorted((ROOT / "actionwatch").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            yield path.relative_to(ROOT).as_posix(), node
+        module = ast.parse(path.read_text())
+        for node in (module, *_classes(module)):
+            functions = [each for each in node.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)]
+            count = len(functions) if isinstance(node, ast.ClassDef) else 0
+            name = f"{path.relative_to(ROOT).as_posix()} {getattr(node, 'name', '')}"
+            found.append(Described(name, ast.get_docstring(node) or "", count))
+    return found
+
+
+def _classes(node: ast.AST) -> Iterator[ast.ClassDef]:
+    """Find the classes in a module, also those within functions and other classes."""
+    for each in ast.iter_child_nodes(node):
+        if isinstance(each, ast.stmt):
+            if isinstance(each, ast.ClassDef):
+                yield each
+            yield from _classes(each)
