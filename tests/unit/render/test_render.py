@@ -168,11 +168,17 @@ def test_the_plain_text_cannot_fail(channel: str, name: str) -> None:
         assert "<script" not in text
 
 
+@pytest.fixture(scope="module")
+def shipped() -> Renderer:
+    """The shipped templates, compiled once."""
+    return Renderer([SHIPPED])
+
+
 @in_one_test("name", HOSTILE)
-def test_the_shipped_templates_take_any_text(name: str) -> None:
+def test_the_shipped_templates_take_any_text(shipped: Renderer, name: str) -> None:
     """The shipped templates render any audit text."""
     for event in ("alert.opened", "alerts.summary"):
-        rendered, failures = Renderer([SHIPPED]).render(NAMES, hostile_message(HOSTILE[name], event))
+        rendered, failures = shipped.render(NAMES, hostile_message(HOSTILE[name], event))
         assert failures == []
         assert all(text.encode() for text in rendered.texts.values())
         assert len(rendered.texts["email.subject"].splitlines()) == 1
