@@ -95,7 +95,8 @@ def _described() -> list[Described]:
     found = []
     for path in sorted((ROOT / "actionwatch").rglob("*.py")):
         module = ast.parse(path.read_text())
-        for node in (module, *_classes(module)):
+        described: list[ast.Module | ast.ClassDef] = [module, *_classes(module)]
+        for node in described:
             functions = [each for each in node.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)]
             count = len(functions) if isinstance(node, ast.ClassDef) else 0
             name = f"{path.relative_to(ROOT).as_posix()} {getattr(node, 'name', '')}"

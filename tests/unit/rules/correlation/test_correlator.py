@@ -278,7 +278,7 @@ def test_the_cost_of_a_record_does_not_grow_with_those_of_its_group(
             ABOVE.format("above", above) + f"alert: {{realert: {realert}}}\n",
         ]
     )
-    few, many = (calls_for(loaded(text), [named[kind] for kind in kinds], 6 * MINUTE, count) for count in (500, 2_000))
+    few, many = (calls_for(loaded(text), [named[kind] for kind in kinds], 6 * MINUTE, count) for count in (250, 1_000))
     assert many < 5 * few
 
 

@@ -35,7 +35,7 @@ from tests.unit.rules.correlation.live import (
     runs,
 )
 
-FEW = settings(max_examples=40 if settings.get_current_profile_name() == "suite" else 2000)
+FEW = settings(max_examples=25 if settings.get_current_profile_name() == "suite" else 2000)
 RULES = {"all kinds": ALL, "rules over rules": NESTED, "families": FAMILIES}
 EACH = pytest.mark.parametrize("rules", RULES)
 CACHED = st.sampled_from([0, 30, 100, MOST])
