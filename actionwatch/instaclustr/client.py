@@ -5,6 +5,7 @@ The service uses only this client; `admin.py` writes upstream. Retries are bound
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -68,6 +69,8 @@ class Client(AbstractContextManager["Client"]):
         field_aliases: Mapping[str, Sequence[str]] | None = None,
         retry: RetryOptions = RetryOptions(),
         clock: Callable[[], datetime] = utc_now,
+        elapsed: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
         threads: Callable[[str], Executor] = DaemonThreads,
     ) -> None:
         """`threads` makes the threads that fetch pages ahead."""
@@ -78,7 +81,8 @@ class Client(AbstractContextManager["Client"]):
         self._origin = Origin(connection, allowed=[("GET", self._actions), ("GET", self._accounts)])
         self._retry = retry
         self._clock = clock
-        self._pace = _Pace()
+        self._elapsed = elapsed
+        self._pace = _Pace(elapsed, sleep)
         self._is_closed = False
         self._largest_page = PAGE_SIZE
         self.has_seen_total_beyond_page = False
@@ -172,7 +176,7 @@ class Client(AbstractContextManager["Client"]):
 
     def _get(self, path: str, params: list[tuple[str, str]], is_wanted: Callable[[], bool]) -> HttpResponse:
         retry = self._retry
-        deadline = time.monotonic() + retry.at_most.total_seconds()
+        deadline = self._elapsed() + retry.at_most.total_seconds()
 
         def should_retry(error: Exception) -> bool | timedelta:
             if not isinstance(error, SourceUnavailable | RateLimited) or self._is_closed or not is_wanted():
@@ -183,7 +187,7 @@ class Client(AbstractContextManager["Client"]):
                 return True
             # Jitter spreads the requests of several clients.
             wait = error.retry_after + random.random() * retry.jitter  # noqa: S311  # nosec B311
-            return wait if time.monotonic() + wait.total_seconds() < deadline else False
+            return wait if self._elapsed() + wait.total_seconds() < deadline else False
 
         for attempt in stamina.retry_context(
             on=should_retry,
@@ -204,23 +208,25 @@ class Client(AbstractContextManager["Client"]):
 class _Pace:
     """Spaces requests for a while after a 429: concurrent requests would hit the limit again."""
 
-    def __init__(self) -> None:
+    def __init__(self, elapsed: Callable[[], float], sleep: Callable[[float], None]) -> None:
+        self._elapsed = elapsed
+        self._sleep = sleep
         self._lock = threading.Lock()
-        self._spaced_until = 0.0
-        self._next_at = 0.0
+        self._spaced_until = -math.inf
+        self._next_at = -math.inf
 
     def slow_down(self) -> None:
         with self._lock:
-            self._spaced_until = time.monotonic() + _SPACED_FOR.total_seconds()
+            self._spaced_until = self._elapsed() + _SPACED_FOR.total_seconds()
 
     def wait(self) -> None:
         with self._lock:
-            now = time.monotonic()
+            now = self._elapsed()
             if now >= self._spaced_until:
                 return
             at = max(now, self._next_at)
             self._next_at = at + _SPACING.total_seconds()
-        time.sleep(at - now)
+        self._sleep(at - now)
 
 
 def read_accounts(body: bytes, excerpt: Excerpt) -> list[LinkedAccount]:

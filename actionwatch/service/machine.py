@@ -25,6 +25,7 @@ class Machine:
     now: Callable[[], datetime] = machine_now
     elapsed: Callable[[], float] = time.monotonic
     """Returns the seconds since some moment, whatever happens to the clock."""
+    sleep: Callable[[float], None] = time.sleep
     chance: Callable[[], float] = random.random
     """Returns a number in [0, 1) by which a retry varies."""
     threads: Callable[[str], Executor] = DaemonThreads

@@ -78,7 +78,7 @@ class Tails:
             client.close()
 
     def _build(self, source: Source) -> SourceTail:
-        client = self._clients[source.name] = reading_client(source, self._clock, self._machine.threads)
+        client = self._clients[source.name] = reading_client(source, self._clock, self._machine)
         database = self._database.as_holder(tail_role(source.name))
         self_alerts = SelfAlertStore(database, self._addressing, self._clock)
         organisation = client.reader.organisation

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Executor
 from datetime import datetime
 
 from actionwatch.base.clock import utc_now
-from actionwatch.base.daemon_threads import DaemonThreads
 from actionwatch.instaclustr.client import Client
 from actionwatch.instaclustr.origin import ConnectionOptions
+from actionwatch.service.machine import Machine
 from actionwatch.settings import Source
 
 
@@ -27,9 +26,17 @@ def connection_to(source: Source) -> ConnectionOptions:
 
 
 def reading_client(
-    source: Source, clock: Callable[[], datetime] = utc_now, threads: Callable[[str], Executor] = DaemonThreads
+    source: Source,
+    clock: Callable[[], datetime] = utc_now,
+    machine: Machine = Machine(),  # noqa: B008 - a frozen value
 ) -> Client:
     """Build the client that can only read."""
     return Client(
-        connection_to(source), source=source.name, field_aliases=source.field_aliases, clock=clock, threads=threads
+        connection_to(source),
+        source=source.name,
+        field_aliases=source.field_aliases,
+        clock=clock,
+        elapsed=machine.elapsed,
+        sleep=machine.sleep,
+        threads=machine.threads,
     )

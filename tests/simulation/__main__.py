@@ -10,9 +10,9 @@ import time
 import traceback
 from collections.abc import Sequence
 
-from tests.simulation.oracle import Tally
 from tests.simulation.plan import Schedule, schedule_of
 from tests.simulation.simulation import Laboratory, Simulation, laboratory
+from tests.simulation.tally import Tally
 
 _PORTION = 50  # schedules that one process plays before it reports
 

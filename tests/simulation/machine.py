@@ -52,8 +52,18 @@ class VirtualMachine:
         """Return the seconds that no setting of the clock changes."""
         return (self._world() - NOON).total_seconds()
 
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self._world.advance(seconds=seconds)
+
     def parts(self, chance: random.Random, database: Database) -> Machine:
         """Return it as the composition root of the service knows it."""
         return Machine(
-            self.now, self.elapsed, chance.random, lambda _: Turn(), lambda _, __: Unstarted(), lambda _: database
+            now=self.now,
+            elapsed=self.elapsed,
+            sleep=self.sleep,
+            chance=chance.random,
+            threads=lambda _: Turn(),
+            start_thread=lambda _, __: Unstarted(),
+            open_store=lambda _: database,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from email.utils import format_datetime
 from http import HTTPStatus
@@ -21,7 +21,9 @@ from actionwatch.emulator.app import _answer, _linked_accounts, _user_actions
 from actionwatch.net.deadline import Deadline
 from tests.upstreams import World
 
-UPSTREAM, HOOKS = "https://upstream.test", "https://hooks.test"
+UPSTREAMS = {"acme": "https://acme.test", "beta": "https://beta.test"}
+"""The upstream of each kind of source."""
+HOOKS = "https://hooks.test"
 
 # How a receiver answers: nothing, a status, or the loss of the response to a message that it took.
 _LOST = 0
@@ -63,13 +65,14 @@ class Receiver:
 class Network:
     """Carries each request to whom it is for. Calls `crossing` before and after."""
 
-    def __init__(self, world: World, seed: int, crossing: Callable[[], None]) -> None:
+    def __init__(self, worlds: Mapping[str, World], seed: int, crossing: Callable[[], None]) -> None:
+        """`worlds` has the upstream of each kind of source."""
         self.deadline = Deadline()
-        self.world = world
-        self.is_refusing = False
-        """Whether no connection to the upstream succeeds."""
+        self.refusing: set[str] = set()
+        """The kinds of source to whose upstream no connection succeeds."""
         self.receivers: dict[str, Receiver] = {}
         self.requests = Counter[str]()
+        self._worlds = worlds
         self._seed = seed
         self._crossing = crossing
 
@@ -78,7 +81,8 @@ class Network:
         self._crossing()
         host = request.url.host.decode()
         self.requests[host] += 1
-        found = self._upstream(request) if host in UPSTREAM else self._receive(request)
+        kind = host.removesuffix(".test")
+        found = self._upstream(kind, request) if kind in self._worlds else self._receive(request)
         self._crossing()
         return found
 
@@ -102,9 +106,10 @@ class Network:
             raise httpcore.ReadError("the connection broke")
         return httpcore.Response(status, headers=list(headers.items()))
 
-    def _upstream(self, request: httpcore.Request) -> httpcore.Response:
-        emulator = self.world.emulator
-        if self.is_refusing:
+    def _upstream(self, kind: str, request: httpcore.Request) -> httpcore.Response:
+        world = self._worlds[kind]
+        emulator = world.emulator
+        if kind in self.refusing:
             raise httpcore.ConnectError("refused")
         path, _, query = request.url.target.partition(b"?")
         scope: Scope = {
@@ -119,7 +124,7 @@ class Network:
         }
         handler = _user_actions if path.endswith(b"/user-actions") else _linked_accounts
         response = _answer(emulator, handler, Request(scope), b"")
-        return _receive(response, scope, format_datetime(self.world.clock(), usegmt=True))
+        return _receive(response, scope, format_datetime(world.clock(), usegmt=True))
 
 
 def _receive(response: Response, scope: Scope, date: str) -> httpcore.Response:

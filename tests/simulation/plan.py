@@ -9,7 +9,8 @@ import random
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from tests.simulation.site import HOOK, RECEIVERS, Setup
+from tests.simulation.correlations import CORRELATIONS
+from tests.simulation.site import FIRST, HOOK, RECEIVERS, SECOND, Setup
 from tests.simulation.upstream_faults import NATURES
 
 LENGTHS = (1, 1, 1, 1, 1, 2, 2, 2, 3, 6)  # rounds; most problems need few
@@ -29,6 +30,7 @@ class Schedule:
 
     seed: int
     nature: tuple[str, ...]
+    """Of the first source's upstream. That of the second source does nothing wrong permanently."""
     setup: Setup
     events: tuple[Event, ...]
     settling: int
@@ -37,6 +39,10 @@ class Schedule:
     def __str__(self) -> str:
         events = ", ".join(f"{what} {seed}" for what, seed in self.events)
         return f"{self.nature} {self.setup}: {events}"
+
+    def nature_of(self, kind: str) -> tuple[str, ...]:
+        """Return what the upstream of a kind of source always does wrong."""
+        return self.nature if kind == FIRST else ()
 
     def without(self, event: Event) -> Schedule:
         """Leave an event out."""
@@ -53,6 +59,9 @@ def schedule_of(seed: int) -> Schedule:
         page_size=chance.choice((4, 7, 20, 1000)),
         start=chance.choice(("now", "20m", "2h")),
         overlap=chance.choice(("5m", "15m")),
+        sources={FIRST: FIRST} | ({SECOND: SECOND} if chance.random() < 0.3 else {}),
+        correlations=tuple(sorted(chance.sample(sorted(CORRELATIONS), chance.choice((0, 0, 2, 4, 6))))),
+        is_inhibiting=chance.random() < 0.3,
     )
     events: list[str] = []
     for _ in range(chance.choice(LENGTHS)):

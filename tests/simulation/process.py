@@ -19,7 +19,8 @@ _REAL = ("disk", "log", "send")
 class Process:
     """One process, from its start to its end or death. `steps` are what its threads would run."""
 
-    def __init__(self, settings: Settings, machine: Machine, on_poll: Callable[[PollReport], None]) -> None:
+    def __init__(self, settings: Settings, machine: Machine, on_poll: Callable[[str, PollReport], None]) -> None:
+        """`on_poll` gets the name of a source, and the report of its poll that has ended."""
         self._joined = contextlib.ExitStack()
         self.app = App(settings, machine)
         self.service = Service(self.app)
@@ -27,9 +28,14 @@ class Process:
         try:
             self._joined.enter_context(self.service.ready())
             self.service.worker.begin()
+            self._list_steps()
+            for name in self.app.tails.steps:
+                self.steps[f"accounts {name}"]()
         except BaseException:
             self.die()
             raise
+
+    def _list_steps(self) -> None:
         self.steps = {name: work for name, work in self.service.jobs.work.items() if name not in _REAL}
         self.steps |= {f"tail {name}": functools.partial(self._poll, name) for name in self.app.tails.steps}
         self.steps |= {"match": self.service.loops.matching.match, "clock": self.service.loops.look_at_clock}
@@ -39,7 +45,7 @@ class Process:
         def poll() -> None:
             report = self.app.tails.steps[source].run_if_due()
             if report is not None:
-                self._on_poll(report)
+                self._on_poll(source, report)
 
         self.service.steps.attempt(f"tail {source}", poll)
 

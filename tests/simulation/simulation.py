@@ -10,24 +10,28 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
 import stamina
 import structlog
 
-from actionwatch.base.errors import StoreReplaced
+from actionwatch.base.errors import StoreError, StoreReplaced
 from actionwatch.net.http import network
+from actionwatch.settings import Settings
 from actionwatch.store.outbox import DeliveryFilter
+from actionwatch.tail.state import PollReport
 from tests.builders import NOON, Clock
 from tests.simulation.killing import Killed, MortalDatabase
 from tests.simulation.machine import VirtualMachine
 from tests.simulation.network import Network
-from tests.simulation.oracle import Oracle, Tally
+from tests.simulation.oracle import Oracle
 from tests.simulation.plan import Schedule
 from tests.simulation.process import Process
-from tests.simulation.site import Setup
+from tests.simulation.site import FIRST, HOOK, SECOND, Setup
+from tests.simulation.source_oracle import SourceOracle
+from tests.simulation.tally import Tally
 from tests.simulation.upstream_faults import CHANGES, PASSING, UNCHANGING
 from tests.upstreams import World
 
@@ -35,7 +39,9 @@ KINDS = ("BACKUP", "CREATE_CLUSTER", "INVITE_USER", "DELETE_CLUSTER", "DELETE_KA
 USERS = ("eve", "bob")
 _FAILURES = ("step_failed", "notifier_failed", "self_alert_failed", "claim_failed")
 _LONGEST_POLL, _LONGEST_STEP = 40, 6  # crossings: they rarely have more
+_LONGEST_START = 12
 _QUIET_ROUNDS = 400
+_SECOND_ORGANISATION = "22222222-2222-4333-8444-555555555555"
 
 
 @dataclass
@@ -87,13 +93,16 @@ class Simulation:
         self.database.renew()
         self.database.dies = self._dies
         chance = random.Random(schedule.seed)
-        self.world = World(Clock(NOON + timedelta(microseconds=chance.randrange(0, 1_000_000, 250))))
-        self.world.organisation.inventory.add_account("payments")
-        self.network = Network(self.world, schedule.seed, self._cross)
-        self.machine = VirtualMachine(self.world.clock)
+        self.time = Clock(NOON + timedelta(microseconds=chance.randrange(0, 1_000_000, 250)))
+        self.worlds = {kind: World(self.time) for kind in (FIRST, SECOND)}
+        self.worlds[SECOND].organisation.id = _SECOND_ORGANISATION
+        self.worlds[FIRST].organisation.inventory.add_account("payments")
+        self.network = Network(self.worlds, schedule.seed, self._cross)
+        self.machine = VirtualMachine(self.time)
         self._parts = self.machine.parts(chance, self.database)
+        self._starts = random.Random(f"{schedule.seed} starts")
         self.setup = schedule.setup
-        self.oracle = Oracle(self.world, self.database, schedule, tally)
+        self.oracle = Oracle(self.worlds, self.database, schedule, tally)
         self._until_death = 0
         self._is_dead = False
         self._until_happening = 0
@@ -107,9 +116,9 @@ class Simulation:
     def play(self) -> list[str]:
         """Play it to its end. Return the problems found."""
         with network(self.network):
-            self.world.faults.set(*self.schedule.nature)
+            self.worlds[FIRST].faults.set(*self.schedule.nature)
             self.start()
-            self._step(f"tail {self.setup.source}")  # otherwise it would begin with all that happens
+            self._poll_sources()  # otherwise they would begin with all that happens
             for event in self.schedule.events:
                 getattr(self, event.what)(random.Random(event.seed))
             self._settle()
@@ -121,14 +130,37 @@ class Simulation:
     # -- the process
 
     def start(self) -> None:
-        """Start a process, as a supervisor does until it stays: when the disk has room again."""
-        self.database.fails_next = False
-        self._until_death = self._until_happening = 0
-        self._is_dead = False
-        settings = self.setup.configure(self.laboratory.folder, self.world.organisation.id)
+        """Start a process, as a supervisor does until it stays: when it is not killed, and the disk has room again."""
+        self._until_happening = 0
+        deaths = self._starts.choice((0, 0, 0, 0, 0, 0, 1, 2))
         self.oracle.note_start(self.setup, self.machine.now())
-        self.process = Process(settings, self._parts, self.oracle.after_poll)
-        self.process.steps[f"accounts {self.setup.source}"]()
+        while True:
+            self._is_dead = False
+            self.database.fails_next = deaths > 0 and self._starts.random() < 0.2
+            self._until_death = self._starts.randint(1, _LONGEST_START) if deaths else 0
+            deaths -= 1
+            try:
+                self.process = Process(self._configure(), self._parts, self._note_poll)
+            except (Killed, StoreError):
+                self.tally.starts_ended += 1
+            else:
+                break
+        self._until_death = 0
+        self.database.fails_next = False
+
+    def _configure(self) -> Settings:
+        organisations = {kind: world.organisation.id for kind, world in self.worlds.items()}
+        return self.setup.configure(self.laboratory.folder, organisations)
+
+    def _note_poll(self, source: str, report: PollReport) -> None:
+        self._oracle_of(source).after_poll(report)
+
+    def _oracle_of(self, source: str) -> SourceOracle:
+        return self.oracle.sources[source.partition("-")[0]]
+
+    def _poll_sources(self) -> None:
+        for name in self.setup.sources.values():
+            self._step(f"tail {name}")
 
     def _die(self) -> None:
         self._until_death = self._until_happening = 0
@@ -144,7 +176,7 @@ class Simulation:
     def _step(self, name: str) -> None:
         """Run a step of the service."""
         if name.startswith("tail"):
-            self.oracle.before_poll()
+            self._oracle_of(name.removeprefix("tail ")).before_poll()
         is_set = bool(self.process.app.clock.step())
         self.process.steps[name]()
         if self._is_dead:  # in a send, of which a thread survives everything
@@ -164,7 +196,7 @@ class Simulation:
         return self._is_dead
 
     def _cross(self) -> None:
-        self.world.clock.advance(milliseconds=1)  # a record of one request is older than those of the next
+        self.time.advance(milliseconds=1)  # a record of one request is older than those of the next
         if self._dies():
             raise Killed
 
@@ -176,11 +208,13 @@ class Simulation:
             is_late = chance.random() < 0.3
             # Late ones must not disappear before a sweep is due.
             kind = chance.choice([kind for kind in KINDS if not (is_late and kind == "ADD_NODE")])
-            account = self.world.organisation.inventory.accounts[0] if chance.random() < 0.7 else None
+            account = self.worlds[FIRST].organisation.inventory.accounts[0] if chance.random() < 0.7 else None
             ago = chance.uniform(25, chance.choice((300, 3000))) if is_late else chance.uniform(0, 25)
-            logged = self.world.log(kind, ago=ago, user_name=chance.choice(USERS), account=account)
+            where = SECOND if SECOND in self.schedule.setup.sources and chance.random() < 0.4 else FIRST
+            fields = {"account": account} if where == FIRST else {"description": f"beta {self.worlds[SECOND].logged}"}
+            logged = self.worlds[where].log(kind, ago=ago, user_name=chance.choice(USERS), **fields)
             if is_late:
-                self.oracle.late.add((logged.kind, logged.description))
+                self.oracle.sources[where].late.add((logged.kind, logged.description))
 
     def trouble_upstream(self, chance: random.Random) -> None:
         """Let the upstream do something wrong for a time."""
@@ -193,13 +227,17 @@ class Simulation:
 
     def wait(self, chance: random.Random) -> None:
         """Let time pass."""
-        self.world.clock.advance(seconds=chance.choice((5, 30, 30, 30, 90, 400)))
+        self.time.advance(seconds=chance.choice((5, 30, 30, 30, 90, 400)))
 
     def run(self, chance: random.Random) -> None:
         """Run steps in any order, perhaps with a death, or something else, between any two commits and requests."""
         names = sorted(self.process.steps)
-        source = next(name for name in names if name.startswith("tail"))
-        order = [source, "clock", "match", *["deliver", "threads", "deliver"][: chance.randrange(4)]]
+        order = [
+            *(name for name in names if name.startswith("tail")),
+            "clock",
+            "match",
+            *["deliver", "threads", "deliver"][: chance.randrange(4)],
+        ]
         order += chance.sample(names, 2)
         if chance.random() < 0.5:
             chance.shuffle(order)
@@ -235,13 +273,15 @@ class Simulation:
         self.start()
 
     def outage(self, chance: random.Random) -> None:
-        """Let nothing be reached for hours, while the service tries."""
-        self.network.is_refusing = True
+        """Let an upstream, or both, not be reached for hours, while the service tries."""
+        kinds = sorted(self.setup.sources)
+        self.network.refusing = set(chance.sample(kinds, chance.randint(1, len(kinds))))
         for _ in range(chance.randint(1, 4)):
-            self.world.clock.advance(seconds=chance.choice((600, 3600)))
-            for name in (f"tail {self.setup.source}", "clock", "match", "deliver"):
+            self.time.advance(seconds=chance.choice((600, 3600)))
+            self._poll_sources()
+            for name in ("clock", "match", "deliver"):
                 self._step(name)
-        self.network.is_refusing = False
+        self.network.refusing = set()
 
     def clock(self, chance: random.Random) -> None:
         """Set the clock of the machine."""
@@ -261,13 +301,19 @@ class Simulation:
         self.tally.reloads += 1
         before, self.setup = self.setup, setup
         self._step("clock")
-        if before.rules != setup.rules and len(setup.rules) + len(before.rules) > 2 and before.source == setup.source:
-            setup.configure(self.laboratory.folder, self.world.organisation.id)
-            self.process.service.reload()
+        if (
+            setup == replace(before, rules=setup.rules, correlations=setup.correlations)
+            and setup.rules
+            and before.rules
+        ):
+            self._configure()
             self.oracle.note_start(setup, self.machine.now())
+            self.process.service.reload()
         else:
             self.process.finish()
             self.start()
+        if SECOND in setup.sources and SECOND not in before.sources:
+            self._step(f"tail {setup.sources[SECOND]}")
 
     def decide(self, chance: random.Random) -> None:
         """Acknowledge, resolve or silence an alert like an operator, or replay dead letters."""
@@ -296,7 +342,7 @@ class Simulation:
         if self.schedule.nature and self.schedule.nature[0].startswith(UNCHANGING):
             return
         self.tally.field_changes += 1
-        self.oracle.change_count += 1
+        self.oracle.sources[FIRST].change_count += 1
         self._fields = () if self._fields and self._chance.random() < 0.5 else self._chance.choice(CHANGES)
         self._set_faults()
 
@@ -305,7 +351,7 @@ class Simulation:
         nature = self.schedule.nature
         lasting = [each for each in nature if each not in self._fields]
         begun = [each for each in self._fields if each not in nature]
-        self.world.faults.set(*lasting, *begun, *self._passing)
+        self.worlds[FIRST].faults.set(*lasting, *begun, *self._passing)
 
     def _move_store(self) -> None:
         """Let an operator move the store away. The process must end; then the operator puts the right file back."""
@@ -329,15 +375,18 @@ class Simulation:
             receiver.is_down = False
         if self.schedule.seed % 4 == 3:  # all at once: no row may wait for a removed part
             self._take_up(self.setup.renamed())
+        elif self.schedule.seed % 8 == 5:
+            self._take_up(self.setup.without(max(self.setup.receivers.keys() - {HOOK}, default=HOOK)))
         elif self.schedule.seed % 4 == 1:
             self._take_up(self.setup.toggled())
         self.oracle.note_end()
         for seconds in (3600, 40, 900) * self.schedule.settling:
-            self.world.clock.advance(seconds=seconds)  # at last, all sweeps are due for what came after the first poll
+            self.time.advance(seconds=seconds)  # at last, all sweeps are due for what came after the first poll
             if seconds != 900:  # the late ones of the second time are before the mark, which the first time moves
                 self.arrive(random.Random(f"{self.schedule.seed} {seconds}"))
-            for name in ("clock", f"tail {self.setup.source}", "match"):
-                self._step(name)
+            self._step("clock")
+            self._poll_sources()
+            self._step("match")
         for name in sorted(self.process.steps) if self._has_failed else ():
             self._step(name)  # a rare step that failed reports that it works again
         self._deliver_all()
@@ -354,5 +403,5 @@ class Simulation:
             idle_count = 0 if self.oracle.is_unfinished() else idle_count + 1
             if idle_count == 2:
                 return
-            self.world.clock.advance(seconds=90)
+            self.time.advance(seconds=90)
             self._step("clock")

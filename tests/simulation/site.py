@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import functools
+import json
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from actionwatch.emulator.app import DEMO_KEY, DEMO_USER
+from actionwatch.notifiers import webhook
+from actionwatch.notifiers.base import DigestOptions
 from actionwatch.service.configuration import read_settings
-from actionwatch.settings import Settings
-from tests.simulation.network import HOOKS, UPSTREAM
+from actionwatch.settings import Receiver, Settings
+from tests.simulation.correlations import CORRELATIONS
+from tests.simulation.network import HOOKS, UPSTREAMS
 
-HOOK = "hook"
+FIRST, SECOND = UPSTREAMS
+HOOK, DIGEST = "hook", "digest"
 RECEIVERS: dict[str, dict[str, Any]] = {
     HOOK: {},
     "stormy": {"storm": {"above": 1, "per": "1m"}},
     "muted": {},
     "relieved": {"fallback_after": "2m"},
     "oncall": {},
+    DIGEST: {},
 }
 """What each kind of receiver wants. `muted` is routed to with a mute interval, `oncall` only by an escalation."""
 SWEEPS = ("30m", "2h")
@@ -39,31 +44,39 @@ alert: {{{alert}}}
 """
 _GROUPED = "group_by: [userName], realert: 15m"
 _SIESTA = [{"times": [{"start_time": "12:05", "end_time": "12:25"}, {"start_time": "14:00", "end_time": "14:30"}]}]
+_INHIBITING = [{"source_matchers": ['rule="deleted"'], "target_matchers": ['rule="topics"'], "equal": ["userName"]}]
 
 
 @dataclass(frozen=True)
 class Setup:
-    """One configuration. `receivers` gives each kind of receiver its name; a kind that is missing is not configured."""
+    """One configuration. `receivers` gives each kind of receiver its name; a kind that is missing is not configured.
 
-    source: str = "acme"
+    So does `sources` with the sources, of which each has a world of its own.
+    """
+
+    sources: dict[str, str] = field(default_factory=lambda: {FIRST: FIRST})
     receivers: dict[str, str] = field(default_factory=lambda: {HOOK: HOOK})
     rules: tuple[str, ...] = tuple(RULES)
+    correlations: tuple[str, ...] = ()
+    is_inhibiting: bool = False
     page_size: int = 1000
     start: str = "now"
     overlap: str = "5m"
     interval: str = "30s"
     is_siesta_known: bool = True
 
-    def configure(self, folder: Path, organisation: str) -> Settings:
-        """Write the rules, and return the settings."""
-        rules = folder / "rules"
-        for kind in RULES:
-            path, text = rules / f"{kind}.yml", self._rule(kind)
-            if kind not in self.rules:
+    def configure(self, folder: Path, organisations: Mapping[str, str]) -> Settings:
+        """Write the rules, and return the settings. `organisations` gives each kind of source its organisation."""
+        rules = {kind: self._rule(kind) for kind in self.rules} | {
+            name: CORRELATIONS[name] for name in self.correlations
+        }
+        for name in (*RULES, *CORRELATIONS):
+            path, text = folder / "rules" / f"{name}.yml", rules.get(name)
+            if text is None:
                 path.unlink(missing_ok=True)
             elif not path.exists() or path.read_text() != text:
                 path.write_text(text)
-        return _read(yaml.dump(self._document(folder, organisation)), folder)
+        return _read(json.dumps(self._document(folder, organisations)), folder)
 
     def _rule(self, kind: str) -> str:
         alert = _GROUPED
@@ -73,7 +86,7 @@ class Setup:
         number = f"{tuple(RULES).index(kind):08}-0000-4000-8000-000000000000"
         return _RULE.format(name=kind, id=number, kind=RULES[kind], alert=alert)
 
-    def _document(self, folder: Path, organisation: str) -> dict[str, Any]:
+    def _document(self, folder: Path, organisations: Mapping[str, str]) -> dict[str, Any]:
         routed = [name for kind, name in self.receivers.items() if kind not in ("muted", "oncall")]
         muted = self.receivers.get("muted")
         siesta = ["siesta"] if self.is_siesta_known else []
@@ -81,23 +94,25 @@ class Setup:
         return {
             "sources": [
                 {
-                    "name": self.source,
-                    "organisation_id": organisation,
+                    "name": name,
+                    "organisation_id": organisations[kind],
                     "username": DEMO_USER,
                     "api_key": DEMO_KEY,
-                    "base_url": UPSTREAM,
+                    "base_url": UPSTREAMS[kind],
                     "start": self.start,
                     "page_size": self.page_size,
                     "overlap": self.overlap,
                     "sweeps": list(SWEEPS),
                     "poll_interval": self.interval,
                 }
+                for kind, name in self.sources.items()
             ],
             "store": {"url": f"sqlite:///{folder}/store.db"},
             "rules": [f"{folder}/rules/"],
             "receivers": [self._receiver(kind, name) for kind, name in self.receivers.items()],
             "route": {"receivers": routed, "routes": children if muted else []},
             "time_intervals": [{"name": "siesta", "time_intervals": _SIESTA}] if siesta else [],
+            "inhibit_rules": _INHIBITING if self.is_inhibiting else [],
         }
 
     def _receiver(self, kind: str, name: str) -> dict[str, Any]:
@@ -108,8 +123,15 @@ class Setup:
 
     def renamed(self) -> Setup:
         """Return the configuration with everything renamed, without a rule and the mute interval."""
-        names = {kind: _renamed(name) for kind, name in self.receivers.items()}
-        return replace(self, source=_renamed(self.source), receivers=names, rules=("deleted",), is_siesta_known=False)
+        receivers, sources = (
+            {kind: _renamed(name) for kind, name in each.items()} for each in (self.receivers, self.sources)
+        )
+        return replace(self, sources=sources, receivers=receivers, rules=("deleted",), is_siesta_known=False)
+
+    def without(self, kind: str) -> Setup:
+        """Return the configuration without a kind of receiver, and without the second source."""
+        receivers = {each: name for each, name in self.receivers.items() if each == HOOK or each != kind}
+        return replace(self, receivers=receivers, sources={FIRST: self.sources[FIRST]})
 
     def toggled(self) -> Setup:
         """Return the configuration with the second rule on instead of off, or the other way round."""
@@ -118,7 +140,7 @@ class Setup:
     def changed(self, chance: random.Random) -> Setup:
         """Return a configuration after a reload, for example with a receiver renamed, removed or added."""
         kind = chance.choice(sorted(self.receivers))
-        match chance.randrange(9):
+        match chance.randrange(12):
             case 0 | 1:
                 return replace(self, receivers={**self.receivers, kind: _renamed(self.receivers[kind])})
             case 2 if kind != HOOK:
@@ -129,17 +151,36 @@ class Setup:
             case 5:
                 return self.toggled()
             case 6:
-                return replace(self, source=_renamed(self.source))
+                source = chance.choice(sorted(self.sources))
+                return replace(self, sources={**self.sources, source: _renamed(self.sources[source])})
             case 7:
                 return replace(self, page_size=chance.choice((4, 20)))
+            case 8 | 9:
+                first = {FIRST: self.sources[FIRST]}
+                return replace(self, sources=first if SECOND in self.sources else {**first, SECOND: SECOND})
+            case 10:
+                some = self.correlations[:2] if len(self.correlations) > 2 else tuple(CORRELATIONS)
+                return replace(self, correlations=some)
         return replace(self, is_siesta_known=not self.is_siesta_known)
+
+
+class _WithDigest(webhook.Options):
+    """A webhook that gets digests, because the simulation has no mail server."""
+
+    digest: DigestOptions = DigestOptions(at="*/30 * * * *")
 
 
 @functools.lru_cache(maxsize=1000)
 def _read(text: str, folder: Path) -> Settings:
     path = folder / "actionwatch.yaml"
     path.write_text(text)
-    return read_settings(path, {})
+    settings = read_settings(path, {})
+    receivers = [_digesting(each) if each.name.startswith(DIGEST) else each for each in settings.receivers]
+    return settings.model_copy(update={"receivers": type(settings.receivers)(receivers)})
+
+
+def _digesting(receiver: Receiver) -> Receiver:
+    return receiver.model_copy(update={"options": _WithDigest.model_construct(**vars(receiver.options))})
 
 
 def _renamed(name: str) -> str:
