@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, and_, func, or_, select
 
 from actionwatch.base import clock
 from actionwatch.base.delivery import READDRESSED
@@ -44,6 +44,8 @@ class Oracle:
         self._rules_always_on = set(RULES) | set(CORRELATIONS)
         self._was_stepped = False
         self._alert_ids: dict[str, str] = {}
+        self._dead: set[str] = set()
+        """The processes that died while they had leased messages, as the leases name them."""
 
     # -- while it runs
 
@@ -60,10 +62,37 @@ class Oracle:
         """Note that a process has seen a step of the clock."""
         self._was_stepped = True
 
-    def note_alerts(self) -> None:
-        """Note which record opened which committed alert, when a process has died: this must never change."""
+    def note_death(self) -> None:
+        """Note which record opened which committed alert, when a process has died: this must never change. Note its leases."""
         with self._database.read() as connection:
             self._compare(connection)
+            self._dead |= self._holders(connection)
+
+    def check_leases(self) -> None:
+        """Check that a round of deliveries has ended the leases of processes that are dead."""
+        with self._database.read() as connection:
+            left = self._dead & self._holders(connection)
+        if left:
+            self._note_stuck(f"leases of {left}, which are dead")
+
+    def waits(self) -> dict[tuple[str, int], datetime]:
+        """Return when each message is due that waits, with its number of attempts. That of a digest is a time of day."""
+        is_of_day = and_(DELIVERY.c.event == "summary", DELIVERY.c.attempts == 0)
+        columns = DELIVERY.c.id, DELIVERY.c.attempts, DELIVERY.c.due_at
+        with self._database.read() as connection:
+            rows = connection.execute(select(*columns).where(DELIVERY.c.status == "pending", ~is_of_day)).all()
+        return {(row.id, row.attempts): row.due_at for row in rows}
+
+    def check_waits(self, before: Mapping[tuple[str, int], datetime], step: timedelta) -> None:
+        """Check that each message that still waits does so for as long as before a step of the clock."""
+        after = self.waits()
+        moved = {after[each] - at for each, at in before.items() if each in after}
+        if wrong := {each for each in moved if abs(each - step) > timedelta(seconds=1)}:
+            self.wrong.append(f"the clock was set by {step}, but messages wait for {wrong} longer")
+
+    def _holders(self, connection: Connection) -> set[str]:
+        leased = select(DELIVERY.c.leased_by).where(DELIVERY.c.leased_until.is_not(None)).distinct()
+        return {each or "" for each in connection.execute(leased).scalars()}
 
     def note_silent(self, what: str) -> None:
         """Note that something was not reported."""
@@ -86,11 +115,17 @@ class Oracle:
                 self.tally.states |= {"leased"} if leased_until else set()
                 self.tally.states |= {"fallback"} if fallback_of else set()
 
-    def is_unfinished(self) -> bool:
-        """Return whether a message has not ended."""
+    def note_visible(self) -> None:
+        """Note what the upstreams show now, between two polls."""
+        for source in self.sources.values():
+            source.note_visible()
+
+    def next_due(self) -> datetime | None:
+        """Return when the next message falls due that has not ended; None if all have."""
         waiting = or_(DELIVERY.c.status == "pending", DELIVERY.c.awaits.is_not(None))
         with self._database.read() as connection:
-            return connection.execute(select(DELIVERY.c.id).where(waiting)).first() is not None
+            found: datetime | None = connection.execute(select(func.min(DELIVERY.c.due_at)).where(waiting)).scalar()
+        return found
 
     # -- at the end
 

@@ -15,7 +15,7 @@ from actionwatch.emulator.log import Action
 from actionwatch.store import marks, polls, receipts, self_alerts, unproved_windows
 from actionwatch.store.database import Database
 from actionwatch.store.self_alerts import OpenSelfAlert
-from actionwatch.store.tables import ALERT, RECORD
+from actionwatch.store.tables import ALERT, RECEIPT, RECORD
 from actionwatch.tail.health import UNREACHABLE_POLLS
 from actionwatch.tail.planning import LAG_LEAST
 from actionwatch.tail.state import PollReport
@@ -78,6 +78,11 @@ class SourceOracle:
         now = self.world.clock()
         self._before = now, self.world.organisation.visible(now), self._marks()
 
+    def note_visible(self) -> None:
+        """Note what the upstream shows now, if it is new."""
+        now = self.world.clock()
+        self._note_first_seen(now, self.world.organisation.visible(now))
+
     def after_poll(self, report: PollReport) -> None:
         """Compare a poll that ended with what the upstream showed when it began."""
         now, visible, known = self._before
@@ -105,8 +110,7 @@ class SourceOracle:
 
     def _note_promised(self, now: datetime, visible: Sequence[Action]) -> None:
         """Note what the sweeps of this poll must find: it appeared long enough ago, within their reach."""
-        for one in visible:
-            self._first_seen.setdefault((one.kind, one.description, one.at), now)
+        self._note_first_seen(now, visible)
         with self._database.read() as connection:
             is_in_doubt = bool(unproved_windows.read(connection, self.name))  # reported: `window_unproved`
         if self._is_proved and not is_in_doubt:
@@ -116,6 +120,10 @@ class SourceOracle:
                 for (kind, description, at), first_seen in self._first_seen.items()
                 if kind != VANISHING and at >= reach and now - first_seen >= SWEPT_WITHIN
             }
+
+    def _note_first_seen(self, now: datetime, visible: Iterable[Action]) -> None:
+        for one in visible:
+            self._first_seen.setdefault((one.kind, one.description, one.at), now)
 
     def _reach(self) -> datetime:
         """Return how far back the sweeps read."""
@@ -146,6 +154,7 @@ class SourceOracle:
             self._wrong.append("the mark passed what is proved")
         if known and moved.proved_through == known.proved_through:
             return
+        self._check_cover(moved)
         ended_at = self.world.clock()  # a poll of many requests takes seconds
         is_dated = not any(nature.startswith("no_date") for nature in self._nature)
         if is_dated and moved.proved_through > ended_at + timedelta(seconds=1):
@@ -155,6 +164,21 @@ class SourceOracle:
         covered = (one for one in visible if from_ <= one.at < moved.proved_through and not waiting(one))
         if missing := seen(covered) - self._stored():
             self._wrong.append(f"proved through {moved.proved_through.isoformat()}, but missing {missing}")
+
+    def _check_cover(self, moved: marks.Marks) -> None:
+        """Receipts must cover all of the time that is proved, without a gap."""
+        columns = RECEIPT.c.starts_at, RECEIPT.c.ends_at
+        statement = select(*columns).where(RECEIPT.c.source.startswith(self._kind)).order_by(*columns)
+        through = moved.begins_at
+        with self._database.read() as connection:
+            for starts_at, ends_at in connection.execute(statement):
+                if starts_at > through:
+                    break
+                through = max(through, ends_at)
+        if through < moved.proved_through:
+            self._wrong.append(
+                f"proved through {moved.proved_through.isoformat()}, but no receipt after {through.isoformat()}"
+            )
 
     def _left_to_sweeps(self, known: marks.Marks, now: datetime) -> Callable[[Action], bool]:
         """Return whether an action appeared where it was proved before, and the sweep of the overlap has yet to find it.
