@@ -40,11 +40,13 @@ class SelfAlertStore:
         if alert is not None:
             tracing.alert_opened(alert, self._clock())
 
-    def report_in(self, connection: Connection, trouble: str, subject: str, what: str, remedy: str) -> Alert | None:
-        """Report a trouble in a transaction of the caller. Return the alert if it opened one."""
+    def report_in(
+        self, connection: Connection, trouble: str, subject: str, what: str, remedy: str, at: datetime | None = None
+    ) -> Alert | None:
+        """Report a trouble in a transaction of the caller, by default as of now. Return the alert if it opened one."""
         opened = self_alerts.read(connection, trouble, subject)
         if opened is None:
-            return self._open(connection, trouble, subject, what, remedy, self._clock())
+            return self._open(connection, trouble, subject, what, remedy, at or self._clock())
         if opened.remedy != remedy:
             self_alerts.correct(connection, trouble, subject, what, remedy)
         return None

@@ -11,10 +11,13 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import structlog
+from sqlalchemy import Connection
 
-from actionwatch.alerts.self_alerts import SelfAlerts
+from actionwatch.base import tracing
 from actionwatch.base.clock import STEP, Clock
 from actionwatch.base.durations import spell_duration
+from actionwatch.base.model import Alert
+from actionwatch.matching.self_alerts import SelfAlertStore
 from actionwatch.net.http_response import MAX_RETRY_AFTER
 from actionwatch.store import self_alerts as opened_alerts
 from actionwatch.store import waits
@@ -43,7 +46,7 @@ class ClockWatch:
         self,
         clock: Clock,
         database: Database,
-        self_alerts: SelfAlerts,
+        self_alerts: SelfAlertStore,
         followers: Sequence[Callable[[timedelta], None]] = (),
         elapsed: Callable[[], float] = time.monotonic,
         leads: Callable[[], bool] = lambda: True,
@@ -64,18 +67,19 @@ class ClockWatch:
     def start(self) -> None:
         """Adjust the stored waits before any step runs, because the clock may have been set since the last process."""
         now = self._clock()
+        reported: Alert | None = None
         with self._database.write() as connection:
             before = waits.read_last_alive(connection) or now
             if is_set_back := now - before <= -STEP:
                 waits.shift(connection, now - before, before)
+                what = f"the clock was set back by at least {spell_duration(before - now)} while no service was running"
+                reported = self._report_in(connection, what, now)
             elif now - before > DOWNTIME:
                 waits.excuse(connection, now - before - DOWNTIME, now)
             waits.clamp(connection, now, MAX_RETRY_AFTER)
         if is_set_back:
             log.warning("clock_stepped", seconds=(now - before).total_seconds(), before=instant(before))
-            self._report(
-                f"the clock was set back by at least {spell_duration(before - now)} while no service was running"
-            )
+            self._note_reported(reported, now)
         else:
             self._resume(now)
 
@@ -97,24 +101,27 @@ class ClockWatch:
         if not self._is_logged:
             log.warning("clock_stepped", seconds=round(step.total_seconds(), 3), before=instant(before))
             self._is_logged = True
+        reported: Alert | None = None
         if leads := self._leads():
             with self._database.write(on_commit=lambda: self._clock.take_up(step)) as connection:
                 waits.shift(connection, step, before)
+                reported = self._report_in(connection, _describe(step, before), before + step)
         else:
             self._clock.take_up(step)
         self._is_logged, self._is_just_set = False, leads
         for follow in self._followers:
             follow(step)
-        if not leads:
-            return
-        way = "forward" if step > timedelta(0) else "back"
-        span = f"from {instant(before)} to {instant(before + step)}"
-        size = timedelta(seconds=round(abs(step).total_seconds()))
-        self._report(f"the clock was set {way} by {spell_duration(size)}, {span}")
+        if leads:
+            self._note_reported(reported, before + step)
 
-    def _report(self, what: str) -> None:
+    def _report_in(self, connection: Connection, what: str, at: datetime) -> Alert | None:
+        """Report a step in the transaction that moves the waits: afterwards nothing shows that there was one."""
+        return self._self_alerts.report_in(connection, "clock_stepped", _MACHINE, what, _REMEDY, at)
+
+    def _note_reported(self, opened: Alert | None, at: datetime) -> None:
         self._resolves_at = self._elapsed() + _SHOWN.total_seconds()
-        self._self_alerts.report("clock_stepped", _MACHINE, what, _REMEDY)
+        if opened is not None:
+            tracing.alert_opened(opened, at)
 
     def _resume(self, now: datetime) -> None:
         """Show a step that an earlier process reported for the rest of its time."""
@@ -127,3 +134,10 @@ class ClockWatch:
             self._resolves_at = self._elapsed() + left.total_seconds()
         else:
             self._self_alerts.settle_trouble("clock_stepped", _MACHINE, _OVER)
+
+
+def _describe(step: timedelta, before: datetime) -> str:
+    way = "forward" if step > timedelta(0) else "back"
+    size = timedelta(seconds=round(abs(step).total_seconds()))
+    span = f"from {instant(before)} to {instant(before + step)}"
+    return f"the clock was set {way} by {spell_duration(size)}, {span}"

@@ -90,6 +90,17 @@ class Oracle:
         if wrong := {each for each in moved if abs(each - step) > timedelta(seconds=1)}:
             self.wrong.append(f"the clock was set by {step}, but messages wait for {wrong} longer")
 
+    def check_waits_after_start(self, before: Mapping[tuple[str, int], datetime], step: timedelta) -> None:
+        """Check that no message waits longer after a start because the clock was set back while nothing ran.
+
+        A start knows of such a step only what it sees since the last poll, by which each wait may become longer.
+        """
+        after = self.waits()
+        unseen = max((source.polled_ago for source in self.sources.values()), default=timedelta(0))
+        later = {after[each] - at - step for each, at in before.items() if each in after}
+        if wrong := {each for each in later if each > unseen + clock.STEP}:
+            self.wrong.append(f"after a start, messages wait for {wrong} longer")
+
     def _holders(self, connection: Connection) -> set[str]:
         leased = select(DELIVERY.c.leased_by).where(DELIVERY.c.leased_until.is_not(None)).distinct()
         return {each or "" for each in connection.execute(leased).scalars()}

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import shutil
 import tempfile
@@ -101,6 +102,8 @@ class Simulation:
         self.network = Network(self.worlds, schedule.seed, self._cross)
         self.machine = VirtualMachine(self.time)
         self._parts = self.machine.parts(chance, self.database)
+        self._followed = timedelta(0)
+        """How far the clock was off when the waits in the store last followed it."""
         self._starts = random.Random(f"{schedule.seed} starts")
         self.setup = schedule.setup
         self.oracle = Oracle(self.worlds, self.database, schedule, tally)
@@ -116,7 +119,8 @@ class Simulation:
 
     def play(self) -> list[str]:
         """Play it to its end. Return the problems found."""
-        with network(self.network):
+        with network(self.network), contextlib.ExitStack() as stack:
+            stack.callback(lambda: self.process.die())
             self.worlds[FIRST].faults.set(*self.schedule.nature)
             self.start()
             self._poll_sources()  # otherwise they would begin with all that happens
@@ -135,6 +139,7 @@ class Simulation:
         self._until_happening = 0
         deaths = self._starts.choice((0, 0, 0, 0, 0, 0, 0, 1))
         self.oracle.note_start(self.setup, self.machine.now())
+        waits = self.oracle.waits()
         while True:
             self._is_dead = False
             self.database.fails_next = deaths > 0 and self._starts.random() < 0.2
@@ -148,6 +153,8 @@ class Simulation:
                 break
         self._until_death = 0
         self.database.fails_next = False
+        self.oracle.check_waits_after_start(waits, self.machine.off_by - self._followed)
+        self._followed = self.machine.off_by
 
     def _configure(self) -> Settings:
         organisations = {kind: world.organisation.id for kind, world in self.worlds.items()}
@@ -186,6 +193,7 @@ class Simulation:
             self.oracle.check_leases()
         if is_set and not self.process.app.clock.step():
             self.oracle.note_step()
+            self._followed = self.machine.off_by
 
     def _dies(self) -> bool:
         """Count a commit or a request. Return whether the process dies there."""
@@ -297,6 +305,7 @@ class Simulation:
         self.machine.off_by += step
         if chance.random() < 0.5:  # otherwise a poll or a kill comes first, and it looks like a stop
             self._step("clock")
+            self._followed = self.machine.off_by
             self.oracle.check_waits(waits, step if abs(step) >= STEP else timedelta(0))
 
     def reload(self, chance: random.Random) -> None:

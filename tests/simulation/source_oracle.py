@@ -64,6 +64,7 @@ class SourceOracle:
         """What the sweeps must have found by now."""
         self._begins_at: datetime | None = None
         """Where the source began first, whatever its name was."""
+        self._polled_at = world.clock()
         self._before: tuple[datetime, list[Action], marks.Marks | None]
 
     @property
@@ -78,6 +79,11 @@ class SourceOracle:
         now = self.world.clock()
         self._before = now, self.world.organisation.visible(now), self._marks()
 
+    @property
+    def polled_ago(self) -> timedelta:
+        """How long ago it was polled last."""
+        return self.world.clock() - self._polled_at
+
     def note_visible(self) -> None:
         """Note what the upstream shows now, if it is new."""
         now = self.world.clock()
@@ -91,6 +97,7 @@ class SourceOracle:
         gone = {seen_as(one) for one in truth if one.gone_at is not None and one.gone_at >= now}
         visible = [one for one in visible if seen_as(one) not in gone]
         self._tally.polls += 1
+        self._polled_at = now
         self._tally.proved += report.proved_count
         self._tally.unproved += bool(report.unproved)
         if not report.error:

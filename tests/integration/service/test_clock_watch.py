@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -12,7 +14,7 @@ from actionwatch.alerts.ledger import open_test_alert
 from actionwatch.alerts.policy import ReceiverPolicy, Storm
 from actionwatch.alerts.routes import Route
 from actionwatch.base.delivery import Delivery, DeliveryStatus
-from actionwatch.base.errors import StoreBusy, TransientDeliveryError
+from actionwatch.base.errors import StoreBusy, StoreError, TransientDeliveryError
 from actionwatch.delivery.health import FAILING_AFTER
 from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.matching.addressing import Addressing
@@ -507,3 +509,41 @@ def test_replica_that_does_not_lead_only_follows(post: Post, machine: Machine) -
     assert row(post).due_at == before
     with post.database.read() as connection:
         assert self_alerts.read_all(connection) == []
+
+
+# -- a step and its report are one transaction
+
+
+@contextlib.contextmanager
+def refusing_reports(database: Database) -> Iterator[None]:
+    """Let the store fail where a self-alert is written, until the block ends."""
+    with database.write() as connection:
+        connection.exec_driver_sql(
+            "CREATE TRIGGER refusing BEFORE INSERT ON self_alert BEGIN SELECT RAISE(ABORT, 'no room'); END"
+        )
+    try:
+        yield
+    finally:
+        with database.write() as connection:
+            connection.exec_driver_sql("DROP TRIGGER refusing")
+
+
+@pytest.mark.parametrize("is_start", [False, True])
+def test_step_whose_report_fails_is_noticed_again(post: Post, machine: Machine, *, is_start: bool) -> None:
+    """Waits move only together with the report: a process that ends between the two would leave a step that nobody sees."""
+    post.open_alerts("one")
+    poll(post)
+    due_at = row(post).due_at
+    machine.now -= timedelta(hours=1)
+    watching = watch(post)
+    if is_start:
+        machine.restart()
+        watching = watch(post)
+    run = watching.start if is_start else watching.run_once
+    with refusing_reports(post.database), pytest.raises(StoreError):
+        run()
+    assert row(post).due_at == due_at
+    run()
+    assert row(post).due_at == due_at - timedelta(hours=1)
+    with post.database.read() as connection:
+        assert self_alerts.read(connection, "clock_stepped", "this machine") is not None
