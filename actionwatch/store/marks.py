@@ -40,6 +40,7 @@ class Marks:
 
 
 _CURRENT = select(*(SOURCE.c[field.name] for field in fields(Marks))).where(SOURCE.c.renamed_to.is_(None))
+_ALL = _CURRENT.order_by(SOURCE.c.name)
 _OF_SOURCE = _CURRENT.where(SOURCE.c.name == bindparam("wanted"))
 
 
@@ -51,7 +52,7 @@ def read(connection: Connection, name: str) -> Marks | None:
 
 def read_all(connection: Connection) -> dict[str, Marks]:
     """Read the marks of every source that was ever polled, by name, without the former names of renamed sources."""
-    rows = connection.execute(_CURRENT.order_by(SOURCE.c.name))
+    rows = connection.execute(_ALL)
     return {row["name"]: Marks(**row) for row in rows.mappings()}
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, select
 from actionwatch.store.statements import upsert
 from actionwatch.store.tables import POLL
 
+_ALL = select(POLL)
 MISSED_POLLS = (
     10  # intervals after which a running service is late: two failures wait up to four, the third is reported
 )
@@ -40,7 +41,7 @@ def read_all(connection: Connection) -> dict[str, Poll]:
     """Read the last poll of every source by name."""
     return {
         row.source: Poll(row.last_poll_at, row.failures, row.last_error, row.clock_skew, row.backoff)
-        for row in connection.execute(select(POLL))
+        for row in connection.execute(_ALL)
     }
 
 

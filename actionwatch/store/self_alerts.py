@@ -6,10 +6,14 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from actionwatch.base.model import SELF_RULE_NAME, Alert
 from actionwatch.store.tables import SELF_ALERT
+
+# Built once: every poll and every round of deliveries runs them.
+_ALL = select(SELF_ALERT).order_by(SELF_ALERT.c.since, SELF_ALERT.c.trouble, SELF_ALERT.c.subject)
+_ONE = select(SELF_ALERT).where(SELF_ALERT.c.trouble == bindparam("of"), SELF_ALERT.c.subject == bindparam("about"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +30,12 @@ class OpenSelfAlert:
 
 def read_all(connection: Connection) -> list[OpenSelfAlert]:
     """Read all open self-alerts, oldest first."""
-    statement = select(SELF_ALERT).order_by(SELF_ALERT.c.since, SELF_ALERT.c.trouble, SELF_ALERT.c.subject)
-    return [OpenSelfAlert(**row) for row in connection.execute(statement).mappings()]
+    return [OpenSelfAlert(**row) for row in connection.execute(_ALL).mappings()]
 
 
 def read(connection: Connection, trouble: str, subject: str) -> OpenSelfAlert | None:
     """Read one self-alert; None if it is not open."""
-    statement = select(SELF_ALERT).where(SELF_ALERT.c.trouble == trouble, SELF_ALERT.c.subject == subject)
-    row = connection.execute(statement).mappings().first()
+    row = connection.execute(_ONE, {"of": trouble, "about": subject}).mappings().first()
     return OpenSelfAlert(**row) if row else None
 
 

@@ -6,13 +6,23 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, or_, select
 
 from actionwatch.store.statements import upsert
 from actionwatch.store.tables import UNPROVED_WINDOW
 
 _TABLE = UNPROVED_WINDOW.c
 _HAS_FAILED = _TABLE.failure_count > 0
+# Built once: every poll runs them.
+_OF_SOURCE = _TABLE.source == bindparam("of")
+_FAILED_COUNTS = select(func.count(), func.count().filter(~_TABLE.is_reported)).where(
+    _OF_SOURCE, _TABLE.failure_count >= bindparam("failures")
+)
+_UNCHECKED_REACHES = select(_TABLE.reach).distinct().where(_OF_SOURCE, ~_HAS_FAILED)
+_WAITING_SINCE = select(func.min(_TABLE.due_at)).where(_OF_SOURCE, ~_HAS_FAILED)
+_DELETE = UNPROVED_WINDOW.delete().where(
+    *(each == bindparam(f"its_{each.name}") for each in UNPROVED_WINDOW.primary_key)
+)
 
 SECOND_LOOK = timedelta(0)  # the reach of a window of a backlog, which is read a second time
 
@@ -71,22 +81,18 @@ def read_first_failed(connection: Connection, source: str, failures: int) -> Unp
 
 def count_failed(connection: Connection, source: str, failures: int) -> tuple[int, int]:
     """Return how many windows of a source failed so often, and how many of them are not reported yet."""
-    unreported = func.count().filter(~_TABLE.is_reported)
-    statement = select(func.count(), unreported).where(_TABLE.source == source, _TABLE.failure_count >= failures)
-    count, unreported_count = connection.execute(statement).one()
+    count, unreported_count = connection.execute(_FAILED_COUNTS, {"of": source, "failures": failures}).one()
     return count, unreported_count
 
 
 def unchecked_reaches(connection: Connection, source: str) -> set[timedelta]:
     """Return the reaches of the windows of a source that were not checked yet."""
-    statement = select(_TABLE.reach).distinct().where(_TABLE.source == source, ~_HAS_FAILED)
-    return set(connection.execute(statement).scalars())
+    return set(connection.execute(_UNCHECKED_REACHES, {"of": source}).scalars())
 
 
 def waiting_since(connection: Connection, source: str) -> datetime | None:
     """Return when the first of the windows that were not checked yet was due; None if there is none."""
-    statement = select(func.min(_TABLE.due_at)).where(_TABLE.source == source, ~_HAS_FAILED)
-    since: datetime | None = connection.execute(statement).scalar()
+    since: datetime | None = connection.execute(_WAITING_SINCE, {"of": source}).scalar()
     return since
 
 
@@ -116,8 +122,8 @@ def note_reported(connection: Connection, source: str, failures: int) -> None:
 
 def delete(connection: Connection, window: UnprovedWindow) -> None:
     """Delete a window."""
-    is_it = (column == getattr(window, column.name) for column in UNPROVED_WINDOW.primary_key)
-    connection.execute(UNPROVED_WINDOW.delete().where(*is_it))
+    key = {f"its_{each.name}": getattr(window, each.name) for each in UNPROVED_WINDOW.primary_key}
+    connection.execute(_DELETE, key)
 
 
 def delete_older(connection: Connection, before: datetime) -> int:

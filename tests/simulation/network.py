@@ -46,7 +46,15 @@ class Receiver:
     """The messages that it accepted, each with its id."""
     refused: set[str] = field(default_factory=set)
     """The ids of the messages that it refused."""
+    altered: set[str] = field(default_factory=set)
+    """The ids of the messages that did not always have the same content."""
     is_down: bool = False
+    _contents: dict[str, bytes] = field(default_factory=dict)
+
+    def note_content(self, message_id: str, body: bytes) -> None:
+        """Note what an attempt sends."""
+        if self._contents.setdefault(message_id, body) != body:
+            self.altered.add(message_id)
 
     def answer(self) -> tuple[int, dict[str, str]]:
         """Decide about a message."""
@@ -97,10 +105,11 @@ class Network:
         receiver = self.receiver(request.url.target.decode().strip("/"))
         status, headers = receiver.answer()
         message_id = dict(request.headers)[b"webhook-id"].decode()
+        body = b"".join(request.stream)  # type: ignore[arg-type]
+        receiver.note_content(message_id, body)
         if status == HTTPStatus.BAD_REQUEST:
             receiver.refused.add(message_id)
         if status in _TAKEN:
-            body = b"".join(request.stream)  # type: ignore[arg-type]
             receiver.taken.append((message_id, msgspec.json.decode(body, type=Posted)))
         if status == _LOST:
             raise httpcore.ReadError("the connection broke")

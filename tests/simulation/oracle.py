@@ -44,6 +44,8 @@ class Oracle:
         self._rules_always_on = set(RULES) | set(CORRELATIONS)
         self._was_stepped = False
         self._alert_ids: dict[str, str] = {}
+        self.has_retried = False
+        """Whether a person sent dead letters again."""
         self._dead: set[str] = set()
         """The processes that died while they had leased messages, as the leases name them."""
 
@@ -193,7 +195,7 @@ class Oracle:
                 .where(~RECORD.c.is_backlog)
             ).all()
             rows = connection.execute(select(DELIVERY)).all()
-            alerts = connection.execute(select(ALERT.c.id, ALERT.c.labels)).all()
+            alerts = connection.execute(select(ALERT.c.id, ALERT.c.status, ALERT.c.match_count)).all()
             known = receivers.read_all(connection)
             backlogs = backlog_progress.read_all(connection)
         self.tally.alerts += len(alerts)
@@ -207,6 +209,7 @@ class Oracle:
             self.wrong.append(f"matched {matched - wanted} too often, {missed} too seldom")
         self._check_last(matched, live)
         self._check_rows(rows, ends)
+        self._check_counts(rows, ends, {row.id: row.match_count for row in alerts if row.status == "open"})
         unaddressed = {row.id for row in alerts} - {row.alert_id for row in rows}
         self.wrong += [f"lost: alert {alert} has no message" for alert in unaddressed]
         self._check_self_alerts(rows)
@@ -255,6 +258,7 @@ class Oracle:
             if row.status == "sent" and not taken.get(row.receiver, {}).get(row.id):
                 self.wrong.append("lost: a delivery counts as sent that never was")
         self._check_summaries(rows, ends)
+        self._check_order(by_id, ends)
         for message_id in {each for counts in taken.values() for each in counts} - by_id.keys():
             self.wrong.append(f"doubled: the message {message_id} is in no delivery")
         # A fallback delivery, or a message that an operator sent elsewhere, is one more, and names the one that it replaces.
@@ -262,6 +266,30 @@ class Oracle:
         opened = Counter((row.alert_id, row.receiver, row.fallback_of, row.ref) for row in firsts)
         doubled = [place[:2] for place, count in opened.items() if count > 1]
         self.wrong += [f"doubled: alert {alert} was opened more than once at {name}" for alert, name in doubled]
+
+    def _check_order(self, by_id: Mapping[str, Any], ends: Mapping[str, Receiver]) -> None:
+        """Messages about one alert arrive in their order, and one message is the same on each attempt."""
+        for name, end in ends.items():
+            if end.altered:
+                self.wrong.append(f"{name} got other contents of {end.altered}")
+            newest: dict[str, int] = {}
+            for message_id, _ in end.taken:
+                row = by_id.get(message_id)
+                if row is None or row.ordinal < 0 or row.fallback_of or row.ref or self.has_retried:
+                    continue  # a person, or a fallback, sends it out of turn
+                if row.ordinal < newest.get(row.alert_id, 0):
+                    self.wrong.append(f"{name} got {row.event} of {row.alert_id} after a later message")
+                newest[row.alert_id] = row.ordinal
+
+    def _check_counts(self, rows: Sequence[Any], ends: Mapping[str, Receiver], counts: Mapping[str, int]) -> None:
+        """The last message about an open alert counts all of its records. `counts` has them, by alert."""
+        last = {(row.receiver, row.alert_id): row for row in sorted(rows, key=lambda each: each.ordinal)}
+        for (name, alert), row in last.items():
+            if alert not in counts or row.status != "sent" or row.ordinal < 0 or self.has_retried:
+                continue
+            told = [posted.data["count"] for message_id, posted in ends[name].taken if message_id == row.id]
+            if told[-1:] != [counts[alert]]:
+                self.wrong.append(f"{name} was told {told} records of {alert}, which has {counts[alert]}")
 
     def _check_summaries(self, rows: Sequence[Any], ends: Mapping[str, Receiver]) -> None:
         """Each summary reports something, and the receiver of a digest gets nothing else."""

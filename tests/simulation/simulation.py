@@ -334,6 +334,7 @@ class Simulation:
         """Acknowledge, resolve or silence an alert like an operator, or replay dead letters."""
         decision = chance.choice(("ack", "resolve", "silence", "retry", "readdress"))
         people = self.process.app.dead_letters(self.process.service.worker.wake)
+        self.oracle.has_retried |= decision in ("retry", "readdress")
         if decision == "retry":
             people.retry(DeliveryFilter(), "sam")
         elif decision == "readdress":

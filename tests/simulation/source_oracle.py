@@ -103,7 +103,9 @@ class SourceOracle:
         if not report.error:
             # A record that disappears before a poll succeeds is not lost, nor is one later than the upstream's clock.
             reach = now - timedelta(seconds=45) if "clock:-40s" in self._nature else now
-            found = seen(one for one in visible if one.at <= reach)
+            # After an outage, the sweeps may no longer reach what was late before it: docs/proof.md, "The promise", last row.
+            since = min(known.mark - self._overlap, self._reach()) if known else self._known_marks().begins_at
+            found = seen(one for one in visible if since <= one.at <= reach)
             # Without a proof, a walk may have received one record twice: equal records wait for it, and may vanish before.
             self._visible |= Counter(found.keys()) if report.unproved else found
         self._is_proved = not report.error and not report.unproved
