@@ -287,9 +287,9 @@ class Oracle:
         for (name, alert), row in last.items():
             if alert not in counts or row.status != "sent" or row.ordinal < 0 or self.has_retried:
                 continue
-            told = [posted.data["count"] for message_id, posted in ends[name].taken if message_id == row.id]
-            if told[-1:] != [counts[alert]]:
-                self.wrong.append(f"{name} was told {told} records of {alert}, which has {counts[alert]}")
+            stated = [posted.data["count"] for message_id, posted in ends[name].taken if message_id == row.id]
+            if stated[-1:] != [counts[alert]]:
+                self.wrong.append(f"{name} got the count {stated} of {alert}, which has {counts[alert]} records")
 
     def _check_summaries(self, rows: Sequence[Any], ends: Mapping[str, Receiver]) -> None:
         """Each summary reports something, and the receiver of a digest gets nothing else."""
