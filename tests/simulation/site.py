@@ -51,7 +51,7 @@ _INHIBITING = [{"source_matchers": ['rule="deleted"'], "target_matchers": ['rule
 class Setup:
     """One configuration. `receivers` gives each kind of receiver its name; a kind that is missing is not configured.
 
-    So does `sources` with the sources, each with its own world.
+    `sources` does the same for the sources, each of which has its own world.
     """
 
     sources: dict[str, str] = field(default_factory=lambda: {FIRST: FIRST})
