@@ -35,7 +35,7 @@ COMMANDS = {
     "status": "Show progress, queues and troubles.",
     "actions": "Query the upstream for user actions, bypassing the store.",
     "accounts": "List, create and unlink linked accounts.",
-    "records": "List, export and verify the stored records.",
+    "records": "List and export the stored records, and the proof of them.",
     "rules": "List, check, test and backtest the rules.",
     "alerts": "List, show, acknowledge and resolve alerts.",
     "deliveries": "List and show deliveries, retry or drop dead letters.",
@@ -88,8 +88,13 @@ def load_command(name: str) -> click.Command:
         names = [opt for opt in ("-c", "--config") if opt not in taken]
         each.params.append(_config_option(*names, is_hidden=name in WITHOUT_CONFIGURATION))
         each.epilog = EXIT_STATUS
+        each.short_help = _first_sentence(each.help or "")  # click would cut it to one line
         waiting += each.commands.values() if isinstance(each, click.Group) else ()
     return command
+
+
+def _first_sentence(text: str) -> str:
+    return " ".join(text.split("\n\n")[0].split()).split(". ")[0].removesuffix(".")
 
 
 class _LazyGroup(click.Group):

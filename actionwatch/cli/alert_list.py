@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -95,7 +96,7 @@ def _print_alerts(found: Sequence[Alert], holds: Mapping[str, Sequence[tuple[str
             level_text(alert.level.word),
             alert.status.value,
             alert.count,
-            alert.id,
+            short_id(alert.id) if sys.stdout.isatty() else alert.id,
             ", ".join(_spell_hold(*each) for each in holds[alert.id]),
             alert.title,
             alert.rule.name,
@@ -103,7 +104,7 @@ def _print_alerts(found: Sequence[Alert], holds: Mapping[str, Sequence[tuple[str
         for alert in found
     ]
     columns = ("opened", "level", "status", "count", "id", "held", "title", "rule")
-    print_table(columns, rows, nothing=nothing, cut=("title",), leave_out=("rule", "count"))
+    print_table(columns, rows, nothing=nothing, cut=("title", "rule"), leave_out=("count", "held"))
 
 
 def _spell_hold(gate: str, subject: str) -> str:

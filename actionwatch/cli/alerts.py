@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -202,6 +202,7 @@ def _print(document: WholeAlert) -> None:
         ("user", document["user"]),
         ("cluster", document["cluster"]),
         ("count", document["count"]),
+        ("cluster", ", ".join(dict.fromkeys(filter(None, map(_cluster, document["records"]))))),
         ("first, last", local_times(f"{document['first_at']}, {document['last_at']}")),
         ("group", ", ".join(f"{name}={value}" for name, value in document["group"].items())),
     ]
@@ -213,6 +214,11 @@ def _print(document: WholeAlert) -> None:
         for line in document["runbook"].splitlines():
             out.print(hang(" ", line))
     _print_parts(document, out)
+
+
+def _cluster(record: Mapping[str, Any]) -> str:
+    cluster = record.get("cluster") or {}
+    return str(cluster.get("name") or cluster.get("id") or "")
 
 
 def _print_parts(document: WholeAlert, out: Console) -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import pytest
 from sigma.modifiers import modifier_mapping
 
 from actionwatch.emulator.catalogue import KINDS
@@ -42,12 +43,16 @@ def test_examples_load() -> None:
     _load(TEXT, 5)
 
 
-def test_examples_of_tests_pass() -> None:
-    """Every test on the page about tests passes, and every rule on it has enough tests."""
-    loaded = _load(TESTS, 3, {"production-clusters": ("c",)})
+FIRST = TEXT.split("## Your first rule")[1].split("\n## ")[0]
+
+
+@pytest.mark.parametrize(("page", "least"), [(FIRST, 1), (TESTS, 3)], ids=["first rule", "tests"])
+def test_examples_of_tests_pass(page: str, least: int) -> None:
+    """Every test of the first rule, and on the page about tests, passes; every rule there has enough tests."""
+    loaded = _load(page, least, {"production-clusters": ("c",)})
 
     def rebuild(lists: Mapping[str, tuple[str, ...]]) -> Sequence[Rule]:
-        return _load(TESTS, 3, lists).rules
+        return _load(page, least, lists).rules
 
     runner = CaseRunner(loaded.rules, simulate, CATALOGUE, Lists(), rebuild)
     results = [result for rule in loaded.rules for result in runner.run(rule)]
