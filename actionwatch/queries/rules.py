@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
 
 from sqlalchemy import Connection
 from typing_extensions import TypedDict
 
 from actionwatch.base.errors import NotFound
+from actionwatch.base.model import Level
 from actionwatch.base.rule_state import RuleEntry, RuleState
+from actionwatch.base.unicode import canonical
+from actionwatch.rules.coverage import is_tagged, tactics_of
 from actionwatch.rules.model import Rule
 from actionwatch.store import rule_history
 from actionwatch.text.payloads import LevelWord
@@ -27,6 +32,62 @@ class RuleItem(TypedDict):
     correlation: str | None
     file: str
     line: int
+
+
+class RuleOrder(StrEnum):
+    """The order of a list of rules; equal ones are in the order of their names."""
+
+    NAME = "name"
+    LEVEL = "level"
+    ALERTS = "alerts"
+    LAST = "last match"
+
+
+@dataclass(frozen=True, slots=True)
+class RuleFilter:
+    """Which rules a list has: those with a text in name, title, id or tags, of these levels, a tactic, a technique.
+
+    `is_blind`: only those that could not fire for some time, for a reason of their own.
+    """
+
+    text: str | None = None
+    levels: Collection[Level] = ()
+    tactic: str | None = None
+    technique: str | None = None
+    is_blind: bool = False
+
+
+def choose(
+    rules: Iterable[Rule],
+    wanted: RuleFilter,
+    order: RuleOrder,
+    blind: Collection[str],
+    counts: Mapping[str, tuple[int, datetime | None]],
+) -> list[Rule]:
+    """Return the rules in use that a filter wants, in an order.
+
+    `blind` are the ids of those that could not fire for some time, `counts` the alerts and the last match by name.
+    """
+    found = [rule for rule in in_use(rules) if _is_wanted(rule, wanted, blind)]
+    never = datetime.min.replace(tzinfo=UTC)
+    if order is RuleOrder.LEVEL:
+        found.sort(key=lambda rule: rule.level, reverse=True)
+    elif order is RuleOrder.ALERTS:
+        found.sort(key=lambda rule: counts.get(rule.name.name, (0, None))[0], reverse=True)
+    elif order is RuleOrder.LAST:
+        found.sort(key=lambda rule: counts.get(rule.name.name, (0, None))[1] or never, reverse=True)
+    return found
+
+
+def _is_wanted(rule: Rule, wanted: RuleFilter, blind: Collection[str]) -> bool:
+    texts = " ".join((rule.name.name, rule.name.title, rule.name.id, *rule.name.tags))
+    return (
+        (not wanted.text or canonical(wanted.text).casefold() in canonical(texts).casefold())
+        and (not wanted.levels or rule.level in wanted.levels)
+        and (not wanted.tactic or wanted.tactic in tactics_of(rule))
+        and (not wanted.technique or is_tagged(rule, wanted.technique))
+        and (not wanted.is_blind or rule.name.id in blind)
+    )
 
 
 def in_use(rules: Iterable[Rule]) -> list[Rule]:

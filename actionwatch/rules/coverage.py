@@ -43,6 +43,16 @@ _TACTICS = {
     },
 }
 """The techniques of ATT&CK's cloud matrices that are possible with access to the console of a managed database."""
+TACTICS = tuple(_TACTICS)
+_OTHER_NAMES = {
+    "T1036": "Masquerading",
+    "T1059.009": "Command and scripting interpreter: cloud API",
+    "T1133": "External remote services",
+    "T1486": "Data encrypted for impact",
+    "T1657": "Financial theft",
+    "T1666": "Modify cloud resource hierarchy",
+}
+"""Further techniques in the tags of the shipped rules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +89,8 @@ def cover_techniques(rules: Sequence[Rule]) -> list[TechniqueRow]:
     tagged: dict[str, list[str]] = {}
     tactic_of: dict[str, str] = {}
     for rule in _running(rules):
-        words = [tag.removeprefix("attack.") for tag in rule.name.tags if tag.startswith("attack.")]
-        techniques = [word.upper() for word in words if word[:1] in "tT" and word[1:2].isdigit()]
-        tactics = [word.replace("_", "-") for word in words if word.replace("_", "-") in _TACTICS]
-        for technique in techniques:
+        tactics = tactics_of(rule)
+        for technique in _techniques_of(rule):
             tagged.setdefault(technique, []).append(rule.name.name)
             tactic_of.setdefault(technique, tactics[0] if tactics else "other")
     rows = [
@@ -92,7 +100,19 @@ def cover_techniques(rules: Sequence[Rule]) -> list[TechniqueRow]:
     ]
     known = {row.technique for row in rows}
     others = [technique for technique in sorted(tagged) if not {technique, technique.partition(".")[0]} & known]
-    return rows + [TechniqueRow(tactic_of[each], each, "", tuple(tagged[each])) for each in others]
+    return rows + [
+        TechniqueRow(tactic_of[each], each, _OTHER_NAMES.get(each, ""), tuple(tagged[each])) for each in others
+    ]
+
+
+def tactics_of(rule: Rule) -> list[str]:
+    """Return the tactics in the tags of a rule."""
+    return [word for tag in _attack_tags(rule) if (word := tag.replace("_", "-")) in _TACTICS]
+
+
+def is_tagged(rule: Rule, technique: str) -> bool:
+    """Return whether a rule has the tag of a technique, or of one of its sub-techniques."""
+    return any(each == technique or each.startswith(f"{technique}.") for each in _techniques_of(rule))
 
 
 def by_tactic(rows: Iterable[TechniqueRow]) -> dict[str, list[TechniqueRow]]:
@@ -106,6 +126,14 @@ def by_tactic(rows: Iterable[TechniqueRow]) -> dict[str, list[TechniqueRow]]:
 def _under(technique: str, tagged: Mapping[str, Iterable[str]]) -> list[str]:
     found = [names for tag, names in tagged.items() if tag == technique or tag.startswith(f"{technique}.")]
     return list(dict.fromkeys(name for names in found for name in names))
+
+
+def _techniques_of(rule: Rule) -> list[str]:
+    return [tag.upper() for tag in _attack_tags(rule) if tag[:1] in "tT" and tag[1:2].isdigit()]
+
+
+def _attack_tags(rule: Rule) -> list[str]:
+    return [tag.removeprefix("attack.") for tag in rule.name.tags if tag.startswith("attack.")]
 
 
 def _running(rules: Sequence[Rule]) -> list[Rule]:

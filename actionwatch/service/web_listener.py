@@ -14,6 +14,7 @@ from actionwatch.service.configuration import known_lists
 from actionwatch.service.policies import rate_of, unrouted
 from actionwatch.service.readiness import Readiness
 from actionwatch.service.roles import Roles
+from actionwatch.service.rule_text import text_in_file
 from actionwatch.service.signing_in import relying_party, trusted_proxy
 from actionwatch.service.silence_doubts import find_doubts
 from actionwatch.service.stretches import read_stretches
@@ -100,6 +101,7 @@ class WebListener:
             max_silence=app.settings.max_silence,
             rules=lambda: app.rules.rules,
             lists=lambda: known_lists(app.settings),
+            text_of=text_in_file,
             doubts=lambda made, now: find_doubts(app.settings, app.rules, made, now),
             try_draft=Trials(self._config).run,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection
 from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from starlette.datastructures import QueryParams
@@ -14,6 +14,8 @@ from actionwatch.base.clock import utc_now
 from actionwatch.base.model import LEVELS, STATUSES, RecordFilter
 from actionwatch.instaclustr.kinds import normalise_kind
 from actionwatch.queries import PAGE_SIZE, deliveries, silences
+from actionwatch.queries.rules import RuleFilter, RuleOrder
+from actionwatch.rules.coverage import TACTICS
 from actionwatch.store.alerts import AlertFilter
 from actionwatch.text.escaping import shorten
 from actionwatch.text.payloads import JsonSchema
@@ -21,6 +23,7 @@ from actionwatch.web.mistakes import sentences
 from actionwatch.web.problems import InvalidRequest
 from actionwatch.web.query import MAX_CHARS, UrlQuery, grouped, read_cursor, read_time
 
+RULE_ORDERS = [order.value for order in RuleOrder]
 MAX_LIMIT = 200  # items of a page
 _SHOWN_CHARS = 60
 _TIME = "RFC 3339, or a duration before now (7d)"
@@ -70,6 +73,8 @@ _Time = Annotated[Text, AfterValidator(_check_time)]
 _Level = Annotated[str, AfterValidator(_known(LEVELS)), JsonSchema({"enum": list(LEVELS)})]
 _Status = Annotated[str, AfterValidator(_known(STATUSES)), JsonSchema({"enum": list(STATUSES)})]
 _State = Annotated[str, AfterValidator(_known(deliveries.STATES)), JsonSchema({"enum": list(deliveries.STATES)})]
+_Tactic = Annotated[str, AfterValidator(_known(TACTICS)), JsonSchema({"enum": list(TACTICS)})]
+_RuleOrder = Annotated[str, AfterValidator(_known(RULE_ORDERS)), JsonSchema({"enum": list(RULE_ORDERS)})]
 _SilenceState = Annotated[str, AfterValidator(_known(silences.STATES)), JsonSchema({"enum": list(silences.STATES)})]
 
 
@@ -146,6 +151,22 @@ class RecordQuery(_Subjects):
         )
 
 
+class RuleQuery(Strict):
+    """Which rules the page has, and in which order."""
+
+    text: Text | None = Field(None, description="Text in the name, title, id or tags")
+    level: list[_Level] = Field([], description="Only this level; may be repeated")
+    tactic: _Tactic | None = Field(None, description="Only with this tactic of ATT&CK")
+    technique: Text | None = Field(None, description="Only with this technique of ATT&CK, or one below it")
+    blind: Literal["yes"] | None = Field(None, description="Only those that could not fire for some time")
+    sort: _RuleOrder = Field("name", description="The order")
+
+    def filter(self) -> RuleFilter:
+        """Return the filter."""
+        levels = [LEVELS[word] for word in self.level]
+        return RuleFilter(self.text, levels, self.tactic, self.technique, self.blind is not None)
+
+
 class DeliveryQuery(Paging):
     """Which deliveries a list has."""
 
@@ -162,7 +183,7 @@ class SilenceQuery(Paging):
     )
 
 
-_Form = TypeVar("_Form", bound=Paging)
+_Form = TypeVar("_Form", bound=Strict)
 
 
 def read_form(query: UrlQuery, form: type[_Form]) -> _Form:

@@ -102,6 +102,7 @@ class DeadLetterActions(Protocol):
 class Configuration:
     """The configuration. `rules` are those in use, and `lists` those that their `expand` names.
 
+    `text_of` returns a rule as its file has it, at a line, if that is the document that runs.
     `doubts` says what is doubtful about a silence at an instant. `try_draft` runs a draft of rules over the records since one.
     """
 
@@ -110,6 +111,7 @@ class Configuration:
     max_silence: timedelta
     rules: Callable[[], Sequence[Rule]]
     lists: Callable[[], Lists]
+    text_of: Callable[[str, int, str], str | None]
     doubts: Callable[[Silence, datetime], Sequence[str]]
     try_draft: Callable[[str, datetime], AsyncGenerator[TrialEvent, None]]
 

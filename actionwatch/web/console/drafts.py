@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -30,6 +31,8 @@ _MAX_COUNTED = 10_000  # alerts of a rule in use, next to those of its draft
 _USUAL_TIME = "7d"
 MAX_DRAFTS = 4  # that are tried or wait
 _TOO_MANY = f"{MAX_DRAFTS} drafts are tried or wait, which is the maximum: try again when one has ended"
+_PLACED = re.compile(r"draft\.yml:(\d+):\d+: (.*)", re.DOTALL)  # a fault of a file with the name of `service/trial.py`
+_AROUND = 1  # lines shown before and after one with a fault
 _PROGRESS = (
     "<!-- progress -->"  # where the steps are, in the template: no text of a person has it, because `<` is escaped
 )
@@ -58,7 +61,7 @@ def show(request: Request, parts: Parts) -> Response:
             raise HTTPException(
                 404, f"the YAML of {name} is not stored yet: the service stores it when it uses the rule"
             )
-        text = stored.document
+        text = parts.configuration.text_of(stored.file, stored.line, stored.document) or stored.document
     is_new = name is None
     return render(
         request, "draft.html", parts.clock(), text=text, span=_USUAL_TIME, times=_TIMES, trial=None, is_new=is_new
@@ -98,6 +101,15 @@ async def _sent(
     yield (await run_in_threadpool(page)).partition(_PROGRESS)[2].encode()
 
 
+@dataclass(frozen=True, slots=True)
+class MarkedLine:
+    """A line of a draft by its number, with the faults at it."""
+
+    number: int
+    text: str
+    faults: tuple[str, ...]
+
+
 @dataclass
 class _Trial:
     """A trial whose page is sent: before it ends, there is neither a result nor a fault."""
@@ -112,6 +124,25 @@ class _Trial:
             self.result = event
         else:
             self.faults = event.faults
+
+    def marked(self, text: str) -> list[MarkedLine]:
+        """Return the lines of the draft that have a fault, and the lines around them. Empty if no fault names a line."""
+        by_line: dict[int, list[str]] = {}
+        for fault in self.faults:
+            if found := _PLACED.fullmatch(fault):
+                by_line.setdefault(int(found[1]), []).append(found[2])
+        lines = text.splitlines()
+        near = {number for line in by_line for number in range(line - _AROUND, line + _AROUND + 1)}
+        numbers = sorted(number for number in near if 1 <= number <= len(lines) or number in by_line)
+        return [
+            MarkedLine(number, lines[number - 1] if number <= len(lines) else "", tuple(by_line.get(number, ())))
+            for number in numbers
+        ]
+
+    @property
+    def unplaced(self) -> list[str]:
+        """The faults that name no line of the draft."""
+        return [fault for fault in self.faults if not _PLACED.fullmatch(fault)]
 
     def chart(self, rule: TrialRule) -> Chart:
         """Draw the alerts of a rule over time."""

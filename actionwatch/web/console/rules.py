@@ -13,12 +13,14 @@ from actionwatch.base.clock import Spans
 from actionwatch.base.model import LEVELS
 from actionwatch.queries import rules
 from actionwatch.rules.blindness import Blindness
-from actionwatch.rules.coverage import by_tactic, cover_techniques
+from actionwatch.rules.coverage import TACTICS, by_tactic, cover_techniques
 from actionwatch.rules.model import Rule
 from actionwatch.store import alerts, rule_versions, self_alerts
 from actionwatch.web.console.charts import draw_bars, level_counts
 from actionwatch.web.console.page import render
+from actionwatch.web.filters import RULE_ORDERS, RuleQuery, read_form
 from actionwatch.web.parts import Parts
+from actionwatch.web.query import UrlQuery
 
 _SHOWN_DAYS = 30
 _MAX_COUNTED = 1000  # alerts of a rule, in the list
@@ -54,13 +56,23 @@ def show_list(request: Request, parts: Parts) -> Response:
         broken = [each for each in self_alerts.read_all(connection) if each.trouble == "rule_broken"]
         blindness = parts.service.blindness(connection, now - timedelta(days=_BLIND_DAYS), now)
         removed = rules.removed_since(connection, now - timedelta(days=_BLIND_DAYS))
+    query = UrlQuery(request.query_params)
+    asked = read_form(query, RuleQuery)
     in_use = rules.in_use(parts.configuration.rules())
     own = {each.id: each for each in blindness.rules}
+    blind = {each.id for each in blindness.rules if each.own_time}
+    order = rules.RuleOrder(asked.sort)
     return render(
         request,
         "rules.html",
         now,
-        rules=in_use,
+        query=query,
+        wanted=asked,
+        levels=list(reversed(LEVELS)),
+        tactics=TACTICS,
+        orders=RULE_ORDERS,
+        count_in_use=len(in_use),
+        rules=rules.choose(in_use, asked.filter(), order, blind, counts),
         removed=removed,
         blindness=blindness,
         own=own,
@@ -89,6 +101,7 @@ def show(request: Request, parts: Parts) -> Response:
         now,
         rule=rule,
         stored=version,
+        original=version and parts.configuration.text_of(version.file, version.line, version.document),
         blindness=blindness,
         own=next((each for each in blindness.rules if each.id == rule.name.id), None),
         blind_days=_BLIND_DAYS,

@@ -26,6 +26,7 @@ from actionwatch.rules.blindness import Blindness
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.model import Rule
 from actionwatch.rules.trial import TrialEvent, TrialProgress
+from actionwatch.service.rule_text import text_in_file
 from actionwatch.store import record_search, tokens
 from actionwatch.store.database import Database
 from actionwatch.store.record_rows import place_of
@@ -75,6 +76,7 @@ class Served:
             "blindness": lambda connection, since, now: self.blindness or Blindness(since, now, (), ()),
             "rules": lambda: self.rules,
             "lists": Lists,
+            "text_of": text_in_file,
             "actions": OperatorActions(
                 self.database, Addressing(Route(("hook",)), {"hook": ReceiverPolicy()}), self.clock
             ),

@@ -6,6 +6,7 @@ import html
 import re
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -170,6 +171,64 @@ def test_removed_rules_are_noticed(database: Database) -> None:
             assert "&lt;one&gt;" in text
             assert "rules/one.yml" in text
             assert "two" not in re.findall(r'role="status">.*?</div>', text, re.DOTALL)[-1]
+
+
+def test_rules_are_searched_and_sorted(database: Database) -> None:
+    """A text, levels, a tactic, a technique and blindness choose rules; orders sort them; what is unknown is named."""
+    texts = [
+        CLUSTER_DELETED_RULE.replace("cluster_deleted", name).replace("id:", "x-id:")
+        for name in ("one", "two", "three")
+    ]
+    texts[1] = texts[1].replace("level: critical", "level: low") + "tags: [attack.persistence, attack.t1098.001]\n"
+    rules = [rule for text in texts for rule in rules_in(text).rules]
+    off = BlindSpan(NOON - 2 * HOUR, NOON - HOUR, Effect.BLIND, "mode: off")
+    own = (RuleBlindness(rules[2].name.id, "three", RuleState.LIVE, (off,)),)
+    with database.write() as connection:
+        rule_versions.write(connection, [make_version(each.name.id, "", name=each.name.name) for each in rules])
+        made = [make_alert(f"a{number}", rule=rules[2].name) for number in range(2)]
+        alerts.insert_new(connection, [(each, "g") for each in made])
+    with Served(database, rules=rules, blindness=Blindness(NOON - 168 * HOUR, NOON, (), own)).open() as client:
+
+        def names(**query: str) -> list[str]:
+            table = (
+                client.get("/rules", params=query).text.split('aria-label="Rules in use"')[-1].split("</section>")[0]
+            )
+            return re.findall(r"data-item>([^<]*)</a>", table)
+
+        assert names() == ["one", "three", "two"]
+        assert names(text="THRE") == ["three"]
+        assert names(level="low") == ["two"]
+        assert names(tactic="persistence") == names(technique="T1098") == names(technique="T1098.001") == ["two"]
+        assert names(blind="yes") == ["three"]
+        assert names(sort="alerts")[0] == names(sort="last match")[0] == "three"
+        assert names(sort="level") == ["one", "three", "two"]
+        assert names(text="nothing") == []
+        wrong = client.get("/rules", params={"sort": "colour"}).text
+        assert "colour is unknown: use name, level, alerts, last match" in wrong
+        assert '<a href="/rules?technique=T1098">' in wrong, "a tile links to its rules"
+
+
+def test_rule_is_shown_as_people_wrote_it(database: Database, tmp_path: Path) -> None:
+    """The page and a draft of a rule have the document of its file, with comments; of another version, what runs."""
+    (rule,) = rules_in(CLUSTER_DELETED_RULE).rules
+    file = tmp_path / "rules.yml"
+    other = CLUSTER_DELETED_RULE.replace("cluster_deleted", "other")
+    file.write_text(f"{other}---\n# why we have it\n{CLUSTER_DELETED_RULE}---\n{other}")
+    line = other.count("\n") + 3
+    version = replace(make_version(rule.name.id, CLUSTER_DELETED_RULE, name=rule.name.name), file=str(file), line=line)
+    with database.write() as connection:
+        rule_versions.write(connection, [version])
+    pages = (f"/rules/{rule.name.id}", f"/draft?rule={rule.name.id}")
+    with Served(database, rules=[rule]).open() as client:
+        for page in pages:
+            text = client.get(page).text
+            assert "# why we have it" in text
+            assert "name: other" not in text
+        file.write_text(file.read_text().replace("level: critical", "level: low"))
+        for page in pages:
+            text = client.get(page).text
+            assert "# why we have it" not in text
+            assert "level: critical" in text
 
 
 WATCHING = "tags: [attack.impact, attack.t1485]\n"

@@ -68,6 +68,17 @@
   };
   count();
 
+  // A long action shows that it runs, until the page changes or a download has begun.
+  const busy = (element) => {
+    element?.setAttribute("aria-busy", "true");
+    setTimeout(() => element?.removeAttribute("aria-busy"), 30_000);
+  };
+  document.addEventListener("submit", (event) => busy(event.submitter));
+  document.addEventListener("click", (event) => busy(event.target.closest?.("a[data-slow]")));
+  addEventListener("pageshow", () => {
+    for (const each of document.querySelectorAll("[aria-busy]")) each.removeAttribute("aria-busy");
+  });
+
   document.addEventListener("keydown", (event) => {
     const target = event.target;
     if (event.ctrlKey || event.metaKey || event.altKey || keys.open) return;
