@@ -47,7 +47,7 @@ class RuleOrder(StrEnum):
 class RuleFilter:
     """Which rules a list has: those with a text in name, title, id or tags, of these levels, a tactic, a technique.
 
-    `is_blind`: only those that could not fire for some time, for a reason of their own.
+    `is_blind`: only those that could not fire for some time, for a reason that concerns them alone.
     """
 
     text: str | None = None

@@ -47,7 +47,7 @@ def served(place: Place, monkeypatch: pytest.MonkeyPatch) -> Served:
 
 def token_of(page: str) -> str:
     """Return the token of the form."""
-    found = re.search(r'action="/draft#result">\s*<input type="hidden" name="form_token" value="([^"]*)"', page)
+    found = re.search(r'action="/draft#result"[^>]*>\s*<input type="hidden" name="form_token" value="([^"]*)"', page)
     assert found is not None
     return found[1]
 
@@ -86,7 +86,11 @@ def test_fault_is_shown_and_the_text_kept(place: Place, served: Served) -> None:
     text = f"title: [\r\n# {MARKUP}\u202e </textarea>\t\r\n"
     with served.open() as client:
         page = sent(client, text).text
-    assert "draft.yml:2:1" in page or "draft.yml:3:1" in page
+    wrong = re.search(
+        r'class="line wrong"><span class="number">(\d+)</span>.*?<p class="fault">([^<]*)</p>', page, re.DOTALL
+    )
+    assert wrong is not None, "the fault is at its line"
+    assert (wrong[1], "not YAML" in wrong[2], "draft.yml" in wrong[2]) == ("3", True, False)
     assert editor(page) == text.replace("\r\n", "\n")
     assert MARKUP not in page
 
