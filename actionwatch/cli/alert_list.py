@@ -37,11 +37,14 @@ if TYPE_CHECKING:
     "--status",
     "statuses",
     multiple=True,
-    type=click.Choice([status.value for status in Status]),
-    help="Only alerts in this status (repeatable).",
+    type=click.Choice([*(status.value for status in Status), "any"]),
+    help="Only alerts in this status (repeatable).  [default: what needs a person]",
 )
 @click.option("--user", metavar="U", help="Only alerts with a record of this user.")
 @click.option("--cluster", metavar="C", help="Only alerts with a record of this cluster, by id or name.")
+@click.option("--source", metavar="S", help="Only alerts of this source.")
+@click.option("--assigned", metavar="NAME", help="Only alerts that are assigned to this person.")
+@click.option("--unassigned", "is_unassigned", is_flag=True, help="Only alerts that are assigned to nobody.")
 @click.option("--since", type=time, help="Only alerts that opened at or after this time.")
 @limit_option("alerts")
 @output_option
@@ -53,14 +56,20 @@ def list_alerts(
     statuses: tuple[str, ...],
     user: str | None,
     cluster: str | None,
+    source: str | None,
+    assigned: str | None,
+    is_unassigned: bool,
     since: datetime | None,
     limit: int,
     form: str,
 ) -> None:
-    """List alerts, newest first. A filter without --since searches only the newest 20,000.
+    """List the alerts that need a person: open ones, without those of shadow rules, the worst first, then newest.
+
+    With --status, others, newest first. A filter without --since searches only the newest 20,000.
 
     \b
-    actionwatch alerts list --level critical --level high --status open
+    actionwatch alerts list --level critical --level high
+    actionwatch alerts list --status any --rule cluster_deleted
     actionwatch alerts list --user eve@example.com --since 7d
     """
     from actionwatch.queries import alerts
@@ -68,7 +77,11 @@ def list_alerts(
 
     wanted = AlertFilter(
         levels=[LEVELS[word] for word in levels],
-        statuses=[Status(word) for word in statuses],
+        statuses=[Status(word) for word in statuses] if "any" not in statuses else [],
+        needs_person=not statuses,
+        source=source,
+        assigned=assigned,
+        is_unassigned=is_unassigned,
         rules=rules,
         user=user,
         cluster=cluster,
@@ -77,25 +90,33 @@ def list_alerts(
     with reading_store(config) as (settings, connection):
         page = alerts.search(connection, wanted, limit, alerts.SEARCHED if since is None else None)
         holds = alerts.read_holds(connection, page.items, utc_now()) if form == "table" else {}
-        documents = alerts.read_documents(connection, page.items) if form != "table" else []
+        folded = alerts.read_folded(connection, wanted, page.items)
+        documents = alerts.read_documents(connection, page.items, folded) if form != "table" else []
     if form == "table":
-        _print_alerts(page.items, holds, "no matching alerts" if wanted.is_searching else "no alerts")
+        nothing = "no alert needs a person" if not levels and alerts.can_group(wanted) else "no matching alerts"
+        _print_alerts(page.items, holds, {name: len(below) for name, below in folded.items()}, nothing)
     else:
         print_items(documents, form, document=lambda each: each)
-    if page.next is not None and len(page.items) < limit:
-        searched = f"the newest {alerts.SEARCHED:,} alerts were searched, back to {spell_time(page.next[0])}"
+    if page.oldest is not None and len(page.items) < limit:
+        searched = f"the newest {alerts.SEARCHED:,} alerts were searched, back to {spell_time(page.oldest)}"
         echo(f"note: {searched}: use --since to search further back", err=True)
     if not page.items:
         _note_unknown_rules(settings, rules)
 
 
-def _print_alerts(found: Sequence[Alert], holds: Mapping[str, Sequence[tuple[str, str]]], nothing: str) -> None:
+def _print_alerts(
+    found: Sequence[Alert],
+    holds: Mapping[str, Sequence[tuple[str, str]]],
+    below: Mapping[str, int],
+    nothing: str,
+) -> None:
+    """Print a table. `below` counts the alerts that each one inhibits or explains."""
     rows = [
         (
             alert.opened_at,
             level_text(alert.level.word),
             alert.status.value,
-            alert.count,
+            f"{alert.count} +{below[alert.id]} below" if alert.id in below else str(alert.count),
             short_id(alert.id) if sys.stdout.isatty() else alert.id,
             ", ".join(_spell_hold(*each) for each in holds[alert.id]),
             alert.title,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Annotated
 
 from sqlalchemy import Connection
 from typing_extensions import TypedDict
@@ -12,15 +13,17 @@ from typing_extensions import TypedDict
 from actionwatch.alerts.routes import newest_labels
 from actionwatch.alerts.silences import silence_for
 from actionwatch.base.delivery import Delivery, DeliveryStatus
-from actionwatch.base.model import Alert, Record, Status
+from actionwatch.base.model import Alert, Level, Record, Status
 from actionwatch.queries.pages import Page, only
-from actionwatch.store import alert_history, alerts, outbox, records, silences, tokens
+from actionwatch.store import alert_history, alerts, open_alerts, outbox, records, silences, tokens
 from actionwatch.store.alerts import AlertFilter
 from actionwatch.store.statements import PageKey
 from actionwatch.text.payloads import (
     RECORDS_SHOWN,
     AlertDocument,
     DeliveryDocument,
+    JsonSchema,
+    LevelWord,
     SuppressedDocument,
     Time,
     alert_document,
@@ -28,14 +31,35 @@ from actionwatch.text.payloads import (
     instant,
 )
 
+GROUPINGS = tuple(open_alerts.GROUPINGS)
+AlertGroup = open_alerts.AlertGroup
+read_groups = open_alerts.read_groups
+read_of_group = open_alerts.read_of_group
 SEARCHED = 20_000  # alerts, for one page of a search: to look at the records of more takes seconds
 _HOLDING = ("silence", "inhibition", "mute", "min_level", "storm", "digest")  # the gates of which people want to know
 
 
-class ListedAlert(AlertDocument):
+class FoldedAlert(TypedDict):
+    """An alert that a list shows below another one: that one inhibits it, or the correlation of that one explains it."""
+
+    id: str
+    rule: str
+    level: LevelWord
+    title: str
+    opened_at: Time
+    why: Annotated[str, JsonSchema({"enum": ["inhibited", "explained"]})]
+
+
+class StoppedAlert(AlertDocument):
     """An alert with its newest 50 records, the newest last, and what held its messages back."""
 
     suppressed: list[SuppressedDocument]
+
+
+class ListedAlert(StoppedAlert):
+    """An alert of a list, with the alerts below it."""
+
+    folded: list[FoldedAlert]
 
 
 class HistoryLine(TypedDict):
@@ -46,8 +70,8 @@ class HistoryLine(TypedDict):
     what: str
 
 
-class WholeAlert(ListedAlert):
-    """A listed alert with its deliveries and its history."""
+class WholeAlert(StoppedAlert):
+    """An alert with its deliveries and its history."""
 
     deliveries: list[DeliveryDocument]
     history: list[HistoryLine]
@@ -72,7 +96,7 @@ class FoundAlert:
     def document(self) -> WholeAlert:
         """Return it as JSON."""
         return {
-            **_listed(self.alert, self.records, self.stops),
+            **_with_stops(self.alert, self.records, self.stops),
             "deliveries": [delivery_document(each) for each in self.deliveries],
             "history": [{"at": instant(line.at), "stage": line.stage, "what": line.what} for line in self.history],
         }
@@ -81,8 +105,51 @@ class FoundAlert:
 def search(
     connection: Connection, wanted: AlertFilter, limit: int, most: int | None, after: PageKey | None = None
 ) -> Page[Alert]:
-    """Return the next alerts that match a filter, newest first, after a place. Looks at about `most`; None: at all."""
-    return Page(*alerts.search(connection, wanted, limit, after, most))
+    """Return the next alerts that match a filter, after a place. Looks at about `most`; None: at all.
+
+    Those that need a person come worst first, then newest; a list of others is newest first.
+    """
+    find = open_alerts.search if wanted.needs_person else alerts.search
+    return Page(*find(connection, wanted, limit, after, most))
+
+
+def place_of(wanted: AlertFilter) -> tuple[type[datetime] | type[str], ...]:
+    """Return of what the places of a list with this filter are made, for its cursor."""
+    return (str, datetime, str) if wanted.needs_person else (datetime, str)
+
+
+Folded = Mapping[str, Sequence[tuple[str, Alert]]]
+
+
+def read_folded(connection: Connection, wanted: AlertFilter, found: Sequence[Alert]) -> Folded:
+    """Return the alerts that a list shows below these, by the id of the one above: each with the reason."""
+    is_folding = not wanted.levels and not open_alerts.is_narrowed(wanted)
+    return open_alerts.read_folded(connection, found) if is_folding and found else {}
+
+
+def folded_documents(folded: Folded, alert_id: str) -> list[FoldedAlert]:
+    """Return the alerts below an alert as JSON."""
+    return [
+        {
+            "id": each.id,
+            "rule": each.rule.name,
+            "level": each.level.word,
+            "title": each.title,
+            "opened_at": instant(each.opened_at),
+            "why": why,
+        }
+        for why, each in folded.get(alert_id, ())
+    ]
+
+
+def can_group(wanted: AlertFilter) -> bool:
+    """Return whether a list has groups and counts: it is what needs a person, of some levels or of all."""
+    return not open_alerts.is_narrowed(wanted)
+
+
+def count_needs(connection: Connection) -> dict[Level, int]:
+    """Count the alerts that need a person, by level."""
+    return open_alerts.count_by_level(connection)
 
 
 def find(connection: Connection, beginning: str) -> Alert:
@@ -107,14 +174,20 @@ def read_people(connection: Connection) -> list[str]:
     return sorted({token.name for token in tokens.read_all(connection) if token.revoked_at is None})
 
 
-def read_documents(connection: Connection, found: Sequence[Alert]) -> list[ListedAlert]:
-    """Return alerts of a list as JSON."""
+def read_documents(connection: Connection, found: Sequence[Alert], folded: Folded) -> list[ListedAlert]:
+    """Return alerts of a list as JSON, with those below them."""
     ids = [alert.id for alert in found]
     held, stops = records.read_of_alerts(connection, ids, RECORDS_SHOWN), outbox.read_stopped(connection, ids)
-    return [_listed(alert, held[alert.id], outbox.without_digests(stops[alert.id])) for alert in found]
+    return [
+        {
+            **_with_stops(alert, held[alert.id], outbox.without_digests(stops[alert.id])),
+            "folded": folded_documents(folded, alert.id),
+        }
+        for alert in found
+    ]
 
 
-def _listed(alert: Alert, held: Sequence[Record], stops: Sequence[outbox.Stop]) -> ListedAlert:
+def _with_stops(alert: Alert, held: Sequence[Record], stops: Sequence[outbox.Stop]) -> StoppedAlert:
     suppressed: list[SuppressedDocument] = [
         {"receiver": stop.receiver, "by": stop.why, "ref": stop.ref} for stop in stops
     ]

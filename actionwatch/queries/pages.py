@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Generic, TypeVar
 
 from actionwatch.base.errors import NotFound
@@ -18,6 +19,11 @@ class Page(Generic[Item]):
 
     items: Sequence[Item]
     next: PageKey | None = None
+
+    @property
+    def oldest(self) -> datetime | None:
+        """How far back the list was read, if it continues and is ordered by time."""
+        return next((each for each in self.next or () if isinstance(each, datetime)), None)
 
 
 def only(found: Sequence[Item], noun: str, beginning: str, see: str, name: str = "id") -> Item:

@@ -1,11 +1,12 @@
-"""The rules: those that make alerts, one by its id or name, and those that were removed."""
+"""The rules: those that make alerts, one by its id or name, when they could not fire, what they cover, and removed ones."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Annotated
 
 from sqlalchemy import Connection
 from typing_extensions import TypedDict
@@ -14,10 +15,11 @@ from actionwatch.base.errors import NotFound
 from actionwatch.base.model import Level
 from actionwatch.base.rule_state import RuleEntry, RuleState
 from actionwatch.base.unicode import canonical
-from actionwatch.rules.coverage import is_tagged, tactics_of
+from actionwatch.rules.blindness import Blindness, BlindSpan, Effect
+from actionwatch.rules.coverage import cover_techniques, is_tagged, tactics_of
 from actionwatch.rules.model import Rule
-from actionwatch.store import rule_history
-from actionwatch.text.payloads import LevelWord
+from actionwatch.store import rule_history, rule_versions
+from actionwatch.text.payloads import JsonSchema, LevelWord, Time, instant
 
 
 class RuleItem(TypedDict):
@@ -90,6 +92,38 @@ def _is_wanted(rule: Rule, wanted: RuleFilter, blind: Collection[str]) -> bool:
     )
 
 
+class BlindDocument(TypedDict):
+    """An interval of the times of actions in which a rule could not have fired, or not as it should, and why."""
+
+    start: Time
+    end: Time
+    effect: Annotated[str, JsonSchema({"enum": [effect.value for effect in Effect]})]
+    why: str
+
+
+class WatchedRule(RuleItem):
+    """A rule in use. `blind_seconds`: for how long it could not fire, for any reason; null if no service recorded it."""
+
+    blind_seconds: float | None
+
+
+class RuleDetail(WatchedRule):
+    """A rule with the YAML that runs, since when, and why it could not fire; both are null until a service runs it."""
+
+    document: str | None
+    since: Time | None
+    blind: list[BlindDocument]
+
+
+class TechniqueDocument(TypedDict):
+    """A technique of ATT&CK, and the names of the rules in use that watch it."""
+
+    tactic: str
+    technique: str
+    name: str
+    rules: list[str]
+
+
 def in_use(rules: Iterable[Rule]) -> list[Rule]:
     """Return the rules that make alerts, by name."""
     return sorted((rule for rule in rules if not rule.is_silent), key=lambda rule: rule.name.name)
@@ -123,3 +157,42 @@ def item(rule: Rule) -> RuleItem:
         "file": rule.file,
         "line": rule.line,
     }
+
+
+BLIND_SPAN = timedelta(days=7)
+"""How far back lists say when rules could not fire: a change of a rule is noticed within a week, or not at all."""
+
+
+def state(rule: Rule, blindness: Blindness) -> WatchedRule:
+    """Return a rule with the time for which it could not fire, as JSON."""
+    own = next((each for each in blindness.rules if each.id == rule.name.id), None)
+    return {**item(rule), "blind_seconds": blindness.blind_time(own).total_seconds() if own else None}
+
+
+def detail(connection: Connection, rule: Rule, blindness: Blindness) -> RuleDetail:
+    """Return all about a rule as JSON."""
+    version = rule_versions.read(connection, rule.name.id)
+    own = next((each for each in blindness.rules if each.id == rule.name.id), None)
+    spans = sorted((*blindness.every, *(own.spans if own else ())), key=lambda span: (span.start, span.end))
+    return {
+        **state(rule, blindness),
+        "document": version.document if version else None,
+        "since": instant(version.since) if version else None,
+        "blind": blind_documents(spans),
+    }
+
+
+def blind_documents(spans: Iterable[BlindSpan]) -> list[BlindDocument]:
+    """Return intervals as JSON."""
+    return [
+        {"start": instant(span.start), "end": instant(span.end), "effect": span.effect.value, "why": span.why}
+        for span in spans
+    ]
+
+
+def coverage(rules: Sequence[Rule]) -> list[TechniqueDocument]:
+    """Return which rules watch each technique, as JSON."""
+    return [
+        {"tactic": row.tactic, "technique": row.technique, "name": row.name, "rules": list(row.rules)}
+        for row in cover_techniques(rules)
+    ]

@@ -12,10 +12,8 @@ from typing_extensions import TypedDict
 
 from actionwatch.base.model import Level
 from actionwatch.queries.verdict import Failing, Verdict, assess
-from actionwatch.store import alerts, backlog_progress, marks, outbox, polls, receivers, record_counts, self_alerts
+from actionwatch.store import backlog_progress, marks, open_alerts, outbox, polls, receivers, record_counts, self_alerts
 from actionwatch.text.payloads import Time, instant
-
-_MAX_COUNTED_OPEN = 1000  # alerts of one level
 
 
 class SourceStatus(TypedDict):
@@ -122,7 +120,7 @@ def read_state(
     `unready` describes why the service does not see everything.
     """
     opened, its_receivers = self_alerts.read_all(connection), read_receivers(connection, configured)
-    open_counts = alerts.count_open(connection, _MAX_COUNTED_OPEN)
+    open_counts = open_alerts.count_by_level(connection)
     its_sources = read_sources(connection, sources)
     verdict = assess(
         sources,
@@ -131,6 +129,5 @@ def read_state(
         failing(its_sources),
         open_counts,
         sum(each.queue.dead for each in its_receivers),
-        most=_MAX_COUNTED_OPEN,
     )
     return State(its_sources, its_receivers, opened, open_counts, verdict)

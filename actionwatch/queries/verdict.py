@@ -53,11 +53,9 @@ def assess(
     failing: Sequence[Failing],
     open_counts: Mapping[Level, int],
     dead_count: int,
-    *,
-    most: int,
 ) -> Verdict:
-    """Assess the service. `troubles` are the open self-alerts, as (trouble, what); a count of `most` may be more."""
-    needs = [*_spell_alerts(open_counts, most)]
+    """Assess the service. `troubles` are the open self-alerts, as (trouble, what)."""
+    needs = [*_spell_alerts(open_counts)]
     if dead_count:
         needs.append(f"{counted(dead_count, 'dead letter')} {'waits' if dead_count == 1 else 'wait'} for a decision")
     return Verdict(
@@ -106,11 +104,11 @@ def _spell_polls(failing: Failing) -> str:
     return f"{which} failed: {failing.error}"
 
 
-def _spell_alerts(open_counts: Mapping[Level, int], most: int) -> list[str]:
+def _spell_alerts(open_counts: Mapping[Level, int]) -> list[str]:
     """Spell the open alerts by level, the highest first."""
     held = {level: count for level, count in sorted(open_counts.items(), reverse=True) if count}
     if not held:
         return []
-    parts = ", ".join(f"{count:,}{'+' if count >= most else ''} {level.word}" for level, count in held.items())
+    parts = ", ".join(f"{count:,} {level.word}" for level, count in held.items())
     total = sum(held.values())
     return [f"{counted(total, 'open alert')} {'needs' if total == 1 else 'need'} a person: {parts}"]

@@ -11,7 +11,6 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
-    Text,
     and_,
     bindparam,
     func,
@@ -19,7 +18,6 @@ from sqlalchemy import (
     or_,
     select,
     type_coerce,
-    union_all,
 )
 
 from actionwatch.base.clock import MICROSECOND, Spans, to_micros
@@ -35,6 +33,7 @@ from actionwatch.store.tables import (
     CORRELATED_ALERT,
     DELIVERY,
     MESSAGE_REFERENCE,
+    NEEDS_PERSON,
     RECORD,
     RULE_VERSION,
     SELF_ALERT,
@@ -45,7 +44,6 @@ _RULE = {"rule_id": "rule.id", "rule_name": "rule.name", "rule_title": "rule.tit
 _COLUMN_NAMES = {"count": "match_count", "group": "group_values", "user": "user_name", "cluster": "cluster_name"}
 _OTHERS = {_COLUMN_NAMES.get(name, name): name for name in Alert.__struct_fields__[2:]}
 _ROWS = RowFormat(ALERT, {"id": "id", **_RULE, **_OTHERS})
-_SHADOW_LABEL = '%"mode": "shadow"%'  # as the column stores `Alert.is_shadow`
 _CHANGING = (
     "body", "level", "status", "acked_by", "resolved_by", "resolved_at", "match_count", "first_at", "last_at", "late_by",
     "assigned_to", "note", "noted_by", "reopened_by", "reopened_at",
@@ -174,7 +172,7 @@ class AlertFilter:
     """A filter of alerts; None and empty mean everything. `since` and `until` are times of opening, both included.
 
     `rules` are names or ids. An alert belongs to a user, an account or a cluster (its id or name) if one of its records does.
-    `text` is in its title or body, in whatever case.
+    `text` is in its title or body, in whatever case. `needs_person`: only open ones, without those of shadow rules.
     """
 
     levels: Sequence[Level] = ()
@@ -183,19 +181,32 @@ class AlertFilter:
     user: str | None = None
     cluster: str | None = None
     account: str | None = None
+    source: str | None = None
+    assigned: str | None = None
+    is_unassigned: bool = False
     text: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    needs_person: bool = False
 
     @property
     def is_searching(self) -> bool:
         """Whether it may have to look at many alerts to find one."""
-        return bool(
-            self.levels or self.statuses or self.rules or self.user or self.cluster or self.account or self.text
-        )
+        people = self.user or self.assigned or self.is_unassigned
+        places = self.cluster or self.account or self.source
+        is_by_state = not self.needs_person and (self.levels or self.statuses)
+        return bool(is_by_state or self.rules or people or places or self.text)
 
     def conditions(self) -> Iterator[ColumnElement[bool]]:
         """Yield its SQL conditions."""
+        if self.needs_person:
+            yield NEEDS_PERSON
+        if self.source:
+            yield ALERT.c.source == self.source
+        if self.assigned:
+            yield ALERT.c.assigned_to == self.assigned
+        if self.is_unassigned:
+            yield ALERT.c.assigned_to.is_(None)
         if self.levels:
             yield ALERT.c.level.in_(self.levels)
         if self.statuses:
@@ -225,7 +236,12 @@ def read_newest(connection: Connection, limit: int, wanted: AlertFilter = EVERY)
 
 
 def search(
-    connection: Connection, wanted: AlertFilter, limit: int, after: PageKey | None, most: int | None
+    connection: Connection,
+    wanted: AlertFilter,
+    limit: int,
+    after: PageKey | None,
+    most: int | None,
+    *also: ColumnElement[bool],
 ) -> tuple[list[Alert], PageKey | None]:
     """Read the next alerts that match a filter, newest first, after a place. Also return after which place the list continues.
 
@@ -235,14 +251,17 @@ def search(
     # The time is bounded once on each side: of two bounds SQLite uses the first for the index, and reads all rows between them.
     until = min((at for at in (wanted.until, after and after[0]) if at), default=None)
     behind = [or_(ALERT.c.opened_at < after[0], ALERT.c.id > after[1])] if after else []
-    opened = select(ALERT.c.opened_at).where(*AlertFilter(until=until).conditions(), *behind)
+    # The conditions that the index by opening or that of open alerts serves.
+    levels = wanted.levels if wanted.needs_person else ()
+    served = AlertFilter(until=until, levels=levels, needs_person=wanted.needs_person)
+    opened = select(ALERT.c.opened_at).where(*served.conditions(), *behind)
     horizon: datetime | None = None
     if wanted.is_searching and most is not None:
         nth = opened.order_by(ALERT.c.opened_at.desc()).offset(most - 1).limit(1)
         horizon = connection.execute(nth).scalar()
     since = max((at for at in (wanted.since, horizon) if at), default=None)
     near = replace(wanted, since=since, until=until).conditions()
-    statement = _ALERTS.where(*near, *behind).order_by(ALERT.c.opened_at.desc(), ALERT.c.id)
+    statement = _ALERTS.where(*near, *behind, *also).order_by(ALERT.c.opened_at.desc(), ALERT.c.id)
     found = [alert_of(row) for row in connection.execute(statement.limit(limit + 1))]
     if len(found) > limit:
         return found[:limit], (found[limit - 1].opened_at, found[limit - 1].id)
@@ -270,22 +289,6 @@ def count(connection: Connection) -> dict[tuple[Level, Status], int]:
     """Count the alerts of each level and status."""
     statement = select(ALERT.c.level, ALERT.c.status, func.count()).group_by(ALERT.c.level, ALERT.c.status)
     return {(row[0], row[1]): row[2] for row in connection.execute(statement)}
-
-
-def count_open(connection: Connection, most: int) -> dict[Level, int]:
-    """Count the open alerts of each level, without those of shadow rules; look at no more than `most` of a level."""
-    some = [
-        select(ALERT.c.level, type_coerce(ALERT.c.labels, Text).label("labels"))
-        .where(ALERT.c.level == level, ALERT.c.status == Status.OPEN.value)
-        .limit(most)
-        .subquery()
-        for level in Level
-    ]
-    counts = union_all(*(select(each.c.level, each.c.labels) for each in some)).subquery()
-    statement = (
-        select(counts.c.level, func.count()).where(counts.c.labels.not_like(_SHADOW_LABEL)).group_by(counts.c.level)
-    )
-    return {row[0]: row[1] for row in connection.execute(statement)}
 
 
 def count_by_time(connection: Connection, spans: Spans, most: int, rule: str | None = None) -> list[dict[Level, int]]:

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    false,
     literal_column,
     true,
 )
@@ -355,9 +356,16 @@ def _partial(name: str, *columns: Column[Any], where: ColumnElement[bool]) -> No
     Index(name, *columns, sqlite_where=where)
 
 
+NEEDS_PERSON = and_(ALERT.c.status == literal_column("'open'"), ALERT.c.is_shadow == false())
+"""An alert that waits for a decision of a person."""
 _VANISHED = RECORD.c.vanished_at.is_not(None)
 _partial("record_vanished", RECORD.c.source, RECORD.c.record_key, RECORD.c.vanished_at, where=_VANISHED)
 _partial("record_untimed", RECORD.c.occurred_at, RECORD.c.record_key, RECORD.c.source, where=HAS_OTHER_KEY)
+# The list that people see first, its counts and its groups read only this index.
+_GROUPED = (ALERT.c.rule_name, ALERT.c.source, ALERT.c.user_name, ALERT.c.cluster_name)
+_partial("alert_needing_person", ALERT.c.level, ALERT.c.opened_at, *_GROUPED, where=NEEDS_PERSON)
+_INHIBITED = DELIVERY.c.why == literal_column("'inhibition'")
+_partial("delivery_inhibited", DELIVERY.c.ref, DELIVERY.c.alert_id, where=_INHIBITED)
 _partial("delivery_let_through", DELIVERY.c.receiver, DELIVERY.c.status, DELIVERY.c.sent_at, where=IS_LET_THROUGH)
 _partial("delivery_leased", DELIVERY.c.receiver, DELIVERY.c.leased_until, where=DELIVERY.c.leased_until.is_not(None))
 _SUMMARY = (DELIVERY.c.receiver, DELIVERY.c.awaits, DELIVERY.c.ref, DELIVERY.c.mutes, DELIVERY.c.due_at)

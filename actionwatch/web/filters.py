@@ -27,7 +27,7 @@ RULE_ORDERS = [order.value for order in RuleOrder]
 MAX_LIMIT = 200  # items of a page
 _SHOWN_CHARS = 60
 _TIME = "RFC 3339, or a duration before now (7d)"
-_REPEATABLE = frozenset({"level", "status", "rule", "kind"})
+REPEATABLE = frozenset({"level", "status", "rule", "kind"})
 
 
 class Strict(BaseModel):
@@ -49,7 +49,7 @@ class Strict(BaseModel):
 def check_repeats(given: QueryParams) -> None:
     """Check that only filters that may be repeated are. Raises: InvalidRequest."""
     for name, count in Counter(name for name, _ in given.multi_items()).items():
-        if count > 1 and name not in _REPEATABLE:
+        if count > 1 and name not in REPEATABLE:
             raise InvalidRequest(f"{shorten(name, _SHOWN_CHARS)} is given more than once: give it once")
 
 
@@ -71,7 +71,9 @@ def _check_time(text: str) -> str:
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_CHARS)]
 _Time = Annotated[Text, AfterValidator(_check_time)]
 _Level = Annotated[str, AfterValidator(_known(LEVELS)), JsonSchema({"enum": list(LEVELS)})]
-_Status = Annotated[str, AfterValidator(_known(STATUSES)), JsonSchema({"enum": list(STATUSES)})]
+ANY = "any"  # of the statuses
+_STATUSES = [*STATUSES, ANY]
+_Status = Annotated[str, AfterValidator(_known(_STATUSES)), JsonSchema({"enum": _STATUSES})]
 _State = Annotated[str, AfterValidator(_known(deliveries.STATES)), JsonSchema({"enum": list(deliveries.STATES)})]
 _Tactic = Annotated[str, AfterValidator(_known(TACTICS)), JsonSchema({"enum": list(TACTICS)})]
 _RuleOrder = Annotated[str, AfterValidator(_known(RULE_ORDERS)), JsonSchema({"enum": list(RULE_ORDERS)})]
@@ -111,8 +113,15 @@ class AlertQuery(_Subjects):
     """Which alerts a list has."""
 
     level: list[_Level] = Field([], description="Only this level; may be repeated")
-    status: list[_Status] = Field([], description="Only in this status; may be repeated")
+    status: list[_Status] = Field(
+        [],
+        description="Only in this status; may be repeated. Without it: what needs a person, which is open alerts without those "
+        "of shadow rules",
+    )
     rule: list[Text] = Field([], description="Only this rule, by name or id; may be repeated")
+    source: Text | None = Field(None, description="Only of this source")
+    assigned: Text | None = Field(None, description="Only assigned to this person")
+    unassigned: bool = Field(False, description="Only assigned to nobody")
     text: Text | None = Field(None, description="Text in the title or body")
 
     def filter(self, now: datetime) -> AlertFilter:
@@ -120,7 +129,11 @@ class AlertQuery(_Subjects):
         since, until = self._span(now)
         return AlertFilter(
             levels=[LEVELS[word] for word in self.level],
-            statuses=[STATUSES[word] for word in self.status],
+            statuses=[STATUSES[word] for word in self.status] if ANY not in self.status else [],
+            needs_person=not self.status,
+            source=self.source,
+            assigned=self.assigned,
+            is_unassigned=self.unassigned,
             rules=self.rule,
             user=self.user,
             cluster=self.cluster,
@@ -191,7 +204,7 @@ def read_form(query: UrlQuery, form: type[_Form]) -> _Form:
     names = form.model_fields.keys() - Paging.model_fields.keys()
     given = {name: [text for text in texts if text.strip()] for name, texts in grouped(query.given).items()}
     values: dict[str, Any] = {
-        name: texts if name in _REPEATABLE else texts[-1] for name, texts in given.items() if texts and name in names
+        name: texts if name in REPEATABLE else texts[-1] for name, texts in given.items() if texts and name in names
     }
     try:
         return form.model_validate(values)

@@ -634,6 +634,7 @@ CREATE INDEX alert_by_realert ON public.alert USING btree (realert);
 CREATE INDEX alert_by_rule ON public.alert USING btree (rule_name, last_at);
 CREATE INDEX alert_by_state ON public.alert USING btree (level, status);
 CREATE INDEX alert_history_by_alert ON public.alert_history USING btree (alert_id);
+CREATE INDEX alert_needing_person ON public.alert USING btree (level, opened_at, rule_name, source, user_name, cluster_name) WHERE ((status = 'open'::text) AND (is_shadow = false));
 CREATE UNIQUE INDEX alert_record_by_alert ON public.alert_record USING btree (alert_id, record_id);
 CREATE INDEX alert_record_by_record ON public.alert_record USING btree (record_id);
 CREATE INDEX alert_record_by_time ON public.alert_record USING btree (alert_id, occurred_at);
@@ -651,6 +652,7 @@ CREATE INDEX delivery_by_due ON public.delivery USING btree (status, receiver, d
 CREATE UNIQUE INDEX delivery_by_order ON public.delivery USING btree (alert_id, receiver, ordinal);
 CREATE INDEX delivery_by_receiver ON public.delivery USING btree (receiver, created_at);
 CREATE INDEX delivery_copied ON public.delivery USING btree (fallback_of) WHERE (fallback_of IS NOT NULL);
+CREATE INDEX delivery_inhibited ON public.delivery USING btree (ref, alert_id) WHERE (why = 'inhibition'::text);
 CREATE INDEX delivery_leased ON public.delivery USING btree (receiver, leased_until) WHERE (leased_until IS NOT NULL);
 CREATE INDEX delivery_let_through ON public.delivery USING btree (receiver, status, sent_at) WHERE ((event = 'opened'::text) AND (body IS NOT NULL));
 CREATE INDEX delivery_reported ON public.delivery USING btree (reported_in) WHERE (reported_in IS NOT NULL);

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import Annotated
 
 from fastapi import Query
@@ -18,6 +17,7 @@ from actionwatch.web.api.documents import (
     Decided,
     DecisionBody,
     DecisionsBody,
+    ListedItem,
     NoteBody,
     alert_item,
 )
@@ -33,11 +33,19 @@ router = open_router()
 
 @router.get("/alerts", responses=errors(400))
 def list_alerts(query: Annotated[AlertQuery, Query()], parts: AtOnce) -> AlertPage:
-    """List alerts, newest first. A page of a search reads 20,000 alerts: it may be empty although others follow."""
-    wanted, after = query.filter(parts.clock()), query.after(datetime, str)
+    """List the alerts that need a person, worst first, then newest; with `status`, others, newest first.
+
+    A page of a search reads 20,000 alerts: it may be empty although others follow.
+    """
+    wanted = query.filter(parts.clock())
+    after = query.after(*alerts.place_of(wanted))
     with parts.database.read() as connection:
         page = alerts.search(connection, wanted, query.limit, alerts.SEARCHED, after)
-    return {"items": [alert_item(each) for each in page.items], "next": cursor(page.next)}
+        folded = alerts.read_folded(connection, wanted, page.items)
+    items: list[ListedItem] = [
+        {**alert_item(each), "folded": alerts.folded_documents(folded, each.id)} for each in page.items
+    ]
+    return {"items": items, "next": cursor(page.next)}
 
 
 @router.get("/alerts/{id}", **ONE)

@@ -12,8 +12,8 @@ from typing_extensions import TypedDict
 from actionwatch.alerts.silences import MAX_MATCHER_CHARS, MAX_MATCHERS
 from actionwatch.base.access import MAX_AUTHOR_CHARS, MAX_COMMENT_CHARS, is_own_name, is_person
 from actionwatch.base.model import Alert
-from actionwatch.queries.alerts import WholeAlert
-from actionwatch.queries.rules import RuleItem
+from actionwatch.queries.alerts import FoldedAlert, WholeAlert
+from actionwatch.queries.rules import BlindDocument, TechniqueDocument, WatchedRule
 from actionwatch.queries.status import SourceStatus
 from actionwatch.text.escaping import one_line, shorten
 from actionwatch.text.payloads import (
@@ -84,6 +84,12 @@ class AlertItem(AlertFacts):
     resolved_at: Time | None
 
 
+class ListedItem(AlertItem):
+    """An alert in a list, with the alerts that are shown below it."""
+
+    folded: list[FoldedAlert]
+
+
 class AlertDetail(AlertItem, WholeAlert):
     """An alert with its newest 50 records (the newest last), its deliveries, what held them back, and its history."""
 
@@ -137,9 +143,9 @@ class StatusDocument(TypedDict):
 
 
 class AlertPage(TypedDict):
-    """A page of alerts, newest first. `next` is the cursor of the next page, null at the end."""
+    """A page of alerts. `next` is the cursor of the next page, null at the end."""
 
-    items: list[AlertItem]
+    items: list[ListedItem]
     next: str | None
 
 
@@ -165,10 +171,13 @@ class SilencePage(TypedDict):
 
 
 class RulePage(TypedDict):
-    """All rules in use, by name. `next` is always null."""
+    """All rules in use, by name. `next` is always null. `blind` is when no rule could fire, since `blind_since`."""
 
-    items: list[RuleItem]
+    items: list[WatchedRule]
     next: str | None
+    coverage: list[TechniqueDocument]
+    blind_since: Time
+    blind: list[BlindDocument]
 
 
 class DecisionBody(Strict):
@@ -245,6 +254,19 @@ class SilenceBody(Strict):
     starts_at: Instant | None = None
     author: Author | None = None
     force: StrictBool = False
+
+
+class DraftedSilence(TypedDict):
+    """A silence that is not made: what it would have hidden of the last 7 days, by rule, and what is doubtful about it.
+
+    `is_cut`: only the newest 5,000 alerts were looked at.
+    """
+
+    silence: SilenceDocument
+    doubts: list[str]
+    alert_count: int
+    hidden: dict[str, int]
+    is_cut: bool
 
 
 def alert_item(alert: Alert) -> AlertItem:

@@ -17,8 +17,8 @@ from actionwatch.base.ids import UUID
 from actionwatch.base.model import Silence
 from actionwatch.queries import silences
 from actionwatch.text.payloads import SilenceDocument, silence_document
-from actionwatch.web.api.documents import ExpireBody, SilenceBody, SilencePage
-from actionwatch.web.api.routing import CONTESTED, ONE, AtOnce, Id, Operator, errors, open_router, written
+from actionwatch.web.api.documents import DraftedSilence, ExpireBody, SilenceBody, SilencePage
+from actionwatch.web.api.routing import CHANGE, CONTESTED, ONE, AtOnce, Id, Operator, errors, open_router, written
 from actionwatch.web.filters import SilenceQuery
 from actionwatch.web.problems import InvalidRequest
 from actionwatch.web.query import cursor
@@ -40,6 +40,22 @@ def get_silence(id: Id, parts: AtOnce) -> SilenceDocument:
     """Show one silence. A unique prefix of its id is enough."""
     with parts.database.read() as connection:
         return silence_document(silences.find(connection, id), parts.clock())
+
+
+@router.post("/silences/preview", **CHANGE)
+def preview_silence(body: SilenceBody, operator: Operator, parts: AtOnce) -> DraftedSilence:
+    """Show what a silence would hide, and what is doubtful about it, without making it."""
+    now = parts.clock()
+    made = _make(body, operator.author(body.author), now)
+    with parts.database.read() as connection:
+        (found,) = silences.preview(connection, [made], now)
+    return {
+        "silence": silence_document(made, now),
+        "doubts": list(parts.configuration.doubts(made, now)),
+        "alert_count": found.alert_count,
+        "hidden": found.hidden,
+        "is_cut": found.is_cut,
+    }
 
 
 _CREATED = {201: {"model": SilenceDocument, "description": "Created"}}

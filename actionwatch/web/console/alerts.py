@@ -1,26 +1,23 @@
-"""The alerts: a list with filters, and one alert with its records, why its rule matched, and each attempt to deliver it."""
+"""One alert with its records, why its rule matched, and each attempt to deliver it."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actionwatch.base.model import LEVELS, STATUSES, Alert, Record, Status
-from actionwatch.queries import PAGE_SIZE, alerts
+from actionwatch.base.model import Alert, Record, Status
+from actionwatch.queries import alerts
 from actionwatch.rules.explain import Explanation, explain, feeders_of
 from actionwatch.text.escaping import shorten, steps
 from actionwatch.text.payloads import explain_command
-from actionwatch.web.console.page import render, render_search
+from actionwatch.web.console.alert_list import NOTHING_GIVEN
+from actionwatch.web.console.page import render
 from actionwatch.web.console.silencing import SPANS
-from actionwatch.web.filters import AlertQuery, read_form
 from actionwatch.web.parts import Parts
-from actionwatch.web.query import UrlQuery
 
 _TITLE_CHARS = 200  # of an alert, in a note about it
-_NOTHING_GIVEN = {"author": "", "comment": "", "span": SPANS[0], "to": ""}
 _NOTES = {
     "ack": "Acknowledged: {}",
     "resolve": "Resolved, the next match opens a new alert: {}",
@@ -32,45 +29,6 @@ _NOTES = {
     "known": "Nothing changed, because somebody has already decided this. A comment is kept in the history: {}",
 }
 _UNDONE = {"ack": Status.ACKED, "resolve": Status.RESOLVED}
-
-
-def show_list(request: Request, parts: Parts) -> Response:
-    """Show the alerts that match the filters of the query, newest first."""
-    return show_list_with(request, parts)
-
-
-def show_list_with(request: Request, parts: Parts, code: int = 200, **decision: Any) -> Response:
-    """Show the list with the state of a decision about several: `note`, `problem`, `missed`, `drafts`, `given`, `chosen`."""
-    now = parts.clock()
-    query = UrlQuery(request.query_params)
-    wanted = read_form(query, AlertQuery).filter(now)
-    after = query.after(datetime, str)
-    with parts.database.read() as connection:
-        page = None if query.problems else alerts.search(connection, wanted, PAGE_SIZE, alerts.SEARCHED, after)
-    return render_search(
-        request,
-        "alerts.html",
-        now,
-        query,
-        page,
-        wanted=wanted,
-        levels=list(reversed(LEVELS)),
-        statuses=list(STATUSES),
-        rules=sorted(rule.name.name for rule in parts.configuration.rules()),
-        spans=SPANS,
-        code=code,
-        **{
-            "note": "",
-            "titles": (),
-            "undo": (),
-            "problem": "",
-            "missed": (),
-            "drafts": (),
-            "given": _NOTHING_GIVEN,
-            "chosen": (),
-            **decision,
-        },
-    )
 
 
 def show(request: Request, parts: Parts) -> Response:
@@ -98,7 +56,7 @@ def show_with(request: Request, parts: Parts, code: int = 200, done: str = "", *
         escalation=found.escalation,
         note=_NOTES[done].format(shorten(found.alert.title, _TITLE_CHARS)) if done in _NOTES else "",
         may_undo=_UNDONE.get(done) is found.alert.status,
-        **{"problem": "", "drafts": (), "given": _NOTHING_GIVEN, **decision},
+        **{"problem": "", "drafts": (), "given": NOTHING_GIVEN, **decision},
     )
 
 

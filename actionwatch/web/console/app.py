@@ -20,6 +20,7 @@ from actionwatch.base.errors import ActionwatchError, StoreError
 from actionwatch.web.access import STORE_AWAY
 from actionwatch.web.applications import application
 from actionwatch.web.console import (
+    alert_list,
     alerts,
     decisions,
     deliveries,
@@ -46,7 +47,7 @@ _FormView = Callable[[Request, Parts, Fields], Response]
 
 _PAGES: Mapping[str, View] = {
     "/": overview.show,
-    "/alerts": alerts.show_list,
+    "/alerts": alert_list.show_list,
     "/alerts/{alert_id}": alerts.show,
     "/news": news.stream,
     "/records": records.show_list,

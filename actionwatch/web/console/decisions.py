@@ -14,7 +14,8 @@ from actionwatch.base.access import is_own_name, is_person
 from actionwatch.base.model import Alert, Silence, Status
 from actionwatch.base.plurals import counted, is_or_are
 from actionwatch.text.escaping import one_line
-from actionwatch.web.console.alerts import show_list_with, show_with
+from actionwatch.web.console.alert_list import show_list_with
+from actionwatch.web.console.alerts import show_with
 from actionwatch.web.console.forms import Fields, check_comment, check_form, given_in, selected
 from actionwatch.web.console.page import link
 from actionwatch.web.console.silencing import read_span, show_drafts

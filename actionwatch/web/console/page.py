@@ -89,7 +89,7 @@ def render_search(
         found=page.items if page else (),
         is_first=page is None or not query.given.get("after"),
         older=older and href(request.url.path, given_query(request), after=cursor(older)),
-        oldest=older[0] if older else None,
+        oldest=page.oldest if page else None,
         **values,
     )
 

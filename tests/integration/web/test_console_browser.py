@@ -227,7 +227,7 @@ def test_keys_move_through_lists(browser: Browser, web: httpx.Client) -> None:
 def test_times_are_in_the_zone_of_the_viewer(browser: Browser, web: httpx.Client) -> None:
     """A time is local, with UTC on hover, and the foot of the page names the zone. Without a script it is UTC."""
     with viewing(browser, origin_of(web), timezone_id="Australia/Sydney") as viewer:
-        viewer.open("/alerts")
+        viewer.open("/records")
         first = viewer.page.locator("td time").first
         assert (first.text_content(), first.get_attribute("title")) == (
             "2026-11-25 23:00:00",
@@ -237,7 +237,7 @@ def test_times_are_in_the_zone_of_the_viewer(browser: Browser, web: httpx.Client
             "Times are in Australia/Sydney; hover over one for UTC."
         )
     with viewing(browser, origin_of(web), timezone_id="Australia/Sydney", java_script_enabled=False) as viewer:
-        viewer.open("/alerts")
+        viewer.open("/records")
         assert viewer.page.locator("td time").first.text_content() == "2026-11-25 12:00:00"
         expect(viewer.page.locator("[data-zone]")).to_have_text("Times are in UTC.")
 

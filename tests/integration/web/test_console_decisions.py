@@ -244,7 +244,7 @@ def test_a_person_decides_in_the_browser(browser: Browser, served: Served, datab
             expect(page.get_by_text("In the past, it would have hidden")).to_be_visible()
             assert (viewer.barriers(), viewer.overflow()) == ([], [])
             page.get_by_role("button", name="Silence", exact=True).click()
-            expect(page.get_by_role("status").first).to_contain_text("The silence is active.")
+            expect(page.get_by_role("status").first).to_contain_text("The silence is active")
             assert viewer.wrong == []
     with database.read() as connection:
         assert [each.comment for each in silences.read_all(connection)] == [HOSTILE["attribute"].strip()]

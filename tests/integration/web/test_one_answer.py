@@ -71,7 +71,7 @@ class Asker:
     def linked(self, path: str, noun: str = "") -> list[str]:
         """Return the ids that the items of a page link to, in its order. They are those of a noun, or else of the path."""
         noun = noun or path.partition("?")[0].strip("/")
-        return re.findall(rf'href="/{noun}/([^"?]+)" data-item', self.page(path))
+        return re.findall(rf'href="/{noun}/([^"?]+)"[^>]* data-item', self.page(path))
 
 
 @pytest.fixture

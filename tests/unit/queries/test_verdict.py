@@ -18,7 +18,6 @@ def assessed(**given: Any) -> Verdict:
         "failing": [],
         "open_counts": {},
         "dead_count": 0,
-        "most": 1000,
     }
     return assess(**{**values, **given})
 
@@ -73,5 +72,5 @@ def test_what_needs_a_person_is_counted() -> None:
     """Open alerts are counted by level, the highest first; a capped count has a plus; dead letters wait for a decision."""
     found = assessed(open_counts={Level.LOW: 1000, Level.CRITICAL: 2}, dead_count=1)
     assert not found.is_quiet
-    assert found.needs == "1,002 open alerts need a person: 2 critical, 1,000+ low; 1 dead letter waits for a decision."
+    assert found.needs == "1,002 open alerts need a person: 2 critical, 1,000 low; 1 dead letter waits for a decision."
     assert assessed(open_counts={Level.HIGH: 1}).needs == "1 open alert needs a person: 1 high."

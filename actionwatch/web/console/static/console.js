@@ -93,7 +93,7 @@
     else if (event.key === "j") move(1);
     else if (event.key === "k") move(-1);
     else if (event.key === "x") toggle();
-    else if (event.key === "a" || event.key === "s") press(event.key);
+    else if (["a", "e", "s"].includes(event.key)) press(event.key);
     else if (event.key === "?") keys.showModal();
     else if (event.key === "/") {
       const search = document.querySelector("[data-search]");
