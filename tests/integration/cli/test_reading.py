@@ -176,9 +176,9 @@ def test_export_as_csv_is_safe_in_a_spreadsheet(filled: Desk) -> None:
 
 
 def test_alerts_have_the_shape_of_the_message(filled: Desk) -> None:
-    """An alert has the fields of the message and `suppressed`, and is valid by the message's JSON Schema."""
+    """An alert has the fields of the message, `suppressed` and `folded`, and is valid by the message's JSON Schema."""
     alerts = filled.call("alerts", "list", "-o", "json").json
-    assert [list(alert) for alert in alerts] == [ALERT, ALERT]
+    assert [list(alert) for alert in alerts] == [[*ALERT, "folded"]] * 2
     assert {alert["title"] for alert in alerts} == {
         "eve@example.com deleted payments-prod",
         "mallory@example.com deleted payments-prod",

@@ -154,7 +154,7 @@ def test_shadow_alert_is_recorded_and_not_delivered(desk: Desk) -> None:
     rule.write_text(rule.read_text() + "mode: shadow\n")
     desk.act("DELETE_CLUSTER", 5)
     assert desk.call("run", "--once").status == 0
-    (alert,) = desk.call("alerts", "list", "-o", "json").json
+    (alert,) = desk.call("alerts", "list", "--status", "any", "-o", "json").json
     assert alert["labels"] == {"mode": "shadow"}
     assert desk.call("deliveries", "list", "-o", "json").json == []
     assert desk.webhook.requests == []
