@@ -272,7 +272,7 @@ def test_what_blinds_all_is_shown_once_and_cut(database: Database, monkeypatch: 
             text = client.get(path).text
             assert [f"not read yet {n}" in text for n in range(5)] == [True, True, True, False, False]
             assert "and 2 more: <code>actionwatch rules coverage --blind</code> lists all" in text
-        assert '<span class="dim">only with all</span>' in client.get("/rules").text
+        assert '<span class="dim">never by itself</span>' in client.get("/rules").text
 
 
 def test_matrix_counts_rules_and_marks_blind_ones(database: Database) -> None:
