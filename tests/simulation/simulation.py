@@ -25,6 +25,7 @@ from actionwatch.settings import Settings
 from actionwatch.store.outbox import DeliveryFilter
 from actionwatch.tail.state import PollReport
 from tests.builders import NOON, Clock
+from tests.plain_logs import log_plainly
 from tests.simulation.killing import Killed, MortalDatabase
 from tests.simulation.machine import VirtualMachine
 from tests.simulation.network import Network
@@ -76,7 +77,7 @@ def laboratory() -> Iterator[Laboratory]:
         yield made
     finally:
         stamina.set_testing(False)
-        structlog.reset_defaults()
+        log_plainly()
         made.database.close()
         shutil.rmtree(folder)
 
