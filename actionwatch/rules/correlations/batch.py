@@ -71,10 +71,8 @@ class Batch:
         changes: list[tuple[Correlation, FoundChange]] = []
         for number, context in enumerate(self._contexts):
             touched = self._touched[number]
-            if (
-                context.complete_from is not None
-                and (at := too_early(context, (hit for each in touched.values() for hit in each.hits))) is not None
-            ):
+            at = too_early(context, (hit for each in touched.values() for hit in each.hits))
+            if at is not None:
                 self.too_early[number] = at
             if number in self._later:
                 self._cache.drop(number, touched)
@@ -135,7 +133,7 @@ class Batch:
         last_at = None
         if rule.is_absence and any(not known.is_current for known in folded.turned):
             newest = self._rows.hits.before(number, folded.group, AFTER_ALL)
-            touched = [hit.at for hit in (*folded.touch.hits, *([newest] if newest is not None else []))]
+            touched = [newest.at] if newest is not None else []
             touched += [at for at in (folded.touch.span.last[0],) if ALWAYS < at < NEVER and folded.touch.is_changed]
             last_at = max(touched, default=None)
         return Evaluation(rule, folded.group, folded.known, last_at, folded.judged, folded.turned)

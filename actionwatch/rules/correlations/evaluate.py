@@ -76,7 +76,7 @@ def evaluate(
     if last is not None:
         fold.restore(_continued(last))
     result = _push_all(rule, fold, hits, span, known)
-    if last is not None and result.alerts and result.alerts[0].id == last.id:
+    if last is not None:
         first = result.alerts[0]
         first.hits = HitWindow(hit for hit in first.hits if hit.order >= span.first)  # it was given older ones too
     return result
@@ -86,25 +86,22 @@ def _push_all(
     rule: Correlation, fold: Fold, hits: Iterable[Hit], span: Span, known: Sequence[CorrelatedAlert]
 ) -> Evaluated:
     # What waited when the span begins was completed up to a timespan before it.
-    waits = rule.type in TEMPORAL_TYPES and span.first[0] != NEVER
-    loud_from = span.first[0] - rule.timespan if waits else span.first[0]
+    loud_from = (span.first[0] - rule.timespan, -1, "") if rule.type in TEMPORAL_TYPES else span.first
     settled_after = _settled_after(rule, span.last[0])
-    is_quiet, newest, before = True, (span.first[0], -1, ""), None
+    newest, before = (span.first[0], -1, ""), None
     for hit in hits:
-        if is_quiet and hit.at >= loud_from and (waits or hit.order >= span.first):
-            is_quiet = False
-        if hit.at > settled_after and hit.order > span.last:
+        if hit.at > settled_after:
             stopped = _stop(rule, fold, hit, before, span, known)
             if stopped is not None:
                 return stopped
-        fold.push(hit, is_quiet=is_quiet)
+        fold.push(hit, is_quiet=hit.order < loud_from)
         before = hit
     return Evaluated(fold.alerts(), fold, newest if before is None else max(newest, before.order))
 
 
 def _settled_after(rule: Correlation, at: datetime) -> datetime:
     """Return the time after which the state no longer depends on hits up to a time."""
-    if rule.is_absence or rule.type is CorrelationType.NEW_TERM or at == NEVER:
+    if rule.is_absence or rule.type is CorrelationType.NEW_TERM:
         return at
     return at + rule.reach if at < NEVER - rule.reach else NEVER
 
@@ -123,29 +120,17 @@ def _stop(
     newest, was = found[-1] if found else None, known[place - 1] if place else None
     over = hit.at - rule.reach  # an alert that was over then no longer matters
     are_over = (newest is None or newest.until < over) and (was is None or was.until < over)
-    if are_over or ((newest is None or hit.at > newest.until) and _is_same(newest, was)):
+    if are_over or (newest is not None and was is not None and hit.at > newest.until and _is_same(newest, was)):
         return Evaluated(found, fold, order, order)
     return None
 
 
-def is_unchanged(rule: Correlation, known: CorrelatedAlert, stopped: HitOrder) -> bool:
-    """Return whether a known alert lies behind the place from which on nothing has changed."""
-    if rule.is_absence or rule.type is CorrelationType.NEW_TERM:
-        return known.fired_at > stopped[0]
-    return known.place >= stopped
-
-
-def _is_same(found: FoundAlert | None, known: CorrelatedAlert | None) -> bool:
-    if found is None or known is None:
-        return found is None and known is None
-    firing = found.firing.order if found.firing is not None else None
-    return (found.origin, found.first_at, found.fired_at, found.until, firing, found.is_quiet) == (
+def _is_same(found: FoundAlert, known: CorrelatedAlert) -> bool:
+    return (found.origin, found.first_at, found.place, found.until) == (
         known.origin,
         known.first_at,
-        known.fired_at,
+        known.place,
         known.until,
-        known.firing,
-        known.is_quiet,
     )
 
 
@@ -158,7 +143,7 @@ def _continued(known: CorrelatedAlert) -> FoundAlert:
         known.fired_at,
         known.until,
         HitWindow(),
-        None if known.is_judged else known.pending_at,
+        known.pending_at,
         firing=firing,
         has_waited=known.has_waited,
         is_quiet=known.is_quiet,

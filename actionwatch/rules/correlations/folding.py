@@ -18,12 +18,11 @@ from actionwatch.rules.correlations.evaluate import (
     Span,
     begins_at,
     evaluate,
-    is_unchanged,
 )
 from actionwatch.rules.correlations.fold_cache import CachedFold, FoldCache
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.rows import Rows
-from actionwatch.rules.model import BASELINE, NEVER, CorrelationType
+from actionwatch.rules.model import BASELINE, CorrelationType
 
 _order, _place = attrgetter("order"), attrgetter("place")
 
@@ -51,7 +50,6 @@ class Touch:
     def look_again(self, known: CorrelatedAlert) -> None:
         """Note an alert that must be looked at again, with all of its hits."""
         self.due.append(known)
-        self.span.include((known.first_at, -1, ""))
         self.span.include(known.place)
 
     def extends(self, cached: CachedFold) -> bool:
@@ -122,7 +120,7 @@ class RuleFolding:
         fold = result.fold
         # What waits in a fold can still become another alert, and needs its hits for that.
         reported = (known[found.id] for found in fold.found)
-        fold.forget_hits({its.id for its in reported if its.is_judged and not its.is_held}, self._cache.most_of_window)
+        fold.forget_hits({its.id for its in reported if _is_settled(its)}, self._cache.most_of_window)
         if result.stopped is not None or not self._is_caching:
             return
         while len(fold.found) > 1 and _is_settled(known[fold.found[0].id]):
@@ -176,18 +174,16 @@ class RuleFolding:
         before = self._before(group, first)
         earlier = [each for each in current if each.place < first]
         last = earlier[-1] if earlier else None
-        again: Sequence[CorrelatedAlert] = current[len(earlier) :]
-        if rule.is_absence:
-            last, again = _since(current, before, last)
+        if rule.is_absence and last is not None and before is not None and last.fired_at <= before.at:
+            last = None  # that hit has ended it
         hits = self._hits(group, last, before, first)
         span = Span(first, max(first, touch.span.last))
         result = evaluate(rule, self._context.new_fold(), last, hits, span, current)
-        if result.stopped is not None:
-            again = [each for each in again if not is_unchanged(rule, each, result.stopped)]
-        if last is not None and not rule.is_absence:
-            again = [last, *again]
-        by_id = {each.id: each for each in chain(again, (each for each in known if not each.is_current))}
-        return Folded(group, touch, result, by_id, again)
+        stopped = result.stopped
+        again = [each for each in current[len(earlier) :] if stopped is None or each.place < stopped]
+        if last is not None:
+            again.insert(0, last)
+        return Folded(group, touch, result, {each.id: each for each in known}, again)
 
     def _before(self, group: Group, first: HitOrder) -> Hit | None:
         """Return the newest hit before a place that is remembered, of a rule that remembers one."""
@@ -195,34 +191,23 @@ class RuleFolding:
         if rule.is_absence:
             return self._rows.hits.before(self._number, group, first)
         if rule.type is CorrelationType.NEW_TERM:
-            since = first[0] - rule.reach if ALWAYS + rule.reach < first[0] < NEVER else ALWAYS
+            since = first[0] - rule.reach if first[0] > ALWAYS + rule.reach else ALWAYS
             return self._rows.hits.before(self._number, group, first, BASELINE, since)
         return None
 
     def _hits(self, group: Group, last: CorrelatedAlert | None, before: Hit | None, first: HitOrder) -> Iterable[Hit]:
         """Return the hits that matter from a place on, with those before it."""
-        if first[0] == NEVER:
-            return () if before is None else (before,)
         begin = begins_at(self._context.rule, last, first)
         if begin is not None:
             return self._rows.hits.since(self._number, group, begin)
-        later = (hit for hit in self._rows.hits.since(self._number, group, first[0]) if hit.order >= first)
+        later = self._rows.hits.since(self._number, group, first[0])
         return later if before is None else chain((before,), later)
-
-
-def _since(
-    current: Sequence[CorrelatedAlert], before: Hit | None, last: CorrelatedAlert | None
-) -> tuple[CorrelatedAlert | None, Sequence[CorrelatedAlert]]:
-    """Return the alert that an absence continues from if no hit before is known, and the alerts that are found again."""
-    if before is not None:
-        return None, [each for each in current if each.fired_at > before.at]
-    return last, [each for each in current if last is None or each.place >= last.place]
 
 
 def _extended(cached: CachedFold, touch: Touch, group: Group) -> Folded:
     """Push the next hits of a group into its fold."""
     newest = cached.newest
-    for hit in touch.hits if len(touch.hits) < 2 else sorted(touch.hits, key=_order):
+    for hit in sorted(touch.hits, key=_order):
         if hit.order > newest:  # two sources may have read one action
             cached.fold.push(hit)
             newest = hit.order
@@ -231,4 +216,4 @@ def _extended(cached: CachedFold, touch: Touch, group: Group) -> Folded:
 
 
 def _is_settled(known: CorrelatedAlert) -> bool:
-    return known.is_judged and known.pending_at is None and not known.is_held
+    return known.pending_at is None and not known.is_held

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionwatch.base.model import CorrelatedAlert, Hit, HitOrder
-from actionwatch.rules.correlations.evaluate import AFTER_ALL, Evaluated, Span, begins_at, evaluate, is_unchanged
+from actionwatch.rules.correlations.evaluate import AFTER_ALL, Evaluated, Span, begins_at, evaluate
 from actionwatch.rules.correlations.folds import new_fold
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.model import BASELINE, NEVER, Correlation, CorrelationType, Pattern, Threshold
@@ -106,7 +106,7 @@ def test_a_fold_from_where_hits_have_changed_finds_what_all_hits_make(
     known = [stored(found) for found in folded(rule, (each for n, each in enumerate(hits) if n not in added))]
     now = [each for n, each in enumerate(hits) if n not in removed]
     earlier, result, _ = again(rule, known, now, Span(changed[0], changed[-1]))
-    behind = [] if result.stopped is None else [each for each in known if is_unchanged(rule, each, result.stopped)]
+    behind = [] if result.stopped is None else [each for each in known if each.place >= result.stopped]
     behind = [each for each in behind if each.id not in {found.origin for found in result.alerts}]
     whole = folded(rule, now)
     assert [*map(shape, earlier), *map(shape, result.alerts), *map(shape, behind)] == [shape(each) for each in whole]
@@ -177,10 +177,64 @@ def test_a_late_alert_in_a_long_group_reads_few_hits() -> None:
     assert len(read) < 20
 
 
+@in_one_test(
+    ("name", "read_count"),
+    [("count", 21), ("spike", 67), ("set", 49), ("sequence", 42), ("absence", 3), ("term", 3)],
+)
+def test_how_many_hits_a_late_one_reads(name: str, read_count: int) -> None:
+    """A fold of a group without pauses begins with the first hit that matters, and ends with the first that no longer does."""
+    rule = TYPES[name]
+    hits = [hit(minute, minute % len(rule.steps), f"{minute:05}") for minute in range(1_000)]
+    known = [stored(found) for found in folded(rule, hits)]
+    late = hit(500.5, 0, "late")
+    now = sorted([*hits, late], key=attrgetter("order"))
+    assert len(again(rule, known, now, Span(late.order, late.order))[2]) == read_count
+
+
+DENSE = [hit(minute) for minute in (8, 9, 10, 20, 25, 30, 60, 61, 62, *range(100, 1_000, 7))]
+
+
+@in_one_test("is_added", [True, False])
+def test_an_alert_matters_until_no_hit_that_it_took_is_in_a_window(is_added: bool) -> None:
+    """An alert that is open to minute 20 has the hit of that minute, which a window of ten minutes holds until minute 30."""
+    others = [each for each in DENSE if each.at >= at(20)]
+    before, now = (others, DENSE) if is_added else (DENSE, others)
+    known = [stored(found) for found in folded(COUNT, before)]
+    earlier, result, read = again(COUNT, known, now, Span(DENSE[0].order, DENSE[2].order))
+    assert not earlier
+    whole = folded(COUNT, now)
+    assert [each.fired_at for each in whole] == ([at(10), at(62)] if is_added else [at(30), at(62)])
+    assert result.stopped is not None
+    behind = [each for each in known if each.place >= result.stopped]
+    assert [*map(shape, result.alerts), *map(shape, behind)] == [shape(each) for each in whole]
+    assert len(read) < 12
+
+
+def test_what_waits_elsewhere_does_not_keep_a_fold_reading() -> None:
+    """A fold ends although some pattern always waits, if none of them began before what has changed."""
+    patterns = Pattern((0,), (2,)), Pattern((1,), (3,))
+    rule = make(CorrelationType.TEMPORAL_ORDERED, steps=4, patterns=patterns)
+    hits = [hit(0, 0), hit(1, 1), *(hit(minute, (2, 0, 3, 1)[minute % 4]) for minute in range(2, 1_000))]
+    late = hit(500.5, 2, "late")
+    now = sorted([*hits, late], key=attrgetter("order"))
+    assert len(again(rule, [], now, Span(late.order, late.order))[2]) < 60
+    assert folded(rule, now)[:-1] == []
+
+
+def test_an_old_alert_of_a_long_group_is_not_read_from_its_end() -> None:
+    """A late hit reads one window before it, though the last alert before was over long ago."""
+    hits = [hit(minute, key=f"{minute:05}") for minute in (1, 2, 3, *range(20, 1_000, 7))]
+    known = [stored(found) for found in folded(COUNT, hits)]
+    late = hit(900.5, key="late")
+    now = sorted([*hits, late], key=attrgetter("order"))
+    assert [each.fired_at for each in known] == [at(3)]
+    assert len(again(COUNT, known, now, Span(late.order, late.order))[2]) <= 6
+
+
 @in_one_test("name", TYPES)
 def test_what_is_only_due_reads_no_hit(name: str) -> None:
     """A group of which no hit has changed, as of an expected group that is new, is folded without hits."""
     rule = TYPES[name]
-    assert begins_at(rule, None, AFTER_ALL) in (NEVER, None)
+    assert begins_at(rule, None, AFTER_ALL) == (None if name in ("absence", "term") else NEVER)
     found = evaluate(rule, new_fold(rule, START), None, [], Span(AFTER_ALL, AFTER_ALL), ()).alerts
     assert [each.fired_at for each in found] == ([at(10)] if rule.is_absence else [])

@@ -72,6 +72,21 @@ def test_a_fold_that_is_too_large_is_not_kept() -> None:
     cache.put(0, ("large",), cached(100))
     assert left(cache, "a", "large") == ["a"]
     assert left(FoldCache(0), "a") == []
+    cache.put(0, ("whole",), cached(22))  # as large as the limit
+    assert left(cache, "whole") == ["whole"]
+
+
+def test_a_fold_that_is_put_twice_takes_its_room_once() -> None:
+    """The newer one takes the place of the older one."""
+    cache = FoldCache(most=28)
+    for name in "aaaabcd":
+        cache.put(0, (name,), cached())
+    assert left(cache, *"abcd") == [*"abcd"]
+
+
+def test_a_window_has_a_small_part_of_the_cache() -> None:
+    """No group that counts many hits takes the room of all others."""
+    assert FoldCache(600).most_of_window == 5
 
 
 def test_a_cleared_cache_is_empty_and_has_all_its_room() -> None:
