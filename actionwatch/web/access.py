@@ -41,7 +41,7 @@ from actionwatch.web.attempts import (
     TooManyAttempts,
 )
 from actionwatch.web.hosts import host_of
-from actionwatch.web.paths import MAX_GOAL_CHARS, SIGN_IN_PATH, SIGN_IN_PATHS, STATIC_PATH
+from actionwatch.web.paths import SIGN_IN_PATH, SIGN_IN_PATHS, STATIC_PATH, goal_of
 from actionwatch.web.problems import API_PATH, InvalidRequest, problem
 from actionwatch.web.proxy import Refused, TrustedProxy, peer_of
 from actionwatch.web.query import MAX_QUERY_BYTES, check_parameters
@@ -331,7 +331,7 @@ def _ask_for_token(request: Request) -> Response:
     is_person = is_page and "authorization" not in request.headers
     if is_person and "text/html" in request.headers.get("accept", ""):
         asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        goal = quote(asked if len(asked) <= MAX_GOAL_CHARS else "/", safe="")
+        goal = quote(goal_of(asked), safe="")
         return RedirectResponse(f"{SIGN_IN_PATH}?next={goal}", 303, {"cache-control": "no-store"})
     what = "a token is required: send 'Authorization: Bearer TOKEN'; 'actionwatch tokens create' makes one"
     if "authorization" in request.headers:

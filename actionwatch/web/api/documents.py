@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, StrictBool
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, StrictBool, model_validator
 from typing_extensions import TypedDict
 
 from actionwatch.alerts.silences import MAX_MATCHER_CHARS, MAX_MATCHERS
@@ -216,13 +216,22 @@ class NoteBody(Strict):
 
 
 class DecisionsBody(Strict):
-    """A decision about several alerts, by their whole ids. `to` is for `assign`, and `note` needs a `comment`."""
+    """A decision about several alerts, by their whole ids. `to` is for `assign` (null: nobody); `note` needs a `comment`."""
 
     action: Annotated[str, AfterValidator(_known_action), JsonSchema({"enum": list(ACTIONS)})]
     ids: Annotated[list[AlertId], Field(min_length=1, max_length=MAX_AT_ONCE)]
     to: Person | None = None
     comment: Comment = ""
     author: Author | None = None
+
+    @model_validator(mode="after")
+    def _check_to(self) -> Self:
+        """Check that nobody is unassigned by an omission, and no name is ignored. Raises: ValueError."""
+        if self.action == "assign" and "to" not in self.model_fields_set:
+            raise ValueError("to is missing: name a person, or null for nobody")
+        if self.action != "assign" and self.to is not None:
+            raise ValueError("to is only for assign: leave it out")
+        return self
 
 
 class MissedAlert(TypedDict):

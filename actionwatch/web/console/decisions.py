@@ -97,6 +97,8 @@ def _read(request: Request, parts: Parts, given: Mapping[str, str]) -> _Asked:
     if action not in _DONE:
         raise HTTPException(400, f"action: use {', '.join(_DONE)}")
     author = author_of(request, given["author"])
+    if to is not None and action != "assign":
+        raise ValueError("You wrote a name: press Assign, or empty the field.")
     check_comment(given, _NEEDS_COMMENT.get(action))
     if action == "assign" and to is not None and (not is_person(to) or is_own_name(to)):
         raise ValueError(f"{one_line(to)} is not the name of a person.")

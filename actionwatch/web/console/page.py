@@ -24,6 +24,7 @@ from actionwatch.text.escaping import shorten, visible
 from actionwatch.text.payloads import instant, short_id
 from actionwatch.text.times import DATE_AND_TIME, spell_ago
 from actionwatch.web.access import visitor_of
+from actionwatch.web.paths import goal_of
 from actionwatch.web.query import UrlQuery, cursor, grouped
 
 _MAX_TEXT_CHARS = (
@@ -60,7 +61,7 @@ def _pieces(request: Request, template: str, now: datetime, values: Mapping[str,
         "now": now,
         "path": request.url.path,
         "here": href(request.url.path, given),
-        "asked": link(request.url.path, given),
+        "asked": goal_of(link(request.url.path, given)),
         "select_all": href(request.url.path, given, select="all"),
         "is_all_selected": request.query_params.get("select") == "all",
         "visitor": visitor_of(request),

@@ -14,7 +14,7 @@ from actionwatch.web.attempts import TooManyAttempts
 from actionwatch.web.console.forms import Fields
 from actionwatch.web.console.page import link, render
 from actionwatch.web.parts import Parts
-from actionwatch.web.paths import MAX_GOAL_CHARS, SIGN_IN_PATH
+from actionwatch.web.paths import SIGN_IN_PATH, goal_of
 from actionwatch.web.proxy import Refused
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def begin(request: Request, parts: Parts) -> Response:
         answer = RedirectResponse(openid.authorization_url(secret), 303)
     except Refused as exc:
         return _form(request, parts, goal, f"{_sentence(exc)}.", exc.status)
-    value = f"{secret}.{quote(goal, safe='') if len(goal) <= MAX_GOAL_CHARS else ''}"
+    value = f"{secret}.{quote(goal_of(goal), safe='')}"
     _set(answer, PENDING_COOKIE, value, PENDING_SECONDS)
     return answer
 

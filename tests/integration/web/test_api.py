@@ -272,6 +272,7 @@ def test_several_alerts_are_decided_at_once(api: httpx.Client, database: Databas
         ("resolve", {}, "resolved_by", "sam"),
         ("reopen", {}, "reopened_by", "sam"),
         ("assign", {"to": "kim"}, "assigned_to", "kim"),
+        ("assign", {"to": None}, "assigned_to", None),
         ("note", {"comment": "a test"}, "note", "a test"),
     ):
         answer = api.post("alerts/decisions", json={"action": action, "ids": ["alert-0", "gone", "alert-1"], **more})
@@ -344,6 +345,9 @@ def test_a_doubtful_silence_needs_force(api: httpx.Client, served: Served) -> No
         ("POST", "alerts/alert-0/assign", {"to": "actionwatch"}, 400, "actionwatch is not the name of a person"),
         ("POST", "alerts/decisions", {"action": "dance", "ids": ["alert-0"]}, 400, "dance is unknown: use acknowledge"),
         ("POST", "alerts/decisions", {"action": "resolve", "ids": []}, 400, "ids is empty"),
+        ("POST", "alerts/decisions", {"action": "assign", "ids": ["alert-0"]}, 400, "to is missing: name a person, or null"),
+        ("POST", "alerts/decisions",
+         {"action": "resolve", "ids": ["alert-0"], "to": "kim"}, 400, "to is only for assign: leave it out"),
         ("POST", "alerts/decisions", {"action": "note", "ids": ["alert-0"]}, 400, "the note is empty"),
         ("POST", "deliveries/gone/retry", {"to": ""}, 400, "to is empty"),
         ("PUT", f"silences/{SILENCE}",

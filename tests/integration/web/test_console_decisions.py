@@ -105,6 +105,48 @@ def test_an_alert_is_assigned_and_gets_notes(web: httpx.Client, database: Databa
     assert "a &lt;b&gt;test&lt;/b&gt;" in web.get("/alerts/alert-1").text
 
 
+@pytest.mark.parametrize("action", ["ack", "resolve", "take", "note", "silence"])
+@pytest.mark.parametrize("path", [PATH, "/alerts"])
+def test_a_name_to_assign_to_makes_no_other_decision(
+    web: httpx.Client, database: Database, path: str, action: str
+) -> None:
+    """Enter in the field "Assign to" presses the first button of some browsers: nothing changes, and the name stays."""
+    typed = {"id": "alert-1", "to": "kim", "comment": "hers", "author": "sam", "span": "1h", "action": action}
+    answer = web.post(path, data={**typed, "form_token": form_token(web, "/alerts/alert-1")})
+    assert answer.status_code == 400
+    assert "You wrote a name: press Assign, or empty the field." in html.unescape(answer.text)
+    (form,) = [each for each in forms_in(answer.text) if "to" in each]
+    assert (form["to"], form["comment"], form["author"]) == ("kim", "hers", "sam")
+    assert (stored(database)[0].status, stored(database)[1]) == (Status.OPEN, [])
+
+
+@pytest.mark.parametrize("path", ["/alerts/alert-1", "/alerts"])
+def test_enter_in_a_field_presses_no_button(browser: Browser, served: Served, database: Database, path: str) -> None:
+    """A person who types a name and presses Enter has not decided anything yet; the button Assign does it."""
+    with served.open(TOKEN) as client, viewing(browser, str(client.base_url).rstrip("/")) as viewer:
+        page = viewer.page
+        viewer.open(path)
+        page.keyboard.type(TOKEN)
+        page.keyboard.press("Enter")
+        page.get_by_label("Your name").fill("sam")
+        if path == "/alerts":
+            page.locator("input[name=id]").last.check()
+            page.locator(".decide summary").click()
+        page.get_by_label("Assign to").fill("kim")
+        page.get_by_label("Assign to").press("Enter")
+        assert stored(database)[1] == []
+        expect(page.get_by_role("button", name="Assign", exact=True)).to_be_visible()
+        page.get_by_role("button", name="Assign", exact=True).click()
+        expect(page.get_by_role("status").first).to_contain_text("assigned", ignore_case=True)
+        assert viewer.wrong == []
+    with database.read() as connection:
+        found = alerts.read_many(connection, ["alert-1", "alert-2"])
+    assert sorted((each.status, each.assigned_to or "") for each in found.values()) == [
+        (Status.OPEN, ""),
+        (Status.OPEN, "kim"),
+    ]
+
+
 def test_the_page_says_which_escalation_an_acknowledgement_stops(web: httpx.Client, database: Database) -> None:
     """Before the decision: to whom it would go, and when; nothing waits for one that was decided."""
     assert "No escalation waits" in web.get("/alerts/alert-1").text

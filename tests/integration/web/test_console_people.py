@@ -178,6 +178,10 @@ def test_signing_in_keeps_the_filters_of_a_list(served: Served, database: Databa
         answer = sign_in(client, secret, unquote(goal[1]))
         assert parse_qs(urlsplit(answer.headers["location"]).query)["next"] == ["/alerts?level=high&user=eve%26co"]
         assert "next=%2F%2F" not in client.get("//evil.example/alerts").text
+        page = html.unescape(client.get("/alerts", params=dict.fromkeys(("text", "user", "cluster"), "é" * 350)).text)
+        target = re.search(r'href="(/sign-in[^"]+)"', page)
+        assert target
+        assert client.get(target[1]).status_code == 200, "a URL that is too long for the form leads to the overview"
 
 
 def test_a_person_decides_with_the_own_token_in_the_browser(
