@@ -21,7 +21,7 @@ from actionwatch.rules.last_good import Running, is_within
 from actionwatch.rules.lists import list_folders
 from actionwatch.service.app import App
 from actionwatch.service.broken_files import BrokenFiles, spell_faults
-from actionwatch.service.rule_changes import ADDED, CHANGED, REMOVED, RuleChanges
+from actionwatch.service.rule_changes import spell_changes
 from actionwatch.service.rule_files import RuleFiles
 from actionwatch.service.silence_files import SilenceFiles
 from actionwatch.service.template_files import TemplateFiles
@@ -50,8 +50,8 @@ class Reloader:
         self._reported: set[str]
         self._faults: list[Fault] = []
         self._silence_faults: list[Fault] = []
-        self._summary = ""
-        self._changes = RuleChanges()
+        self.summary = ""
+        """What is loaded, for people. What changed in the rules is in their history."""
         self._forget()
 
     def start(self) -> None:
@@ -76,7 +76,7 @@ class Reloader:
                 self._templates.apply(read_texts(self._app.settings.templates), is_kept=False)
                 self._files.loaded = states
                 self._app.forget_rules()
-                self._summary = "templates loaded: the leader loads rules, lists and silences"
+                self.summary = "templates loaded: the leader loads rules, lists and silences"
 
     def run_once(self) -> None:
         """Load the files."""
@@ -89,10 +89,10 @@ class Reloader:
             if self._files.are_changed():
                 self._reload()
 
-    def report(self) -> list[str]:
-        """Report what is loaded, and what changed since the last report."""
-        with self._lock:
-            return [self._summary, *self._changes.report()]
+    def changed_rules(self, after: int) -> tuple[list[str], int]:
+        """Return a line for each rule that changed behind an entry of the history of rules, and the newest entry."""
+        with self._app.database.read() as connection:
+            return spell_changes(connection, after)
 
     @property
     def faults(self) -> list[str]:
@@ -152,19 +152,18 @@ class Reloader:
         applied = self._rules.apply(reading)
         running = applied.running
         template_faults = self._templates.apply(texts)
-        self._changes.note(applied.changes, self._app.clock())
-        if applied.changes or not self._is_started:
+        if applied.is_changed or not self._is_started:
             self._app.use(running.rules)
-            if applied.changes and not self._is_started:  # later, the matching step does that when it uses them
+            if applied.is_changed and not self._is_started:  # later, the matching step does that when it uses them
                 self._app.rule_failures.settle_failures()
             seconds = round(time.monotonic() - began, 3)
             log.info(
                 "rules_reloaded" if self._is_started else "rules_loaded",
-                rules=len(running.rules.rules), seconds=seconds,
-                **{kind: applied.named(kind) for kind in (ADDED, CHANGED, REMOVED)},
+                rules=len(running.rules.rules), added=applied.added, changed=applied.changed, removed=applied.removed,
+                seconds=seconds,
             )  # fmt: skip
         self._files.loaded, self._is_started = seen, True
-        self._summary = f"{counted(len(running.rules.rules), 'rule')} loaded"
+        self.summary = f"{counted(len(running.rules.rules), 'rule')} loaded"
         faults = [*running.rules.faults, *template_faults]
         for fault in faults:
             if fault not in self._faults:

@@ -1,43 +1,29 @@
-"""The changes of rules that no person was shown yet: `reload` shows them, also those that the file watcher loaded before."""
+"""Spell what changed in the rules, from their history: for `reload`, also what the file watcher loaded before it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterator, Sequence
 
+from sqlalchemy import Connection
+
+from actionwatch.base.rule_state import GONE, EntryOrigin, RuleEntry, RuleState
+from actionwatch.store import rule_history
 from actionwatch.text.times import spell_time
 
-ADDED, CHANGED, REMOVED = "added", "changed", "removed"
-_TOGETHER = {(ADDED, CHANGED): ADDED, (CHANGED, REMOVED): REMOVED, (REMOVED, ADDED): CHANGED, (ADDED, REMOVED): None}
-"""What two changes of a rule are together, if not the second one; None for nothing."""
+
+def spell_changes(connection: Connection, after: int) -> tuple[list[str], int]:
+    """Return a line for each rule that changed behind a place in the history, and the place of the newest entry."""
+    by_rule: dict[str, list[RuleEntry]] = {}
+    for entry in rule_history.read_after(connection, after):
+        by_rule.setdefault(entry.rule_id, []).append(entry)
+    return sorted(line for entries in by_rule.values() for line in _spell(entries)), rule_history.newest_id(connection)
 
 
-@dataclass(frozen=True, slots=True)
-class RuleChange:
-    """A rule that was added, changed or removed, and its file: of the version that ran last."""
-
-    kind: str
-    name: str
-    file: str
-
-
-class RuleChanges:
-    """The changes that were not reported yet, by rule."""
-
-    def __init__(self) -> None:
-        self._unreported: dict[str, tuple[RuleChange, datetime]] = {}
-
-    def note(self, changes: Iterable[RuleChange], at: datetime) -> None:
-        """Note changes that were applied at a time."""
-        for each in changes:
-            before = self._unreported.pop(each.name, None)
-            kind = _TOGETHER.get((before[0].kind, each.kind), each.kind) if before else each.kind
-            if kind is not None:
-                self._unreported[each.name] = RuleChange(kind, each.name, each.file), at
-
-    def report(self) -> Iterator[str]:
-        """Yield a line for each change, once."""
-        unreported, self._unreported = self._unreported, {}
-        for each, at in sorted(unreported.values(), key=lambda pair: (pair[0].kind, pair[0].name)):
-            yield f"{each.kind} {each.name} ({each.file}), loaded {spell_time(at, form='%H:%M:%S')}"
+def _spell(entries: Sequence[RuleEntry]) -> Iterator[str]:
+    last = entries[-1]
+    ran, runs = entries[0].origin is not EntryOrigin.ADDED, last.state not in GONE
+    if not ran and not runs:
+        return
+    word = "changed" if ran and runs else "added" if runs else "removed"
+    why = ": its file is broken" if last.state is RuleState.BROKEN or last.is_held else ""
+    yield f"{word} {last.name} ({last.file}), loaded {spell_time(last.at, form='%H:%M:%S')}{why}"

@@ -25,7 +25,6 @@ from actionwatch.rules.report import Report
 from actionwatch.rules.selections import ReadContext
 from actionwatch.rules.versions import content_of
 from actionwatch.service.configuration import known_kinds, known_lists, time_intervals
-from actionwatch.service.rule_changes import ADDED, CHANGED, REMOVED, RuleChange
 from actionwatch.service.rule_recording import Doing, doings, reconcile, record
 from actionwatch.settings import Settings
 from actionwatch.store import correlations, rule_versions
@@ -38,14 +37,17 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class AppliedRules:
-    """The running rules, and what changed."""
+    """The running rules, and the names of those that were added, changed and removed."""
 
     running: Running
-    changes: tuple[RuleChange, ...]
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
 
-    def named(self, kind: str) -> tuple[str, ...]:
-        """Return the names of the rules with this kind of change."""
-        return tuple(each.name for each in self.changes if each.kind == kind)
+    @property
+    def is_changed(self) -> bool:
+        """Whether anything was added, changed or removed."""
+        return bool(self.added or self.changed or self.removed)
 
 
 class RuleFiles:
@@ -96,9 +98,8 @@ class RuleFiles:
                 correlations.forget_versions(connection, before.keys() & now.keys())
         self._last, self._doings = running.versions, doing
         self._cache.keep([version.document for version in running.versions])
-        kinds = ((ADDED, added), (CHANGED, changed), (REMOVED, removed))
-        changes = (RuleChange(kind, each.name, each.document.file) for kind, some in kinds for each in some)
-        return AppliedRules(running, tuple(changes))
+        names = [tuple(each.name for each in some) for some in (added, changed, removed)]
+        return AppliedRules(running, *names)
 
     def _build(self, documents: Sequence[Document], lists: Lists) -> Rules:
         return build_rules(

@@ -22,5 +22,6 @@ def text_in_file(file: str, line: int, running: str) -> str | None:
         return None
 
 
-def _value(text: str) -> object:
-    return [document.value for document in read_text(text, "rule")]
+def _value(text: str) -> str:
+    # As text, because Python finds `true`, 1 and 1.0 equal.
+    return repr([document.value for document in read_text(text, "rule")])

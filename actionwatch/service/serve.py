@@ -72,6 +72,8 @@ class _Process:
         self._before: Settings | None = None
         """The configuration to return to if the service does not start with the newest one."""
         self._refused: _RefusedChange | None = None
+        self._reported_through: int | None = None
+        """The newest entry in the history of the rules that a report has named."""
         self._state = configuration_state(config)
         self._announcement = Announcement(self._state)
 
@@ -142,7 +144,7 @@ class _Process:
         self._announcement.start(membership)
         if not service.leads():
             watch.is_refused = False  # only the leader has reported it
-        loaded = service.reloader.report()  # not of the first start, which adds all rules, or those of a new release
+        loaded = self._loaded(service)
         if self._refused is not None:
             faults = [str(self._refused.fault), *service.reloader.faults]
             self._announcement.end_reload([_PREVIOUS, *loaded], faults)
@@ -180,5 +182,11 @@ class _Process:
                 watch.is_refused = False
                 self._announcement.use(self._state)
             faults += service.reload()
-            self._announcement.end_reload([*lines, *service.reloader.report()], faults)
+            self._announcement.end_reload([*lines, *self._loaded(service)], faults)
         return None
+
+    def _loaded(self, service: Service) -> list[str]:
+        """Return what is loaded, and each rule that changed since this was reported; not what the first start found."""
+        changed, newest = service.reloader.changed_rules(self._reported_through or 0)
+        is_first, self._reported_through = self._reported_through is None, newest
+        return [service.reloader.summary, *([] if is_first else changed)]

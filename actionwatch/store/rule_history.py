@@ -32,6 +32,17 @@ def read_newest(connection: Connection) -> dict[str, RuleEntry]:
     return {row["rule_id"]: RuleEntry(**row) for row in rows}
 
 
+def read_after(connection: Connection, entry_id: int) -> list[RuleEntry]:
+    """Read the entries behind one, in order, without the texts of their versions."""
+    statement = select(*_BRIEF).where(_TABLE.id > entry_id).order_by(_TABLE.id)
+    return [RuleEntry(**row) for row in connection.execute(statement).mappings()]
+
+
+def newest_id(connection: Connection) -> int:
+    """Return the id of the newest entry; 0 without any."""
+    return connection.execute(select(func.max(_TABLE.id))).scalar() or 0
+
+
 def read_since(
     connection: Connection, since: datetime, rule_id: str | None = None, *, with_texts: bool = False
 ) -> dict[str, list[RuleEntry]]:

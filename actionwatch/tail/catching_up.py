@@ -16,7 +16,7 @@ from actionwatch.tail.state import TailState
 
 OnBacklog = Callable[[Backlog], None]
 
-_SOON = timedelta(minutes=1)
+SOON = timedelta(minutes=1)
 
 log = structlog.get_logger()
 
@@ -42,7 +42,7 @@ class CatchingUp:
         if self._backlog is None:
             return False
         left = self._backlog.remaining
-        return left is None or left < _SOON
+        return left is None or left < SOON
 
     def begin(self, window: Window) -> None:
         """Begin a backlog with a window that is too large, unless it is part of one. Continues what a killed process left."""

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 
 from actionwatch.base.errors import BadRequest, BadResponse
 from actionwatch.store import marks, receipts
-from actionwatch.tail.catching_up import CatchingUp
+from actionwatch.tail.catching_up import SOON, CatchingUp
 from actionwatch.tail.comparison import Comparison
 from actionwatch.tail.cursor import IGNORED_SKEW, Window, next_window
 from actionwatch.tail.pager import Pager
@@ -172,9 +172,10 @@ class Poller:
             if not parts:
                 self._catching_up.note_progress(window.end, report.new_count - noted_count)
                 noted_count = report.new_count
-            is_due = self._state.elapsed() - live_at >= self._state.options.poll_interval.total_seconds()
+            waited = timedelta(seconds=self._state.elapsed() - live_at)
             # What is older than a record that was matched costs the matcher many times as much: a short rest is read in order.
-            if pending and is_due and not self._catching_up.ends_soon:
+            is_awaited = self._catching_up.ends_soon and waited < SOON
+            if pending and waited >= self._state.options.poll_interval and not is_awaited:
                 live_at = self._state.elapsed()
                 self._read_newest(report)
         self._catching_up.end()

@@ -354,8 +354,8 @@ def test_the_progress_of_a_backlog_is_noted_and_deleted(world: World, database: 
 
 @pytest.mark.parametrize(
     ("interval", "seconds", "walks"),
-    [(timedelta(0), 240, 1 + 3 + 2), (timedelta(0), 10, 1 + 3), (HOUR, 240, 1 + 3)],
-    ids=["long", "short", "within an interval"],
+    [(timedelta(0), 240, 1 + 3 + 2), (timedelta(0), 10, 1 + 3), (timedelta(0), 25, 1 + 3 + 1), (2 * HOUR, 240, 1 + 3)],
+    ids=["long", "short", "longer than estimated", "within an interval"],
 )
 def test_new_records_are_read_while_a_backlog_is(
     world: World, database: Database, interval: timedelta, seconds: int, walks: int
@@ -365,6 +365,7 @@ def test_new_records_are_read_while_a_backlog_is(
     A short rest is read in order, because older records are slow to match. Nothing is read after the last part.
     """
     on = Polled(world, database, sweeps=(), page_size=50, poll_interval=interval)
+    on.state.elapsed = lambda: world.clock().timestamp()
     on.log(60)
     claimed = [30_000]
 
