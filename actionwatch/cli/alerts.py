@@ -123,7 +123,9 @@ def reopen(config: str, ids: tuple[str, ...], comment: str, author: str, form: s
 
 @command.command("assign")
 @_ids_argument
-@click.option("--to", metavar="NAME", callback=_person, help="To whom.  [default: the author]")
+@click.option(
+    "--to", metavar="NAME", callback=_person, shell_complete=completing.people, help="To whom.  [default: the author]"
+)
 @click.option("--nobody", is_flag=True, help="To nobody.")
 @_comment_option
 @author_option

@@ -114,6 +114,13 @@ def _tokens(config: str) -> _Values:
         return [(each.id, f"{each.name}, {each.role}") for each in tokens.read_all(connection)[:PAGE_SIZE]]
 
 
+def _people(config: str) -> _Values:
+    from actionwatch.store import tokens
+
+    with reading_store(config) as (_, connection):
+        return [(each.name, each.role) for each in tokens.read_all(connection)[:PAGE_SIZE]]
+
+
 kinds = _completer(lambda _: ((name, kind.area) for name, kind in KINDS.items()))
 sources = _completer(_sources)
 receivers = _completer(_receivers)
@@ -128,3 +135,4 @@ deliveries = _completer(_deliveries)
 dead_letters = _completer(_dead_letters)
 silences = _completer(_silences)
 tokens = _completer(_tokens)
+people = _completer(_people)

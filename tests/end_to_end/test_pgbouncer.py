@@ -51,7 +51,7 @@ def test_service_works_through_a_pooler(
         elsewhere = kit.Post(tmp_path / "elsewhere", up, url).write(webhook).folder
         acted = kit.called("alerts", "ack", message.data["id"], folder=elsewhere)
         assert acted.returncode == 0, acted.stderr
-        shown = kit.called("alerts", "list", "-o", "json", folder=elsewhere)
+        shown = kit.called("alerts", "list", "--status", "acked", "-o", "json", folder=elsewhere)
         assert [alert["status"] for alert in json.loads(shown.stdout)] == ["acked"], shown.stderr
 
         replicas["first"].end()

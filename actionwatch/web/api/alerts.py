@@ -33,10 +33,7 @@ router = open_router()
 
 @router.get("/alerts", responses=errors(400))
 def list_alerts(query: Annotated[AlertQuery, Query()], parts: AtOnce) -> AlertPage:
-    """List the alerts that need a person, worst first, then newest; with `status`, others, newest first.
-
-    A page of a search reads 20,000 alerts: it may be empty although others follow.
-    """
+    """List the alerts that need a person, worst first, then newest; with `status` others, newest first. A page may be short."""
     wanted = query.filter(parts.clock())
     after = query.after(*alerts.place_of(wanted))
     with parts.database.read() as connection:

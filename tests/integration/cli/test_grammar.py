@@ -40,6 +40,9 @@ ARGUMENTS: dict[Path_, tuple[str, ...]] = {
     ("alerts", "show"): ("0006",),
     ("alerts", "ack"): ("0006",),
     ("alerts", "resolve"): ("0006",),
+    ("alerts", "reopen"): ("0006",),
+    ("alerts", "assign"): ("0006", "--to", "amy"),
+    ("alerts", "note"): ("0006", "--comment", "x"),
     ("deliveries", "show"): ("0006",),
     ("deliveries", "retry"): ("0006",),
     ("deliveries", "drop"): ("0006",),
@@ -154,7 +157,7 @@ def test_what_is_completed(busy: Desk) -> None:
     assert _completed(busy, "alerts", "list", "--rule", "cl") == ["cluster_deleted"]
     assert _completed(busy, "receivers", "test", "") == ["soar"]
     assert _completed(busy, "actions", "--source", "a") == ["acme"]
-    alerts = [alert["id"] for alert in busy.call("alerts", "list", "-o", "json").json]
+    alerts = [alert["id"] for alert in busy.call("alerts", "list", "--status", "any", "-o", "json").json]
     assert _completed(busy, "alerts", "ack", "") == alerts
     assert _completed(busy, "alerts", "show", alerts[0][:8]) == [alerts[0]]
     keys = [record["key"] for record in busy.call("records", "list", "-o", "json").json]

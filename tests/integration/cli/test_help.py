@@ -76,7 +76,7 @@ def test_commands_of_the_contract() -> None:
     assert below == {
         "accounts": {"list", "create", "unlink"},
         "records": {"list", "export", "receipts", "proof"},
-        "alerts": {"list", "show", "ack", "resolve"},
+        "alerts": {"list", "show", "ack", "resolve", "reopen", "assign", "note"},
         "deliveries": {"list", "show", "retry", "drop"},
         "silences": {"add", "list", "expire"},
         "routes": {"show", "test"},

@@ -76,9 +76,9 @@ NEWER_ALERTS = """
 WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < :count)
 INSERT INTO alert (
   id, rule_id, rule_name, rule_title, tags, level, title, body, labels, source, group_key, fields, realert, status, match_count,
-  first_at, last_at, opened_at, happened_at
-) SELECT 'made-' || n, 'made', 'made', 'Made', '[]', 1, 't', 'b', '{}', 'acme', 'made-' || n, '[]', 0, 'open', 1,
-  n + :micros, n + :micros, n + :micros, n + :micros FROM numbers
+  first_at, last_at, opened_at, happened_at, is_shadow
+) SELECT 'made-' || n, 'made', 'made', 'Made', '[]', 4, 't', 'b', '{}', 'acme', 'made-' || n, '[]', 0, 'open', 1,
+  n + :micros, n + :micros, n + :micros, n + :micros, 0 FROM numbers
 """
 
 

@@ -199,7 +199,7 @@ def test_alerts_show_prints_deliveries_and_history(filled: Desk) -> None:
     alert = filled.call("alerts", "list", "-o", "json").json[0]
     shown = filled.call("alerts", "show", alert["id"][:8], "-o", "json").json
     assert list(shown) == [*ALERT, "deliveries", "history"]
-    assert {key: shown[key] for key in ALERT} == alert
+    assert {**{key: shown[key] for key in ALERT}, "folded": []} == alert
     assert [list(row) for row in shown["deliveries"]] == [DELIVERY]
     assert [line["stage"] for line in shown["history"]] == ["opened", "routed", "delivery to soar"]
     assert [list(line) for line in shown["history"]] == [["at", "stage", "what"]] * 3

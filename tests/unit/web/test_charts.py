@@ -95,7 +95,7 @@ def test_a_silence_is_drawn_within_the_picture() -> None:
     since, until = NOON - 7 * DAY, NOON + 7 * DAY
     for start, end, x, width, status in (
         (-30 * DAY, 30 * DAY, 0, charts.WIDTH, "active"),
-        (7 * DAY - HOUR / 60, 8 * DAY, charts.WIDTH - 3, 3, "pending"),
+        (7 * DAY - HOUR / 60, 8 * DAY, charts.WIDTH - 12, 12, "pending"),
         (-7 * DAY, -3.5 * DAY, 0, charts.WIDTH / 4, "expired"),
     ):
         made = Silence("s", ("a=b",), "sam", "x", NOON + start, NOON + end)
