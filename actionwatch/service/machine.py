@@ -12,10 +12,19 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from actionwatch.base.clock import machine_now
 from actionwatch.base.daemon_threads import DaemonThreads, StartThread, start_daemon
-from actionwatch.store.database import Database
+
+if TYPE_CHECKING:
+    from actionwatch.store.database import Database
+
+
+def _open_store(url: str) -> Database:
+    from actionwatch.store.database import Database  # only here: `actions` has a client, and no store
+
+    return Database(url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,5 +41,5 @@ class Machine:
     """Makes threads, with this name, for tasks that end."""
     start_thread: StartThread = start_daemon
     """Starts a thread that lasts."""
-    open_store: Callable[[str], Database] = Database
+    open_store: Callable[[str], Database] = _open_store
     """Opens the store at a URL."""
