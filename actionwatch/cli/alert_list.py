@@ -20,6 +20,7 @@ from actionwatch.text.suggestions import did_you_mean
 from actionwatch.text.times import spell_time
 
 if TYPE_CHECKING:
+    from actionwatch.queries.pages import Page
     from actionwatch.settings import Settings
 
 
@@ -67,7 +68,7 @@ def list_alerts(
 ) -> None:
     """List the alerts that need a person: open ones, without those of shadow rules, the worst first, then newest.
 
-    With --status, others, newest first. A filter without --since searches only the newest 20,000.
+    With --status, others, newest first. Without --since, a list looks at only the first 20,000.
 
     \b
     actionwatch alerts list --level critical --level high
@@ -96,12 +97,11 @@ def list_alerts(
         documents = alerts.read_documents(connection, page.items, folded) if form != "table" else []
     if form == "table":
         nothing = "no alert needs a person" if not levels and alerts.can_group(wanted) else "no matching alerts"
-        _print_alerts(page.items, holds, {name: len(below) for name, below in folded.items()}, nothing)
+        _print_alerts(page.items, holds, {name: below.count for name, below in folded.items()}, nothing)
     else:
         print_items(documents, form, document=lambda each: each)
-    if page.oldest is not None and len(page.items) < limit:
-        searched = f"the newest {alerts.SEARCHED:,} alerts were searched, back to {spell_time(page.oldest)}"
-        echo(f"note: {searched}: use --since to search further back", err=True)
+    if len(page.items) < limit:
+        _note_end(page, alerts.SEARCHED)
     if not page.items:
         _note_unknown_rules(settings, rules)
 
@@ -133,6 +133,18 @@ def _print_alerts(
 def _spell_hold(gate: str, subject: str) -> str:
     """Return what holds messages back: `silence 3f2a81c0`, `storm`."""
     return f"{gate} {short_id(subject) if gate in ('silence', 'inhibition') else subject}".strip()
+
+
+def _note_end(page: Page[Alert], searched: int) -> None:
+    """Say how far the list was searched, if it was not to its end."""
+    if page.oldest is None:
+        return
+    back = f"back to {spell_time(page.oldest)}: use --since to search further back"
+    if page.level is None:
+        echo(f"note: the newest {searched:,} alerts were searched, {back}", err=True)
+        return
+    first = f"only the first {searched:,} open alerts were searched, the worst first: down to level {page.level.word}"
+    echo(f"note: {first}, {back}, and in lower levels", err=True)
 
 
 def _note_unknown_rules(settings: Settings, names: Sequence[str]) -> None:

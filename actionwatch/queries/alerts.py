@@ -17,7 +17,7 @@ from actionwatch.base.model import Alert, Level, Record, Status
 from actionwatch.queries.pages import Page, only
 from actionwatch.store import alert_history, alerts, open_alerts, outbox, records, silences, tokens
 from actionwatch.store.alerts import AlertFilter
-from actionwatch.store.statements import PageKey
+from actionwatch.store.statements import PageKey, PageKind
 from actionwatch.text.payloads import (
     RECORDS_SHOWN,
     AlertDocument,
@@ -56,10 +56,15 @@ class StoppedAlert(AlertDocument):
     suppressed: list[SuppressedDocument]
 
 
-class ListedAlert(StoppedAlert):
-    """An alert of a list, with the alerts below it."""
+class WithFolded(TypedDict):
+    """The first 50 alerts below an alert of a list, worst first, then newest, and how many there are."""
 
     folded: list[FoldedAlert]
+    folded_count: int
+
+
+class ListedAlert(StoppedAlert, WithFolded):
+    """An alert of a list, with the alerts below it."""
 
 
 class HistoryLine(TypedDict):
@@ -113,23 +118,23 @@ def search(
     return Page(*find(connection, wanted, limit, after, most))
 
 
-def place_of(wanted: AlertFilter) -> tuple[type[datetime] | type[str], ...]:
+def place_of(wanted: AlertFilter) -> tuple[PageKind, ...]:
     """Return of what the places of a list with this filter are made, for its cursor."""
-    return (str, datetime, str) if wanted.needs_person else (datetime, str)
+    return (Level, datetime, str) if wanted.needs_person else (datetime, str)
 
 
-Folded = Mapping[str, Sequence[tuple[str, Alert]]]
+Folded = Mapping[str, open_alerts.Below]
 
 
 def read_folded(connection: Connection, wanted: AlertFilter, found: Sequence[Alert]) -> Folded:
-    """Return the alerts that a list shows below these, by the id of the one above: each with the reason."""
-    is_folding = not wanted.levels and not open_alerts.is_narrowed(wanted)
-    return open_alerts.read_folded(connection, found) if is_folding and found else {}
+    """Return the alerts that a list shows below these, by the id of the one above."""
+    return open_alerts.read_folded(connection, found) if open_alerts.is_folding(wanted) and found else {}
 
 
-def folded_documents(folded: Folded, alert_id: str) -> list[FoldedAlert]:
+def folded_document(folded: Folded, alert_id: str) -> WithFolded:
     """Return the alerts below an alert as JSON."""
-    return [
+    below = folded.get(alert_id)
+    items: list[FoldedAlert] = [
         {
             "id": each.id,
             "rule": each.rule.name,
@@ -138,8 +143,9 @@ def folded_documents(folded: Folded, alert_id: str) -> list[FoldedAlert]:
             "opened_at": instant(each.opened_at),
             "why": why,
         }
-        for why, each in folded.get(alert_id, ())
+        for why, each in (below.first if below else ())
     ]
+    return {"folded": items, "folded_count": below.count if below else 0}
 
 
 def can_group(wanted: AlertFilter) -> bool:
@@ -181,7 +187,7 @@ def read_documents(connection: Connection, found: Sequence[Alert], folded: Folde
     return [
         {
             **_with_stops(alert, held[alert.id], outbox.without_digests(stops[alert.id])),
-            "folded": folded_documents(folded, alert.id),
+            **folded_document(folded, alert.id),
         }
         for alert in found
     ]

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Generic, TypeVar
 
 from actionwatch.base.errors import NotFound
+from actionwatch.base.model import Level
 from actionwatch.store.statements import PageKey
 
 Item = TypeVar("Item")
@@ -24,6 +25,11 @@ class Page(Generic[Item]):
     def oldest(self) -> datetime | None:
         """How far back the list was read, if it continues and is ordered by time."""
         return next((each for each in self.next or () if isinstance(each, datetime)), None)
+
+    @property
+    def level(self) -> Level | None:
+        """Down to which level the list was read, if it continues and is ordered by level, and then by time."""
+        return next((each for each in self.next or () if isinstance(each, Level)), None)
 
 
 def only(found: Sequence[Item], noun: str, beginning: str, see: str, name: str = "id") -> Item:

@@ -241,7 +241,6 @@ def search(
     limit: int,
     after: PageKey | None,
     most: int | None,
-    *also: ColumnElement[bool],
 ) -> tuple[list[Alert], PageKey | None]:
     """Read the next alerts that match a filter, newest first, after a place. Also return after which place the list continues.
 
@@ -251,17 +250,14 @@ def search(
     # The time is bounded once on each side: of two bounds SQLite uses the first for the index, and reads all rows between them.
     until = min((at for at in (wanted.until, after and after[0]) if at), default=None)
     behind = [or_(ALERT.c.opened_at < after[0], ALERT.c.id > after[1])] if after else []
-    # The conditions that the index by opening or that of open alerts serves.
-    levels = wanted.levels if wanted.needs_person else ()
-    served = AlertFilter(until=until, levels=levels, needs_person=wanted.needs_person)
-    opened = select(ALERT.c.opened_at).where(*served.conditions(), *behind)
+    opened = select(ALERT.c.opened_at).where(*AlertFilter(until=until).conditions(), *behind)
     horizon: datetime | None = None
     if wanted.is_searching and most is not None:
         nth = opened.order_by(ALERT.c.opened_at.desc()).offset(most - 1).limit(1)
         horizon = connection.execute(nth).scalar()
     since = max((at for at in (wanted.since, horizon) if at), default=None)
     near = replace(wanted, since=since, until=until).conditions()
-    statement = _ALERTS.where(*near, *behind, *also).order_by(ALERT.c.opened_at.desc(), ALERT.c.id)
+    statement = _ALERTS.where(*near, *behind).order_by(ALERT.c.opened_at.desc(), ALERT.c.id)
     found = [alert_of(row) for row in connection.execute(statement.limit(limit + 1))]
     if len(found) > limit:
         return found[:limit], (found[limit - 1].opened_at, found[limit - 1].id)

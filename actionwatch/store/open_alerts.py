@@ -6,7 +6,8 @@ An index holds them alone, with all that counts and groups need.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from sqlalchemy import (
@@ -17,16 +18,18 @@ from sqlalchemy import (
     and_,
     false,
     func,
+    literal,
     literal_column,
     or_,
     select,
     true,
+    tuple_,
+    union_all,
 )
 
 from actionwatch.base.model import Alert, Level
-from actionwatch.store import alerts
 from actionwatch.store.alerts import READ, AlertFilter, alert_of
-from actionwatch.store.statements import PageKey
+from actionwatch.store.statements import LAST_CHARACTER, PageKey
 from actionwatch.store.tables import ALERT, ALERT_RECORD, CORRELATED_ALERT, DELIVERY, NEEDS_PERSON
 
 GROUPINGS = {
@@ -36,7 +39,10 @@ GROUPINGS = {
     "source": ALERT.c.source,
 }
 """By what the list can be grouped."""
-_FOLDED_READ = 500  # alerts below those of one page
+FIRST_BELOW = 50
+"""How many of the alerts below another one are read."""
+_ORDER = (ALERT.c.level.desc(), ALERT.c.opened_at.desc(), ALERT.c.id)
+_PLACE = (ALERT.c.level, ALERT.c.opened_at)  # with the id, where an alert is in this order
 _INHIBITION: ColumnElement[str] = literal_column("'inhibition'")
 
 
@@ -64,22 +70,43 @@ def search(
 ) -> tuple[list[Alert], PageKey | None]:
     """Read the next alerts that need a person and match a filter, the worst level first, then newest; see `alerts.search`.
 
-    A place begins with the number of the level. Without another filter, alerts that are shown below another one are left out.
+    A place begins with the level. Looks at about `most` alerts of all levels together. Without another filter, alerts that are
+    shown below another one are left out.
     """
-    also = () if is_narrowed(wanted) or wanted.levels else (~is_folded(),)
-    found: list[Alert] = []
-    first = Level(int(str(after[0]))) if after else max(Level)
-    for level in sorted(wanted.levels or Level, reverse=True):
-        if level > first:
-            continue
-        place = after[1:] if after and level is first else None
-        some, following = alerts.search(
-            connection, replace(wanted, levels=[level]), limit - len(found), place, most, *also
-        )
-        found += some
-        if following is not None:
-            return found, (str(level.value), *following)
-    return found, None
+    bounds = [_compare("<=", after), or_(_compare("<", after), ALERT.c.id > after[2])] if after else []
+    end = _read_end(connection, wanted, bounds, most) if most is not None else None
+    reached = [_compare(">=", end)] if end else []
+    also = [~is_folded()] if is_folding(wanted) else []
+    statement = select(*READ).where(*wanted.conditions(), *bounds, *reached, *also).order_by(*_ORDER)
+    found = [alert_of(row) for row in connection.execute(statement.limit(limit + 1))]
+    if len(found) > limit:
+        last = found[limit - 1]
+        return found[:limit], (last.level, last.opened_at, last.id)
+    return found, end and (*end, LAST_CHARACTER)
+
+
+def _compare(operator: str, place: PageKey) -> ColumnElement[bool]:
+    """Compare the level and the time of an alert with those of a place. As one value, so that an index serves it."""
+    values = (literal(value, column.type) for value, column in zip(place, _PLACE, strict=False))
+    return tuple_(*_PLACE).bool_op(operator)(tuple_(*values))
+
+
+def _read_end(
+    connection: Connection, wanted: AlertFilter, bounds: Sequence[ColumnElement[bool]], most: int
+) -> PageKey | None:
+    """Return the level and the time of the alert that is the last one to look at; None: fewer are left.
+
+    An index alone finds it: only what it has counts.
+    """
+    its = AlertFilter(levels=wanted.levels, since=wanted.since, until=wanted.until, needs_person=True)
+    statement = select(*_PLACE).where(*its.conditions(), *bounds).order_by(*_ORDER[:2]).offset(most - 1).limit(1)
+    row = connection.execute(statement).first()
+    return tuple(row) if row else None
+
+
+def is_folding(wanted: AlertFilter) -> bool:
+    """Return whether a list shows alerts below others: without a filter."""
+    return not wanted.levels and not is_narrowed(wanted)
 
 
 def is_narrowed(wanted: AlertFilter) -> bool:
@@ -96,8 +123,7 @@ def read_of_group(
         GROUPINGS[grouping].is_not_distinct_from(value),
         *AlertFilter(levels=list(levels)).conditions(),
     )
-    order = (ALERT.c.level.desc(), ALERT.c.opened_at.desc(), ALERT.c.id)
-    return [alert_of(row) for row in connection.execute(select(*READ).where(*its).order_by(*order).limit(limit))]
+    return [alert_of(row) for row in connection.execute(select(*READ).where(*its).order_by(*_ORDER).limit(limit))]
 
 
 def read_groups(connection: Connection, grouping: str, levels: Collection[Level] = ()) -> list[AlertGroup]:
@@ -121,27 +147,45 @@ def is_folded() -> ColumnElement[bool]:
     return _has_above(ALERT, lambda above: ~_has_above(above, lambda _: true()))
 
 
-def read_folded(connection: Connection, shown: Sequence[Alert]) -> dict[str, list[tuple[str, Alert]]]:
-    """Return the alerts that are shown below these, by the id of the one above: each with `inhibited` or `explained`."""
-    ids = [alert.id for alert in shown]
-    held, own = ALERT_RECORD.alias(), ALERT_RECORD.alias()
-    inhibited = (
-        select(DELIVERY.c.ref, *READ)
-        .join(ALERT, ALERT.c.id == DELIVERY.c.alert_id)
-        .where(DELIVERY.c.why == _INHIBITION, DELIVERY.c.ref.in_(ids), NEEDS_PERSON)
+@dataclass(frozen=True, slots=True)
+class Below:
+    """The alerts that are shown below another one: how many, and the first, each with `inhibited` or `explained`."""
+
+    count: int
+    first: Sequence[tuple[str, Alert]]
+
+
+def read_folded(connection: Connection, shown: Sequence[Alert]) -> dict[str, Below]:
+    """Return the alerts that are shown below these, by the id of the one above; of each the first, in the order of the list."""
+    once = _select_pairs(connection, [alert.id for alert in shown]).subquery()
+    place = func.row_number().over(partition_by=once.c.above, order_by=_ORDER).label("place")
+    count = func.count().over(partition_by=once.c.above).label("count")
+    ranked = select(once, place, count).join(ALERT, ALERT.c.id == once.c.below).where(NEEDS_PERSON).subquery()
+    statement = (
+        select(ranked.c.above, ranked.c.count, ranked.c.why, *READ)
+        .join(ALERT, ALERT.c.id == ranked.c.below)
+        .where(ranked.c.place <= FIRST_BELOW)
+        .order_by(ranked.c.above, ranked.c.place)
     )
+    rows = groupby(connection.execute(statement), key=lambda row: (row[0], row[1]))
+    return {above: Below(count, [(row[2], alert_of(row[3:])) for row in its]) for (above, count), its in rows}
+
+
+def _select_pairs(connection: Connection, ids: Sequence[str]) -> Select[Any]:
+    """Return the query of the alerts below these, in whatever status, each once: `above`, `below` (ids) and `why`."""
+    held, own = ALERT_RECORD.alias(), ALERT_RECORD.alias()
+    inhibited = select(
+        DELIVERY.c.ref.label("above"), DELIVERY.c.alert_id.label("below"), literal_column("'inhibited'").label("why")
+    ).where(DELIVERY.c.why == _INHIBITION, DELIVERY.c.ref.in_(ids))
     explained = (
-        select(held.c.alert_id, *READ)
+        select(held.c.alert_id, ALERT.c.id, literal_column("'explained'"))
         .select_from(held.join(own, own.c.record_id == held.c.record_id).join(ALERT, ALERT.c.id == own.c.alert_id))
         .where(held.c.alert_id.in_(_read_correlated(connection, ids)), NEEDS_PERSON)
         .where(~_is_correlated(ALERT), held.c.record_id == _newest_record(ALERT))
     )
-    found: dict[str, dict[str, tuple[str, Alert]]] = {}
-    for why, statement in (("inhibited", inhibited), ("explained", explained)):
-        for row in connection.execute(statement.limit(_FOLDED_READ)):
-            below = alert_of(row[1:])
-            found.setdefault(row[0], {}).setdefault(below.id, (why, below))
-    return {above: list(below.values()) for above, below in found.items()}
+    pairs = union_all(inhibited, explained).subquery()
+    key = (pairs.c.above, pairs.c.below)
+    return select(*key, func.max(pairs.c.why).label("why")).group_by(*key)  # inhibited, if it is both
 
 
 def _has_above(alert: FromClause, condition: Callable[[FromClause], ColumnElement[bool]]) -> ColumnElement[bool]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,6 +28,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import sqlite
 
+from actionwatch.base.model import Level
+
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
 
@@ -34,6 +37,8 @@ _T = TypeVar("_T")
 _ROWS_PER_STATEMENT = 250  # with two dozen columns, far below the 32,766 values that SQLite accepts
 PageKey = tuple[Any, ...]
 """Where a page of a list begins: the values, of the item before it, by which the list is ordered."""
+PageKind = type[datetime] | type[str] | type[Level]
+"""The type of such a value."""
 LAST_CHARACTER = "\U0010ffff"  # no id contains it
 
 

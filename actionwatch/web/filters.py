@@ -17,6 +17,7 @@ from actionwatch.queries import PAGE_SIZE, deliveries, silences
 from actionwatch.queries.rules import RuleFilter, RuleOrder
 from actionwatch.rules.coverage import TACTICS
 from actionwatch.store.alerts import AlertFilter
+from actionwatch.store.statements import PageKind
 from actionwatch.text.escaping import shorten
 from actionwatch.text.payloads import JsonSchema
 from actionwatch.web.mistakes import sentences
@@ -92,7 +93,7 @@ class Paging(Strict):
     )
     limit: int = Field(PAGE_SIZE, ge=1, le=MAX_LIMIT, description="How many items")
 
-    def after(self, *kinds: type[datetime] | type[str]) -> tuple[Any, ...] | None:
+    def after(self, *kinds: PageKind) -> tuple[Any, ...] | None:
         """Return the place after which the page begins. Raises: InvalidRequest."""
         return read_cursor("cursor", self.cursor, *kinds)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
@@ -12,6 +12,8 @@ from starlette.datastructures import QueryParams
 
 from actionwatch.base.clock import EPOCH, TIMES_END, from_micros, to_micros
 from actionwatch.base.durations import parse_duration
+from actionwatch.base.model import Level
+from actionwatch.store.statements import PageKind
 from actionwatch.text.escaping import shorten
 from actionwatch.web.problems import InvalidRequest
 
@@ -40,7 +42,7 @@ class UrlQuery:
             self.problems[name] = f"{name}: {shorten(word, _SHOWN_CHARS)} is unknown: use {', '.join(accepted)}"
         return accepted.get(word, accepted[default])
 
-    def after(self, *kinds: type[datetime] | type[str]) -> tuple[Any, ...] | None:
+    def after(self, *kinds: PageKind) -> tuple[Any, ...] | None:
         """Return the place `after` which a list continues, as `cursor` wrote it: one value of each kind. None: it begins."""
         try:
             return read_cursor("after", self.given.get("after"), *kinds)
@@ -77,7 +79,7 @@ def read_time(text: str, now: datetime) -> datetime:
     return at
 
 
-def read_cursor(name: str, given: str | None, *kinds: type[datetime] | type[str]) -> tuple[Any, ...] | None:
+def read_cursor(name: str, given: str | None, *kinds: PageKind) -> tuple[Any, ...] | None:
     """Return the place after which a list continues, as `cursor` wrote it. None: it begins. Raises: InvalidRequest."""
     if not given:
         return None
@@ -85,7 +87,7 @@ def read_cursor(name: str, given: str | None, *kinds: type[datetime] | type[str]
         written = base64.b64decode(given.encode(), altchars=b"-_", validate=True).decode()
         texts = [unquote(text) for text in written.split(",")]
         if len(texts) == len(kinds) and "\0" not in "".join(texts):  # no text in PostgreSQL can have it
-            return tuple(_instant(text) if kind is datetime else text for text, kind in zip(texts, kinds, strict=True))
+            return tuple(_READERS[kind](text) for text, kind in zip(texts, kinds, strict=True))
     except (ValueError, OverflowError):
         pass
     raise InvalidRequest(f"{name}: not a position in this list: begin at its first page")
@@ -101,11 +103,12 @@ def parse_instant(text: str) -> datetime | None:
     return at if EPOCH <= at <= TIMES_END else None
 
 
-def cursor(found: Sequence[datetime | str] | None) -> str | None:
+def cursor(found: Sequence[datetime | str | Level] | None) -> str | None:
     """Write a place, the values by which a list is ordered, so that nobody takes it apart; None at the end of a list."""
     if found is None:
         return None
-    text = ",".join(quote(each if isinstance(each, str) else str(to_micros(each)), safe="") for each in found)
+    texts = (str(to_micros(each) if isinstance(each, datetime) else each) for each in found)
+    text = ",".join(quote(each, safe="") for each in texts)
     return base64.urlsafe_b64encode(text.encode()).decode()
 
 
@@ -114,3 +117,10 @@ def _instant(text: str) -> datetime:
     if not EPOCH <= at <= TIMES_END:
         raise ValueError("no time of this list")
     return at
+
+
+_READERS: Mapping[PageKind, Callable[[str], Any]] = {
+    datetime: _instant,
+    str: str,
+    Level: lambda text: Level(int(text)),
+}

@@ -39,9 +39,7 @@ def list_alerts(query: Annotated[AlertQuery, Query()], parts: AtOnce) -> AlertPa
     with parts.database.read() as connection:
         page = alerts.search(connection, wanted, query.limit, alerts.SEARCHED, after)
         folded = alerts.read_folded(connection, wanted, page.items)
-    items: list[ListedItem] = [
-        {**alert_item(each), "folded": alerts.folded_documents(folded, each.id)} for each in page.items
-    ]
+    items: list[ListedItem] = [{**alert_item(each), **alerts.folded_document(folded, each.id)} for each in page.items]
     return {"items": items, "next": cursor(page.next)}
 
 

@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 from actionwatch.alerts.silences import MAX_MATCHER_CHARS, MAX_MATCHERS
 from actionwatch.base.access import MAX_AUTHOR_CHARS, MAX_COMMENT_CHARS, is_own_name, is_person
 from actionwatch.base.model import Alert
-from actionwatch.queries.alerts import FoldedAlert, WholeAlert
+from actionwatch.queries.alerts import WholeAlert, WithFolded
 from actionwatch.queries.rules import BlindDocument, TechniqueDocument, WatchedRule
 from actionwatch.queries.status import SourceStatus
 from actionwatch.text.escaping import one_line, shorten
@@ -84,10 +84,8 @@ class AlertItem(AlertFacts):
     resolved_at: Time | None
 
 
-class ListedItem(AlertItem):
+class ListedItem(AlertItem, WithFolded):
     """An alert in a list, with the alerts that are shown below it."""
-
-    folded: list[FoldedAlert]
 
 
 class AlertDetail(AlertItem, WholeAlert):

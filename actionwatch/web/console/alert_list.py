@@ -73,6 +73,7 @@ def show_list_with(request: Request, parts: Parts, code: int = 200, **decision: 
         **_chips(request, wanted, counts, grouping, has_sources=has_sources),
         **groups,
         folded=folded,
+        every_level=href(_PATH, level=list(reversed(LEVELS))),
         levels=list(reversed(Level)),
         rules=sorted(rule.name.name for rule in parts.configuration.rules()),
         has_sources=has_sources,
@@ -126,7 +127,7 @@ def _chips(
             for word, level in reversed(LEVELS.items())
         ],
         "status_chips": _status_chips(others),
-        "people_chips": _people_chips(others, name),
+        "people_chips": _people_chips(others, name, is_nobodys=wanted.is_unassigned),
         "set_chips": list(_set_chips(others)),
         "group_chips": [
             _Chip(each, href(_PATH, others, group="" if each == grouping else each), each == grouping)
@@ -146,13 +147,13 @@ def _status_chips(others: Mapping[str, Sequence[str]]) -> list[_Chip]:
     return [_Chip(word, href(_PATH, {**others, "status": given}), chosen == given) for word, given in choices.items()]
 
 
-def _people_chips(others: Mapping[str, Sequence[str]], name: str | None) -> list[_Chip]:
+def _people_chips(others: Mapping[str, Sequence[str]], name: str | None, *, is_nobodys: bool) -> list[_Chip]:
     chips = []
     if name is not None:
         is_mine = others.get("assigned") == [name]
         chips.append(_Chip("mine", href(_PATH, others, assigned="" if is_mine else name, unassigned=""), is_mine))
-    is_on = "unassigned" in others
-    return [*chips, _Chip("unassigned", href(_PATH, others, unassigned="" if is_on else "true", assigned=""), is_on)]
+    target = href(_PATH, others, unassigned="" if is_nobodys else "true", assigned="")
+    return [*chips, _Chip("unassigned", target, is_nobodys)]
 
 
 def _set_chips(others: Mapping[str, Sequence[str]]) -> Iterable[_Chip]:

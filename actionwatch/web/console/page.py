@@ -91,6 +91,7 @@ def render_search(
         is_first=page is None or not query.given.get("after"),
         older=older and href(request.url.path, given_query(request), after=cursor(older)),
         oldest=page.oldest if page else None,
+        least=page.level if page else None,
         **values,
     )
 

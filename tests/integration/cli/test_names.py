@@ -77,8 +77,8 @@ WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE
 INSERT INTO alert (
   id, rule_id, rule_name, rule_title, tags, level, title, body, labels, source, group_key, fields, realert, status, match_count,
   first_at, last_at, opened_at, happened_at, is_shadow
-) SELECT 'made-' || n, 'made', 'made', 'Made', '[]', 4, 't', 'b', '{}', 'acme', 'made-' || n, '[]', 0, 'open', 1,
-  n + :micros, n + :micros, n + :micros, n + :micros, 0 FROM numbers
+) SELECT 'made-' || n, 'made', 'made', 'Made', '[]', :level, 't', 'b', '{}', 'acme', 'made-' || n, '[]', 0, 'open', 1,
+  n + :micros, n + :micros, n + :micros, n + :micros, false FROM numbers
 """
 
 
@@ -86,10 +86,10 @@ def test_filtered_alerts_are_searched_among_the_newest_unless_since_is_given(des
     """A filter looks at a bounded number of alerts, and reports how far back; without a filter or with --since, at all."""
     desk.act("DELETE_CLUSTER", 50)
     assert desk.call("run", "--once").status == 0
-    search = ["alerts", "list", "--user", "alice@example.com", "-o", "json"]
+    search = ["alerts", "list", "--status", "open", "--user", "alice@example.com", "-o", "json"]
     assert (len(desk.call(*search).json), desk.call(*search).err) == (1, "")
     micros = int(datetime.now(UTC).timestamp() * 1_000_000)
-    desk.change(NEWER_ALERTS, count=SEARCHED, micros=micros)
+    desk.change(NEWER_ALERTS, count=SEARCHED, micros=micros, level=1)
     found = desk.call(*search)
     assert found.json == []
     assert "note: the newest 20,000 alerts were searched, back to " in found.err
@@ -97,6 +97,24 @@ def test_filtered_alerts_are_searched_among_the_newest_unless_since_is_given(des
     assert (len(desk.call(*search, "--since", "1d").json), desk.call(*search, "--since", "1d").err) == (1, "")
     assert desk.call("alerts", "list", "--rule", "made", "--limit", "3").err == ""
     assert desk.call("alerts", "list", "--limit", "3").err == ""
+
+
+def test_a_search_of_open_alerts_reports_the_level_that_it_reached(desk: Desk) -> None:
+    """Open alerts are searched the worst first: the note says that lower levels were not, and --since searches them."""
+    desk.act("DELETE_CLUSTER", 50)
+    assert desk.call("run", "--once").status == 0
+    micros = int(datetime.now(UTC).timestamp() * 1_000_000)
+    desk.change(NEWER_ALERTS, count=SEARCHED, micros=micros, level=4)
+    desk.change("UPDATE alert SET level = 3 WHERE rule_id <> 'made'")
+    search = ["alerts", "list", "--user", "alice@example.com", "-o", "json"]
+    found = desk.call(*search)
+    assert found.json == []
+    assert (
+        "only the first 20,000 open alerts were searched, the worst first: down to level critical, back to "
+        in found.err
+    )
+    assert "use --since to search further back, and in lower levels" in found.err
+    assert (len(desk.call(*search, "--since", "1d").json), desk.call(*search, "--since", "1d").err) == (1, "")
 
 
 def test_several_alerts_are_decided_with_a_comment(desk: Desk) -> None:

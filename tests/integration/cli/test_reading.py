@@ -176,9 +176,9 @@ def test_export_as_csv_is_safe_in_a_spreadsheet(filled: Desk) -> None:
 
 
 def test_alerts_have_the_shape_of_the_message(filled: Desk) -> None:
-    """An alert has the fields of the message, `suppressed` and `folded`, and is valid by the message's JSON Schema."""
+    """An alert has the fields of the message, `suppressed` and those below it, and is valid by the message's JSON Schema."""
     alerts = filled.call("alerts", "list", "-o", "json").json
-    assert [list(alert) for alert in alerts] == [[*ALERT, "folded"]] * 2
+    assert [list(alert) for alert in alerts] == [[*ALERT, "folded", "folded_count"]] * 2
     assert {alert["title"] for alert in alerts} == {
         "eve@example.com deleted payments-prod",
         "mallory@example.com deleted payments-prod",
@@ -199,7 +199,7 @@ def test_alerts_show_prints_deliveries_and_history(filled: Desk) -> None:
     alert = filled.call("alerts", "list", "-o", "json").json[0]
     shown = filled.call("alerts", "show", alert["id"][:8], "-o", "json").json
     assert list(shown) == [*ALERT, "deliveries", "history"]
-    assert {**{key: shown[key] for key in ALERT}, "folded": []} == alert
+    assert {**{key: shown[key] for key in ALERT}, "folded": [], "folded_count": 0} == alert
     assert [list(row) for row in shown["deliveries"]] == [DELIVERY]
     assert [line["stage"] for line in shown["history"]] == ["opened", "routed", "delivery to soar"]
     assert [list(line) for line in shown["history"]] == [["at", "stage", "what"]] * 3

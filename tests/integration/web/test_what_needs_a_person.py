@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import re
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 from playwright.sync_api import Browser
 from sqlalchemy import Connection
 
+from actionwatch.base.clock import to_micros
 from actionwatch.base.delivery import new_delivery
 from actionwatch.base.model import CorrelatedAlert, Entity, Event, Level, Status
 from actionwatch.store import alerts, correlations, delivery_transitions, open_alerts, records
@@ -75,6 +77,24 @@ def test_a_person_has_the_own_view(web: httpx.Client) -> None:
     assert 'href="/alerts?unassigned=true">unassigned' in page
     assert (ids(web, "/alerts?assigned=sam"), ids(web, "/alerts?unassigned=true")) == (["old"], ["new", "low"])
     assert 'href="/alerts" aria-current="true">mine' in html.unescape(web.get("/alerts?assigned=sam").text)
+
+
+def test_a_filter_that_is_off_has_its_chip_off(web: httpx.Client) -> None:
+    """`unassigned=false` lists the alerts of all, so that its chip is off, and turns the filter on."""
+    page = html.unescape(web.get("/alerts?unassigned=false").text)
+    assert 'href="/alerts?unassigned=true">unassigned' in page
+    assert 'aria-current="true">unassigned' not in page
+    assert 'aria-current="true">unassigned' in web.get("/alerts?unassigned=true").text
+
+
+@pytest.mark.parametrize("level", ["x", "99", "-1", "", "4.0", "9" * 40])
+def test_a_place_of_no_level_is_refused(web: httpx.Client, level: str) -> None:
+    """A made-up position is a mistake of the request, for the API and for a person."""
+    place = base64.urlsafe_b64encode(f"{level},{to_micros(NOON)},high".encode()).decode()
+    answer = web.get("/api/v1/alerts", params={"cursor": place})
+    assert (answer.status_code, "not a position in this list" in answer.text) == (400, True)
+    page = web.get("/alerts", params={"after": place})
+    assert (page.status_code, "not a position in this list" in page.text) == (400, True)
 
 
 def test_filters_are_chips_that_apply_at_once(web: httpx.Client) -> None:
@@ -160,6 +180,25 @@ def test_an_inhibited_alert_is_below_its_source(web: httpx.Client, database: Dat
     assert ids(web, "/alerts?level=high") == ["high"], "a filter shows what it selects"
     assert web.post("/api/v1/alerts/old/acknowledge", json={}).status_code == 200
     assert ids(web, "/alerts") == ["new", "high", "low"]
+
+
+def test_many_below_one_are_counted_and_lead_to_all(web: httpx.Client, database: Database) -> None:
+    """Of many alerts below one, the first are shown; the page and the API have their count, and a link lists all."""
+    many = [make_alert(f"many-{number:02}", opened_at=NOON + MINUTE, level=Level.LOW) for number in range(60)]
+    rows = [new_delivery(each.id, "hook", Event.OPENED, 1, NOON, NOON) for each in many]
+    with database.write() as connection:
+        alerts.insert_new(connection, [(each, each.id) for each in many])
+        delivery_transitions.enqueue(connection, rows)
+        delivery_transitions.suppress(connection, [Suppression(row, "inhibition", "old") for row in rows])
+    items = {
+        each["id"]: (each["folded_count"], len(each["folded"])) for each in web.get("/api/v1/alerts").json()["items"]
+    }
+    assert items == {"new": (0, 0), "old": (60, 50), "high": (0, 0), "low": (0, 0)}
+    page = html.unescape(web.get("/alerts").text)
+    assert "60 alerts below it" in page
+    (link,) = re.findall(r'and 10 more: <a href="([^"]+)">', page)
+    assert len(ids(web, link)) == 50
+    assert "64 open" in web.get(link).text
 
 
 def test_alerts_that_inhibit_each_other_are_both_shown(web: httpx.Client, database: Database) -> None:
