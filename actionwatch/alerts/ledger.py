@@ -288,6 +288,14 @@ def reopen(alert: Alert, by: str, at: datetime) -> Alert:
     return replace(alert, status=Status.OPEN, reopened_by=by, reopened_at=at, **undone)
 
 
+def undo(alert: Alert, by: str, at: datetime) -> Alert:
+    """Take the last decision about an alert back: a resolved one that was acknowledged is so again, others are open."""
+    if alert.status is not Status.RESOLVED or alert.acked_by is None:
+        return reopen(alert, by, at)
+    undone: dict[str, None] = {"resolved_by": None, "resolved_at": None}
+    return replace(alert, status=Status.ACKED, reopened_by=by, reopened_at=at, **undone)
+
+
 def _join_records(alert: Alert, records: Sequence[Record], level: Level) -> Alert:
     """Count more records into an alert; they come in event order, `level` is the highest of theirs."""
     late = [each for each in (alert.late_by, *(record.late_by for record in records)) if each is not None]

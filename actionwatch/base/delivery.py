@@ -130,7 +130,7 @@ BURY = Transition(
 SUPPRESS = Transition(
     "suppress",
     ((_S.PENDING, _S.SUPPRESSED), (_S.PENDING, _S.SUPPRESSED_UNTIL_SUMMARY)),
-    "a gate, before the first attempt",
+    "a gate, before the first attempt; or a person, who reopens the alert: what only the decision needed",
 )
 COLLAPSE = Transition(
     "collapse", ((_S.PENDING, _S.COLLAPSED_UNTIL_SUMMARY),), "the storm gate, before the first attempt"
@@ -230,10 +230,15 @@ def new_delivery(
     mutes: tuple[str, ...] = (),
     *,
     fallback_of: str | None = None,
+    reopened_at: datetime | None = None,
 ) -> Delivery:
-    """Make a row that is pending. Its id comes from the ordinal: one from event and count would change with the event."""
+    """Make a row that is pending. Its id comes from the ordinal: one from event and count would change with the event.
+
+    `reopened_at` of the alert is part of it too: retention may have deleted the rows before, with their ordinals.
+    """
+    reopened = () if reopened_at is None else (reopened_at.isoformat(),)
     return Delivery(
-        id=stable_id("delivery", alert_id, receiver, str(ordinal)),
+        id=stable_id("delivery", alert_id, receiver, str(ordinal), *reopened),
         alert_id=alert_id,
         receiver=receiver,
         event=event,

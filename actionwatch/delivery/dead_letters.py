@@ -157,6 +157,5 @@ def _enqueue_ends(connection: Connection, places: Iterable[tuple[str, str]], now
         # An end that was sent already does not end what the news open again.
         if waiting and waiting[-1] in _NEWS:
             ordinal = receiver_progress.read(connection, alert_id)[receiver].next_ordinal
-            delivery_transitions.enqueue(
-                connection, [new_delivery(alert_id, receiver, Event.RESOLVED, ordinal, now, now)]
-            )
+            row = new_delivery(alert_id, receiver, Event.RESOLVED, ordinal, now, now, reopened_at=alert.reopened_at)
+            delivery_transitions.enqueue(connection, [row])

@@ -1,8 +1,9 @@
 """Fallback: send a copy, with another id, of what does not reach a receiver to its fallback receiver.
 
 The opening of an alert and a summary are copied, each once: when the original becomes a dead letter, or when its receiver has
-failed for `fallback_after`. The original stays as it is, and may still arrive late. The end of an alert follows the copy of its
-opening: `matching/addressing.py` enqueues it when the alert is resolved. If that was before the copy, both are enqueued here.
+failed for `fallback_after`. The opening after a person reopened the alert is another one. The original stays as it is, and may
+still arrive late. The end of an alert, and its reopening, follow the copy of its opening: `matching/addressing.py` enqueues
+them. If the alert ended before the copy, its end is enqueued here.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from sqlalchemy import Connection
 
 from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.base.delivery import Delivery, new_delivery
-from actionwatch.base.model import Event
+from actionwatch.base.model import Alert, Event, Status
 from actionwatch.store import alert_history, alerts, delivery_transitions, fallback_deliveries, receiver_progress
 from actionwatch.store.fallback_deliveries import COPIED
 from actionwatch.store.receivers import Health
@@ -58,33 +59,46 @@ class Fallbacks:
         """Copy rows of one receiver. The number of statements does not depend on that of the rows."""
         alert_ids = {row.alert_id for row, _ in rows}
         copied = fallback_deliveries.read_copied(connection, receiver, alert_ids)
-        resolved = alerts.read_resolved(connection, alert_ids)
+        of_alert = alerts.read_many(connection, alert_ids)
         progress = receiver_progress.read_of_receiver(connection, to, alert_ids)
         copies: list[Delivery] = []
         lines: list[alert_history.Entry] = []
         for row, why in rows:
-            alert_id = row.alert_id
-            if alert_id in copied:
+            alert = of_alert.get(row.alert_id)  # None for a summary
+            if _is_copied(row, alert, copied.get(row.alert_id)):
                 continue
-            copied.add(alert_id)
-            ordinal = progress[alert_id].next_ordinal
-            copies.append(self._copy_of(row, to, ordinal, now))
-            if alert_id in resolved:
-                copies.append(new_delivery(alert_id, to, Event.RESOLVED, ordinal + 1, now, now, fallback_of=row.id))
+            copied[row.alert_id] = now
+            copies += self._copies_of(row, to, alert, progress[row.alert_id].next_ordinal, now)
             what = f"{to} replaces {receiver} ({row.event}): {why}"
-            lines.append(alert_history.Entry(now, alert_id, "fallback", what))
+            lines.append(alert_history.Entry(now, row.alert_id, "fallback", what))
             log.warning("fallback_used", delivery=row.id, receiver=receiver, fallback=to)
         delivery_transitions.enqueue(connection, copies)
         alert_history.append(connection, lines)
 
-    def _copy_of(self, row: Delivery, to: str, ordinal: int, now: datetime) -> Delivery:
-        """Return the copy of a row. A summary keeps its text, which names the receiver; one for a digest waits for its time."""
+    def _copies_of(self, row: Delivery, to: str, alert: Alert | None, ordinal: int, now: datetime) -> list[Delivery]:
+        """Return the copy of a row, and the end of its alert if that is over. A summary keeps its text, which names the
+        receiver; one for a digest waits for its time.
+        """
         if row.event is not Event.SUMMARY:
-            return new_delivery(row.alert_id, to, row.event, ordinal, now, now, fallback_of=row.id)
+            events = (
+                [row.event] if alert is None or alert.status is not Status.RESOLVED else [row.event, Event.RESOLVED]
+            )
+            reopened_at = alert.reopened_at if alert is not None else None
+            return [
+                new_delivery(row.alert_id, to, event, number, now, now, fallback_of=row.id, reopened_at=reopened_at)
+                for number, event in enumerate(events, ordinal)
+            ]
         digest = self._policies[to].digest
         due_at = digest.next_after(now) if digest else now
         copy = new_delivery(row.alert_id, to, row.event, ordinal, now, due_at, fallback_of=row.id)
-        return replace(copy, body=row.body)
+        return [replace(copy, body=row.body)]
+
+
+def _is_copied(row: Delivery, alert: Alert | None, copied_at: datetime | None) -> bool:
+    """Return whether a copy was made, for a row of a reopened alert since then."""
+    if copied_at is None or alert is None or alert.reopened_at is None:
+        return copied_at is not None
+    return row.created_at < alert.reopened_at or copied_at >= alert.reopened_at
 
 
 def _has_failed_since(health: Health | None, now: datetime, policy: ReceiverPolicy) -> bool:

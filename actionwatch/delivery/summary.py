@@ -20,6 +20,7 @@ from actionwatch.base.model import MESSAGE_TYPES, Event, Message
 from actionwatch.delivery.compose import freeze
 from actionwatch.store import (
     alert_history,
+    alerts,
     delivery_transitions,
     fallback_deliveries,
     outbox,
@@ -126,11 +127,13 @@ class Summaries:
     ) -> None:
         """Enqueue alerts about something that still lasts, for a receiver that a summary alone notified."""
         lasting = suppressed_deliveries.read_lasting(connection, summary_id)
+        of_alert = alerts.read_many(connection, lasting)
         rows: list[Delivery] = []
         for alert_id, found in receiver_progress.read_of_receiver(connection, receiver, lasting).items():
             if not found.is_notified and found.last is not None and found.last.status is DeliveryStatus.SUPPRESSED:
-                mutes = found.last.mutes
-                rows.append(new_delivery(alert_id, receiver, Event.OPENED, found.next_ordinal, now, now, mutes))
+                place = (alert_id, receiver, Event.OPENED, found.next_ordinal)
+                reopened_at = of_alert[alert_id].reopened_at
+                rows.append(new_delivery(*place, now, now, found.last.mutes, reopened_at=reopened_at))
         delivery_transitions.enqueue(connection, rows)
         what = f"also {receiver}: the {reason} is over, but the problem is not"
         lines = [alert_history.Entry(now, row.alert_id, "routed", what) for row in rows]

@@ -6,18 +6,18 @@ together (the transactional outbox).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection
 
 from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.alerts.routes import Route, alert_labels, mutes_for
-from actionwatch.base.delivery import ESCALATION, Delivery, DeliveryState, DeliveryStatus, new_delivery
+from actionwatch.base.delivery import ESCALATION, NOT_CONFIGURED, Delivery, DeliveryState, DeliveryStatus, new_delivery
 from actionwatch.base.durations import spell_duration
-from actionwatch.base.model import Alert, Escalation, Event, Record
-from actionwatch.store import alert_history, delivery_transitions, outbox, receiver_progress
-from actionwatch.store.delivery_transitions import Suppression
+from actionwatch.base.model import Alert, Escalation, Event, Record, Status
+from actionwatch.matching.withdrawals import end_escalations, withdraw
+from actionwatch.store import alert_history, delivery_transitions, receiver_progress
 from actionwatch.store.receiver_progress import ReceiverProgress
 
 Steps = Sequence[tuple[Alert, Record | None]]
@@ -40,7 +40,7 @@ class Addressing:
         lines: list[alert_history.Entry] = []
         for steps in opened:
             alert, routed = steps[-1][0], self._routed(steps)
-            rows += [new_delivery(alert.id, name, Event.OPENED, 1, now, now, mutes) for name, mutes in routed.items()]
+            rows += [_row(alert, name, Event.OPENED, 1, now, now, mutes) for name, mutes in routed.items()]
             lines.append(alert_history.Entry(now, alert.id, "opened", alert.title))
             nobody = "nobody: the rule is in shadow mode" if alert.is_shadow else "no receiver: see route"
             lines.append(alert_history.Entry(now, alert.id, "routed", ", ".join(routed) or nobody))
@@ -64,7 +64,7 @@ class Addressing:
                 mutes = routed.get(name, found.last.mutes)
                 rows += self._news(found, found.last, alert, mutes, now)
             elif name in routed:
-                rows.append(new_delivery(alert.id, name, Event.OPENED, found.next_ordinal, now, now, routed[name]))
+                rows.append(_row(alert, name, Event.OPENED, found.next_ordinal, now, now, routed[name]))
                 added.append(name)
         delivery_transitions.enqueue(connection, rows)
         if added:
@@ -84,7 +84,7 @@ class Addressing:
             if not found.is_notified and last.status is not DeliveryStatus.PENDING:
                 continue
             due_at = self._spaced(last, policy, now)
-            rows.append(new_delivery(alert.id, name, Event.ACKED, found.next_ordinal, now, due_at, last.mutes))
+            rows.append(_row(alert, name, Event.ACKED, found.next_ordinal, now, due_at, last.mutes))
         delivery_transitions.enqueue(connection, rows)
         what = f"by {alert.acked_by}" + (f": {why}" if why else "")
         alert_history.append(connection, [alert_history.Entry(now, alert.id, "acknowledged", what)])
@@ -106,54 +106,69 @@ class Addressing:
         what = f"by {alert.resolved_by}" + (f": {why}" if why else "")
         alert_history.append(connection, [alert_history.Entry(now, alert.id, "resolved", what)])
 
-    def tell(self, connection: Connection, alert: Alert, now: datetime) -> None:
+    def tell(self, connection: Connection, alert: Alert, now: datetime, but: Collection[str] = ()) -> None:
         """Enqueue an update for the receivers that are or will be notified, except by mail: who is assigned, or a note."""
         rows: list[Delivery] = []
         for name, found in receiver_progress.read(connection, alert.id).items():
             last, policy = found.last, self._policies.get(name)
-            if last is None or policy is None or policy.is_updated_last or _reports_newest_state(last):
+            if name in but or last is None or policy is None or policy.is_updated_last or _reports_newest_state(last):
                 continue
             if found.is_notified or last.status is DeliveryStatus.PENDING:
                 due_at = self._spaced(last, policy, now)
-                rows.append(new_delivery(alert.id, name, Event.UPDATED, found.next_ordinal, now, due_at, last.mutes))
+                rows.append(_row(alert, name, Event.UPDATED, found.next_ordinal, now, due_at, last.mutes))
         delivery_transitions.enqueue(connection, rows)
 
-    def reopen(self, connection: Connection, before: Alert, alert: Alert, record: Record | None, why: str = "") -> None:
+    def reopen(
+        self,
+        connection: Connection,
+        before: Alert,
+        alert: Alert,
+        record: Record | None,
+        why: str = "",
+        *,
+        is_undo: bool = False,
+    ) -> None:
         """Enqueue `opened` for the receivers of an alert that is open again, and its escalation; `before` has the decision.
 
-        A receiver that was not notified of the decision gets an update in place of it.
+        A receiver that has not got the decision yet shows the alert as it was, without a further message. An undo opens the
+        alert again only for those that have got it.
         """
-        now, routed = alert.reopened_at or alert.opened_at, self._routed([(alert, record)])
+        now = alert.reopened_at or alert.opened_at
+        withdrawal = withdraw(connection, before, alert, self._policies, now)
         known = receiver_progress.read(connection, alert.id)
+        routed = self._routed([(alert, record)])
         rows: list[Delivery] = []
         for name in dict.fromkeys((*known, *routed)):
             found = known.get(name, ReceiverProgress())
-            if name not in self._policies or (found.last is None and name not in routed):
+            if name not in self._policies or name in withdrawal.spared:
                 continue
-            is_withdrawn = delivery_transitions.change_event(connection, alert.id, name, Event.UPDATED)
-            if not is_withdrawn and not (found.last and _reports_newest_state(found.last)):
+            if found.last and _reports_newest_state(found.last):
+                continue
+            is_new = not is_undo and (found.last is not None or name in routed)
+            if name in withdrawal.reached or is_new:
                 rows.append(_again(alert, name, found, routed.get(name), now))
-        what = f"by {alert.reopened_by}" + (f": {why}" if why else "")
-        lines = [alert_history.Entry(now, alert.id, "reopened", what)]
-        if alert.escalation and not alert.is_shadow:
-            self._end_escalations(connection, before)
-            place = known.get(alert.escalation.to, ReceiverProgress()).next_escalation
-            rows.append(_escalation(alert, alert.escalation, place, now))
-            lines.append(_escalation_line(alert, alert.escalation, now))
         delivery_transitions.enqueue(connection, rows)
-        alert_history.append(connection, lines)
-
-    def _end_escalations(self, connection: Connection, before: Alert) -> None:
-        """End the escalations that a decision stopped: the alert is open again, and they would be sent at their old times."""
-        who = before.resolved_by or before.acked_by
-        delivery_transitions.suppress(
-            connection,
-            [
-                Suppression(row, before.status.value, who)
-                for row in outbox.read_of_alert(connection, before.id)
-                if row.is_escalation and row.status is DeliveryStatus.PENDING and not row.is_frozen
-            ],
+        if is_undo:
+            self.tell(connection, alert, now, but=withdrawal.reached | withdrawal.spared)
+        what = f"by {alert.reopened_by}" + (f": {why}" if why else "")
+        alert_history.append(
+            connection, [alert_history.Entry(now, alert.id, "undone" if is_undo else "reopened", what)]
         )
+        if alert.status is Status.OPEN and alert.escalation and not alert.is_shadow:
+            self._escalate_again(connection, before, alert, alert.escalation, now)
+
+    def _escalate_again(
+        self, connection: Connection, before: Alert, alert: Alert, escalation: Escalation, now: datetime
+    ) -> None:
+        """Begin the escalation again, unless its receiver was removed."""
+        end_escalations(connection, before)
+        line = alert_history.Entry(now, alert.id, "escalation", f"none: {escalation.to} is {NOT_CONFIGURED}")
+        if escalation.to in self._policies:
+            found = receiver_progress.read(connection, alert.id).get(escalation.to, ReceiverProgress())
+            row = _escalation(alert, escalation, found.next_escalation, now)
+            delivery_transitions.enqueue(connection, [row])
+            line = _escalation_line(alert, escalation, now)
+        alert_history.append(connection, [line])
 
     def _routed(self, steps: Steps) -> dict[str, tuple[str, ...]]:
         """Return the receivers that the routes name after any of these steps, with the mute intervals of their first route."""
@@ -172,11 +187,11 @@ class Addressing:
         if _reports_newest_state(last) or is_low or _is_collapsed(found, last):
             return []
         if not found.is_notified and last.status in (DeliveryStatus.SUPPRESSED, DeliveryStatus.HELD):
-            return [new_delivery(alert.id, last.receiver, Event.OPENED, found.next_ordinal, now, now, mutes)]
+            return [_row(alert, last.receiver, Event.OPENED, found.next_ordinal, now, now, mutes)]
         due_at = self._spaced(last, policy, now)
         if policy.is_updated_last:
             due_at = max(due_at, min(alert.first_at, now) + alert.realert)
-        return [new_delivery(alert.id, last.receiver, Event.UPDATED, found.next_ordinal, now, due_at, mutes)]
+        return [_row(alert, last.receiver, Event.UPDATED, found.next_ordinal, now, due_at, mutes)]
 
     def _spaced(self, last: Delivery, policy: ReceiverPolicy, now: datetime) -> datetime:
         """Return when an update may follow the message before it. If that was sent in the future, the clock was set back."""
@@ -184,9 +199,33 @@ class Addressing:
         return max(now, last_at + policy.updates)
 
 
+def _row(
+    alert: Alert,
+    receiver: str,
+    event: Event,
+    ordinal: int,
+    now: datetime,
+    due_at: datetime,
+    mutes: tuple[str, ...] = (),
+    fallback_of: str | None = None,
+) -> Delivery:
+    """Return a pending row of an alert."""
+    return new_delivery(
+        alert.id,
+        receiver,
+        event,
+        ordinal,
+        now,
+        due_at,
+        mutes,
+        fallback_of=fallback_of,
+        reopened_at=alert.reopened_at,
+    )
+
+
 def _escalation(alert: Alert, escalation: Escalation, ordinal: int, now: datetime) -> Delivery:
     """Return the escalation. For a receiver that was notified it is an update; the worker sends it to others as `opened`."""
-    return new_delivery(alert.id, escalation.to, Event.UPDATED, ordinal, now, now + escalation.after)
+    return _row(alert, escalation.to, Event.UPDATED, ordinal, now, now + escalation.after)
 
 
 def _escalation_line(alert: Alert, escalation: Escalation, now: datetime) -> alert_history.Entry:
@@ -197,11 +236,17 @@ def _escalation_line(alert: Alert, escalation: Escalation, now: datetime) -> ale
 def _again(
     alert: Alert, receiver: str, found: ReceiverProgress, mutes: tuple[str, ...] | None, now: datetime
 ) -> Delivery:
-    """Return the row that opens an alert for a receiver again. `mutes` are those of the routes; None: none selects it now."""
+    """Return the row that opens an alert for a receiver again, or says that it is acknowledged again.
+
+    `mutes` are those of the routes; None: none selects it now.
+    """
     last = found.last
+    event = Event.OPENED if alert.status is Status.OPEN else Event.ACKED
+    if last is None and mutes is None:
+        return _row(alert, receiver, event, found.next_ordinal, now, now, fallback_of=found.copied)
     kept = mutes if mutes is not None else last.mutes if last is not None else ()
     due_at = _not_before(last, now) if last is not None else now
-    return new_delivery(alert.id, receiver, Event.OPENED, found.next_ordinal, now, due_at, kept)
+    return _row(alert, receiver, event, found.next_ordinal, now, due_at, kept)
 
 
 def _reports_newest_state(row: Delivery) -> bool:
@@ -225,9 +270,9 @@ def _needs_resolution(found: ReceiverProgress, last: Delivery) -> bool:
 def _end(alert: Alert, receiver: str, found: ReceiverProgress, now: datetime) -> Delivery:
     """Return the row that resolves an alert for a receiver; for one that only has a copy, in the place of the same receiver."""
     if found.last is None:
-        return new_delivery(alert.id, receiver, Event.RESOLVED, found.next_ordinal, now, now, fallback_of=found.copied)
+        return _row(alert, receiver, Event.RESOLVED, found.next_ordinal, now, now, fallback_of=found.copied)
     due_at = _not_before(found.last, now)
-    return new_delivery(alert.id, receiver, Event.RESOLVED, found.next_ordinal, now, due_at, found.last.mutes)
+    return _row(alert, receiver, Event.RESOLVED, found.next_ordinal, now, due_at, found.last.mutes)
 
 
 def _not_before(last: Delivery, now: datetime) -> datetime:

@@ -99,9 +99,9 @@ class OperatorActions:
         self._wake()
         return alert, True
 
-    def reopen(self, alert_id: str, who: str, comment: str = "") -> tuple[Alert, bool]:
+    def reopen(self, alert_id: str, who: str, comment: str = "", *, is_undo: bool = False) -> tuple[Alert, bool]:
         """Open an acknowledged or resolved alert again: its receivers get it as a new one, and it escalates. An open one only
-        keeps the comment.
+        keeps the comment. An undo takes the last decision back, and only those learn of it that have got the decision.
 
         Returns: the alert, and whether this changed it. Raises: ActionwatchError, if the alert does not exist.
         """
@@ -110,11 +110,12 @@ class OperatorActions:
             if before.status is Status.OPEN:
                 _note_comment(connection, alert_id, who, comment, self._clock())
                 return before, False
-            alert = ledger.reopen(before, who, self._clock())
+            alert = (ledger.undo if is_undo else ledger.reopen)(before, who, self._clock())
             alerts.update(connection, alert)
             self_alerts.restore(connection, alert)
             newest = records.read_of_alerts(connection, [alert.id], 1)[alert.id]
-            self._addressing.reopen(connection, before, alert, newest[-1] if newest else None, visible(comment))
+            record = newest[-1] if newest else None
+            self._addressing.reopen(connection, before, alert, record, visible(comment), is_undo=is_undo)
         log.info("alert_reopened", alert=alert.id, by=who)
         self._wake()
         return alert, True

@@ -62,9 +62,6 @@ _IS_JOINABLE = f"""
     AND alert.first_at + alert.realert >= given.column2 AND alert.first_at - alert.realert <= given.column3
 """
 _MANY = _ALERTS.where(ALERT.c.id.in_(bindparam("alert_ids", expanding=True)))
-_RESOLVED = select(ALERT.c.id).where(
-    ALERT.c.id.in_(bindparam("alert_ids", expanding=True)), ALERT.c.status == Status.RESOLVED.value
-)
 _JOINED = (
     select(ALERT.c.rule_id, ALERT.c.id, ALERT_RECORD.c.record_id)
     .join(ALERT_RECORD, ALERT_RECORD.c.alert_id == ALERT.c.id)
@@ -119,14 +116,6 @@ def read_many(connection: Connection, alert_ids: Collection[str]) -> dict[str, A
     """Read several alerts by id."""
     parts = (connection.execute(_MANY, {"alert_ids": some}) for some in portions(alert_ids))
     return {row[0]: alert_of(row) for rows in parts for row in rows}
-
-
-def read_resolved(connection: Connection, alert_ids: Collection[str]) -> set[str]:
-    """Return which of these alerts are resolved."""
-    found: set[str] = set()
-    for some in portions(alert_ids):
-        found.update(connection.execute(_RESOLVED, {"alert_ids": some}).scalars())
-    return found
 
 
 def read_joinable(connection: Connection, spans: Collection[tuple[str, datetime, datetime]]) -> dict[str, list[Alert]]:

@@ -106,17 +106,19 @@ def enqueue(connection: Connection, deliveries: Sequence[Delivery]) -> int:
     return _insert(connection, deliveries, DeliveryStatus.PENDING)
 
 
-def change_event(connection: Connection, alert_id: str, receiver: str, event: Event) -> bool:
+def change_event(
+    connection: Connection, alert_id: str, receiver: str, event: Event, due_at: datetime | None = None
+) -> bool:
     """Make a pending update that was not attempted report `event` instead, a resolution at once. Return whether one exists.
 
-    A decision that was not attempted can only become an update: the alert is open again.
+    A decision that was not attempted can only become an update, due at a time: the alert is open again.
     """
     replaced = _DECISIONS if event is Event.UPDATED else _UPDATES
     its = (DELIVERY.c.alert_id == alert_id, DELIVERY.c.receiver == receiver, _IS_STILL_PENDING)
     is_open = (~IS_FROZEN, DELIVERY.c.event.in_(replaced), ~IS_ESCALATION)
-    due_at = DELIVERY.c.created_at if event is Event.RESOLVED else DELIVERY.c.due_at
+    default = DELIVERY.c.created_at if event is Event.RESOLVED else DELIVERY.c.due_at
     statement = DELIVERY.update().where(*its, *is_open)
-    return bool(row_history.change(connection, statement.values(event=event.value, due_at=due_at)))
+    return bool(row_history.change(connection, statement.values(event=event.value, due_at=due_at or default)))
 
 
 def claim(

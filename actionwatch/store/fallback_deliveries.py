@@ -6,14 +6,15 @@ The end of an alert, for a fallback that got a copy of the opening, names the sa
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import datetime
 
-from sqlalchemy import BigInteger, Connection, bindparam, exists, select, type_coerce
+from sqlalchemy import BigInteger, Connection, and_, bindparam, exists, func, select, type_coerce
 
 from actionwatch.base.delivery import Delivery
 from actionwatch.base.model import Event
 from actionwatch.store.outbox import IS_FROZEN, IS_PENDING, READ, delivery_of
 from actionwatch.store.statements import portions, without_index
-from actionwatch.store.tables import DELIVERY
+from actionwatch.store.tables import ALERT, DELIVERY
 
 COPIED = (Event.OPENED, Event.SUMMARY)
 """The events that are copied. The end of an alert follows the copy of its opening, as another message."""
@@ -24,12 +25,19 @@ IS_ORIGINAL = (COPY.c.fallback_of == DELIVERY.c.id, COPY.c.fallback_of.is_not(No
 _IS_COPIED_EVENT = DELIVERY.c.event.in_([event.value for event in COPIED])
 
 _ORIGINAL = DELIVERY.alias("original")
+_IS_OF_BEFORE = exists().where(
+    ALERT.c.id == DELIVERY.c.alert_id,
+    ALERT.c.reopened_at <= DELIVERY.c.created_at,
+    ALERT.c.reopened_at > COPY.c.created_at,
+)
+"""The alert was reopened between the copy and the message that waits now: the copy does not replace that."""
 _HAS_COPIED_ALERT = exists().where(
     _ORIGINAL.c.alert_id == DELIVERY.c.alert_id,
     _ORIGINAL.c.receiver == DELIVERY.c.receiver,
     _ORIGINAL.c.event.in_([event.value for event in COPIED]),
     COPY.c.fallback_of == _ORIGINAL.c.id,
     COPY.c.fallback_of.is_not(None),
+    ~_IS_OF_BEFORE,
 )
 
 # Built once: the step of delivery asks this every few seconds during an outage.
@@ -40,19 +48,25 @@ _UNCOPIED = (
     .order_by(without_index(type_coerce(DELIVERY.c.created_at, BigInteger)), DELIVERY.c.ordinal)
     .limit(bindparam("most"))
 )
-_WAS_COPIED = select(DELIVERY.c.alert_id).where(
-    DELIVERY.c.alert_id.in_(bindparam("alert_ids", expanding=True)),
-    DELIVERY.c.receiver == bindparam("wanted"),
-    _IS_COPIED_EVENT,
-    exists().where(*IS_ORIGINAL),
+_WAS_COPIED = (
+    select(DELIVERY.c.alert_id, func.max(COPY.c.created_at).label("at"))
+    .join(COPY, and_(*IS_ORIGINAL))
+    .where(
+        DELIVERY.c.alert_id.in_(bindparam("alert_ids", expanding=True)),
+        DELIVERY.c.receiver == bindparam("wanted"),
+        _IS_COPIED_EVENT,
+    )
+    .group_by(DELIVERY.c.alert_id)
 )
 
 
-def read_copied(connection: Connection, receiver: str, alert_ids: Collection[str]) -> set[str]:
-    """Return for which of these alerts, or summaries, a message of a receiver was copied, under any id."""
-    found: set[str] = set()
+def read_copied(connection: Connection, receiver: str, alert_ids: Collection[str]) -> dict[str, datetime]:
+    """Return when a message of a receiver was copied last, under any id, for those of these alerts or summaries that were."""
+    found: dict[str, datetime] = {}
     for some in portions(alert_ids):
-        found.update(connection.execute(_WAS_COPIED, {"alert_ids": some, "wanted": receiver}).scalars())
+        found.update(
+            {row.alert_id: row.at for row in connection.execute(_WAS_COPIED, {"alert_ids": some, "wanted": receiver})}
+        )
     return found
 
 

@@ -22,6 +22,7 @@ _NOTES = {
     "ack": "Acknowledged: {}",
     "resolve": "Resolved, the next match opens a new alert: {}",
     "reopen": "Open again, its receivers and its escalation follow as for a new alert: {}",
+    "undo": "Undone: {}",
     "take": "Assigned to you: {}",
     "assign": "Assigned: {}",
     "note": "The note is written: {}",

@@ -27,6 +27,7 @@ _DONE = {
     "ack": ("alert", "acknowledged"),
     "resolve": ("alert", "resolved"),
     "reopen": ("alert", "open again"),
+    "undo": ("decision", "undone"),
     "take": ("alert", "assigned"),
     "assign": ("alert", "assigned"),
     "note": ("note", "written"),
@@ -36,7 +37,7 @@ _NEEDS_COMMENT = {
     "silence": "The reason is missing: a silence needs one, with a person to ask.",
     "note": "The note is empty: write it into the field of the comment.",
 }
-_UNDONE_BY_REOPEN = ("ack", "resolve")
+_UNDOABLE = ("ack", "resolve")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ class _Asked:
             "ack": lambda: actions.acknowledge(alert_id, self.author, self.comment),
             "resolve": lambda: actions.resolve(alert_id, self.author, self.comment),
             "reopen": lambda: actions.reopen(alert_id, self.author, self.comment),
+            "undo": lambda: actions.reopen(alert_id, self.author, self.comment, is_undo=True),
             "take": lambda: actions.assign(alert_id, self.author, self.author, self.comment),
             "assign": lambda: actions.assign(alert_id, self.author, self.to, self.comment),
             "note": lambda: actions.note(alert_id, self.author, self.comment),
@@ -155,7 +157,7 @@ def _show_done(
     missed = [*gone, *(result.missed for _, result in done if result.missed is not None)]
     noun, word = _DONE[asked.action]
     note = f"{counted(len(changed), noun)} {is_or_are(len(changed))} {word}." if changed else ""
-    undo = [alert_id for alert_id, _ in changed] if asked.action in _UNDONE_BY_REOPEN else []
+    undo = [alert_id for alert_id, _ in changed] if asked.action in _UNDOABLE else []
     titles = [title for _, title in changed if title]
     given = {"author": asked.author, "comment": "", "span": "", "to": ""}
     return show_list_with(request, asked.parts, note=note, titles=titles, undo=undo, missed=missed, given=given)

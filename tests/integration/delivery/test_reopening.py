@@ -9,10 +9,10 @@ import pytest
 from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.alerts.routes import Route
 from actionwatch.base.model import Decision, Escalation, Status
-from actionwatch.store import alerts, self_alerts
+from actionwatch.store import alerts, retention, self_alerts
 from tests.builders import NOON
 from tests.integration.delivery.kit import Desk, Rule
-from tests.integration.kit import Sender
+from tests.integration.kit import DOWN, REFUSED, Sender
 
 ESCALATING = Rule(escalation=Escalation(timedelta(minutes=15), "boss"))
 
@@ -58,12 +58,13 @@ def test_a_reopened_alert_goes_to_its_receivers_as_a_new_one(desk: Desk, decisio
 
 
 @pytest.mark.parametrize("decision", ["ack", "resolve"])
-def test_an_undone_decision_that_nobody_was_told_of_is_only_an_update(desk: Desk, decision: str) -> None:
+@pytest.mark.parametrize("is_undo", [True, False])
+def test_an_undone_decision_that_nobody_was_told_of_is_only_an_update(desk: Desk, is_undo: bool, decision: str) -> None:
     """A decision that is undone before its message was attempted notifies nobody again."""
     alert_id = desk.match_records()
     desk.deliver()
     desk.operator.act(decision, alert_id, "sam")
-    desk.operator.reopen(alert_id, "sam")
+    desk.operator.reopen(alert_id, "sam", is_undo=is_undo)
     desk.later(seconds=11)
     desk.later(minutes=1)
     assert desk.received() == ["opened x1", "updated x1"]
@@ -202,3 +203,169 @@ def test_a_reopening_is_no_late_message(desk: Desk) -> None:
         assert delivery_latency.read_all(connection) == before
         counts = delivery_latency.count_slow(connection, "hook", NOON, desk.clock(), timedelta(minutes=10))
     assert counts[1] == 0
+
+
+@pytest.fixture
+def mailed(desk: Desk) -> Desk:
+    """Add a receiver that shows an alert as it was when it was sent."""
+    desk.senders["mail"] = Sender()
+    desk.policies["mail"] = ReceiverPolicy(is_updated_last=True)
+    return desk
+
+
+@pytest.mark.parametrize("wait", [0, 11])
+def test_an_undone_acknowledgement_sends_no_mail(mailed: Desk, wait: int) -> None:
+    """Mail is not sent for an acknowledgement, and so not for its Undo; who got it gets the alert again."""
+    alert_id = mailed.match_records()
+    mailed.deliver()
+    mailed.operator.acknowledge(alert_id, "sam")
+    mailed.clock.advance(seconds=wait)
+    if wait:
+        mailed.deliver()
+    mailed.operator.reopen(alert_id, "sam", is_undo=True)
+    for _ in range(3):
+        mailed.later(hours=1)
+    assert mailed.received("mail") == ["opened x1"]
+    assert mailed.received()[1:] == (["updated x1", "opened x1"] if wait else ["updated x1"])
+
+
+def test_an_undone_resolve_that_was_not_sent_sends_no_mail(mailed: Desk) -> None:
+    """The resolution is never sent, also not as an update; the next one is."""
+    alert_id = mailed.match_records()
+    mailed.deliver()
+    mailed.operator.resolve(alert_id, "sam")
+    mailed.operator.reopen(alert_id, "sam", is_undo=True)
+    for _ in range(3):
+        mailed.later(hours=1)
+    assert mailed.received("mail") == ["opened x1"]
+    mailed.operator.resolve(alert_id, "sam")
+    mailed.later(seconds=11)
+    assert mailed.received("mail") == ["opened x1", "resolved x1"]
+
+
+def test_an_undone_resolve_leaves_the_update_that_mail_waits_for(mailed: Desk) -> None:
+    """What the resolution replaced is sent at its time, when no more matches can join."""
+    alert_id = mailed.match_records()
+    mailed.deliver()
+    mailed.match_records()
+    mailed.clock.advance(minutes=1)
+    mailed.operator.resolve(alert_id, "sam")
+    mailed.operator.reopen(alert_id, "sam", is_undo=True)
+    mailed.later(minutes=13, seconds=59)
+    assert mailed.received("mail") == ["opened x1"]
+    mailed.later(seconds=1)
+    assert mailed.received("mail") == ["opened x1", "updated x2"]
+
+
+def test_an_undone_resolve_of_an_acknowledged_alert_is_acknowledged(escalating: Desk) -> None:
+    """The acknowledgement stays, nobody gets `opened`, and nothing escalates; who got the end learns that it is not over."""
+    alert_id = escalating.match_records(ESCALATING)
+    escalating.deliver()
+    escalating.operator.acknowledge(alert_id, "alice")
+    escalating.later(seconds=11)
+    escalating.operator.resolve(alert_id, "bob")
+    escalating.later(seconds=11)
+    alert, is_new = escalating.operator.reopen(alert_id, "bob", is_undo=True)
+    assert (alert.status, alert.acked_by, alert.resolved_by, is_new) == (Status.ACKED, "alice", None, True)
+    for _ in range(3):
+        escalating.later(minutes=15)
+    assert escalating.received() == ["opened x1", "updated x1", "resolved x1", "updated x1"]
+    assert escalating.hook.sent[-1].data["status"] == "acked"
+    assert escalating.received("boss") == []
+    assert "undone: by bob" in escalating.history(alert_id)
+    alert, _ = escalating.operator.reopen(alert_id, "alice", is_undo=True)
+    assert (alert.status, alert.acked_by) == (Status.OPEN, None)
+
+
+def test_a_reopened_alert_does_not_escalate_to_a_removed_receiver(escalating: Desk) -> None:
+    """The history says that the escalation has no receiver; no dead letter is made."""
+    alert_id = escalating.match_records(ESCALATING)
+    escalating.deliver()
+    escalating.operator.acknowledge(alert_id, "sam")
+    del escalating.senders["boss"]
+    escalating.operator.reopen(alert_id, "sam")
+    escalating.later(minutes=15)
+    assert [row for row in escalating.all_rows() if row.ordinal < -1] == []
+    assert "escalation: none: boss is no longer configured" in escalating.history(alert_id)
+
+
+def test_a_message_of_a_reopened_alert_has_an_id_of_its_own(escalating: Desk) -> None:
+    """Retention deletes the messages of a resolved alert, with their numbers: no later message has the id of one of them."""
+    alert_id = escalating.match_records(ESCALATING)
+    escalating.later(minutes=15)
+    escalating.operator.resolve(alert_id, "sam")
+    escalating.later(seconds=11)
+    before = {row.id for row in escalating.all_rows()}
+    escalating.clock.advance(days=40)
+    now = escalating.clock()
+    with escalating.database.write() as connection:
+        retention.delete_deliveries(connection, now, now, now, 1000)
+    assert escalating.all_rows() == []
+    escalating.operator.reopen(alert_id, "sam")
+    escalating.later(minutes=15)
+    escalating.operator.resolve(alert_id, "sam")
+    escalating.later(seconds=11)
+    after = {row.id for row in escalating.all_rows()}
+    assert (len(before), len(after), before & after) == (4, 4, set())
+
+
+@pytest.fixture
+def backed(desk: Desk) -> Desk:
+    """Make mail the fallback of the hook, which refuses all."""
+    desk.senders["mail"] = Sender()
+    desk.policies["hook"] = ReceiverPolicy(fallback="mail")
+    desk.route = Route(("hook",))
+    desk.hook.answer = lambda message: REFUSED
+    return desk
+
+
+@pytest.mark.parametrize("decision", ["ack", "resolve"])
+def test_a_reopened_alert_reaches_the_fallback(backed: Desk, decision: str) -> None:
+    """The fallback gets it as a new one, once for each time, and its end."""
+    alert_id = backed.match_records()
+    backed.deliver()
+    expected = ["opened x1"]
+    for _ in range(2):
+        backed.operator.act(decision, alert_id, "sam")
+        backed.later(seconds=11)
+        backed.operator.reopen(alert_id, "sam")
+        for _ in range(2):
+            backed.later(hours=1)
+        expected += ["resolved x1", "opened x1"] if decision == "resolve" else ["opened x1"]
+        assert backed.received("mail") == expected
+    backed.operator.resolve(alert_id, "sam")
+    backed.later(seconds=11)
+    assert backed.received("mail") == [*expected, "resolved x1"]
+    mail = backed.senders["mail"].sent
+    assert len({message.id for message in mail}) == len(mail)
+    assert {message.fields[0] for message in mail} == {("in place of", "hook")}
+
+
+def test_a_reopened_alert_reaches_a_fallback_whose_receiver_has_its_opening_in_hand(backed: Desk) -> None:
+    """The receiver fails, and its old message waits on: only the fallback has got the end, and the alert again."""
+    backed.hook.answer = lambda message: DOWN
+    alert_id = backed.match_records()
+    for _ in range(3):
+        backed.later(minutes=5)
+    backed.operator.resolve(alert_id, "sam")
+    backed.later(seconds=11)
+    assert backed.received("mail") == ["opened x1", "resolved x1"]
+    backed.operator.reopen(alert_id, "sam", is_undo=True)
+    for _ in range(3):
+        backed.later(minutes=5)
+    assert backed.received("mail") == ["opened x1", "resolved x1", "opened x1"]
+
+
+@pytest.mark.parametrize("is_undo", [True, False])
+def test_a_fallback_gets_no_end_of_an_alert_that_is_open_again(backed: Desk, is_undo: bool) -> None:
+    """A copy of the end that was not sent yet is withdrawn."""
+    alert_id = backed.match_records()
+    backed.deliver()
+    backed.operator.resolve(alert_id, "sam")
+    backed.operator.reopen(alert_id, "sam", is_undo=is_undo)
+    backed.later(seconds=11)
+    assert "resolved x1" not in backed.received("mail")
+    assert backed.received("mail")[0] == "opened x1"
+    backed.operator.resolve(alert_id, "sam")
+    backed.later(seconds=11)
+    assert backed.received("mail")[-1] == "resolved x1"

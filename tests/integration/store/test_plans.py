@@ -377,7 +377,7 @@ SIZED: dict[str, Callable[[Connection, Sequence[Alert]], object]] = {
     "alerts of groups": lambda c, some: alerts.read_joinable(
         c, [(f"group {each}", START, NOON) for each in _ids(some)]
     ),
-    "resolved alerts": lambda c, some: alerts.read_resolved(c, _ids(some)),
+    "alerts by id": lambda c, some: alerts.read_many(c, _ids(some)),
     "found alerts by id": lambda c, some: correlations.read_all_of(c, [f"found {each}" for each in _ids(some)]),
     "progress of receivers": lambda c, some: receiver_progress.read_of_receiver(c, "hook", _ids(some)),
     "references of messages": lambda c, some: receivers.read_references(c, _ids(some), "hook"),

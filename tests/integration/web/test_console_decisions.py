@@ -85,10 +85,22 @@ def test_a_decision_is_undone_from_its_note(web: httpx.Client, database: Databas
     """The note after a decision names the alert, and its button reopens it; the note of an older link has none."""
     for action in ("ack", "resolve"):
         page = web.get(decide(web, action).headers["location"]).text
-        assert page.count(">Undo</button>") == 1
-        assert decide(web, "reopen").headers["location"] == "/alerts/alert-1?done=reopen"
+        assert page.count('value="undo">Undo</button>') == 1
+        assert decide(web, "undo").headers["location"] == "/alerts/alert-1?done=undo"
         assert stored(database)[0].status is Status.OPEN
         assert ">Undo</button>" not in web.get(f"/alerts/alert-1?done={action}").text
+
+
+def test_an_undone_resolve_keeps_who_acknowledged(web: httpx.Client, database: Database) -> None:
+    """The state before a mistake comes back; Undo of the acknowledgement opens the alert."""
+    decide(web, "ack", author="alice")
+    decide(web, "resolve", author="bob")
+    assert "Undone: Cluster deleted" in web.get(decide(web, "undo", author="bob").headers["location"]).text
+    alert, history = stored(database)
+    assert (alert.status, alert.acked_by, alert.resolved_by, alert.reopened_by) == (Status.ACKED, "alice", None, "bob")
+    assert history[-1] == "undone: by bob"
+    decide(web, "undo", author="alice")
+    assert (stored(database)[0].status, stored(database)[0].acked_by) == (Status.OPEN, None)
 
 
 def test_an_alert_is_assigned_and_gets_notes(web: httpx.Client, database: Database) -> None:
