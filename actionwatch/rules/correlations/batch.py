@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
 
-from actionwatch.base.clock import ALWAYS
 from actionwatch.base.model import CorrelatedAlert, Group
 from actionwatch.rules.correlations.changes import Evaluation, FoundChange, compare
 from actionwatch.rules.correlations.context import RuleContext
@@ -134,7 +133,7 @@ class Batch:
         if rule.is_absence and any(not known.is_current for known in folded.turned):
             newest = self._rows.hits.before(number, folded.group, AFTER_ALL)
             touched = [newest.at] if newest is not None else []
-            touched += [at for at in (folded.touch.span.last[0],) if ALWAYS < at < NEVER and folded.touch.is_changed]
+            touched += [folded.touch.span.last[0]] if folded.touch.is_changed else []  # a hit that was removed
             last_at = max(touched, default=None)
         return Evaluation(rule, folded.group, folded.known, last_at, folded.judged, folded.turned)
 
@@ -144,7 +143,7 @@ class Batch:
         for each in folded:
             for found in each.result.alerts:
                 found.id = found.id or rule.alert_id(each.group, found.origin)
-                if context.is_waiting and not found.is_partial:
+                if context.is_waiting:
                     found.judged_at = found.fired_at  # no fold waits for longer
         unread = {found.id for each in folded for found in each.result.alerts if found.id not in each.known}
         stored = self._rows.alerts.by_id(unread) if unread else {}

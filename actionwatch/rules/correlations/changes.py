@@ -68,8 +68,6 @@ def compare(
         known = evaluation.known[found.id]
         if not known.is_noted:
             yield from _note(evaluation, found, known, orphans, shared)
-        elif found.resolved_at is not None and known.is_reported and not known.is_open:
-            known.until = known.resolved_at = found.resolved_at  # a late record has changed the end that was reported
         yield from _report(evaluation.rule, known, found, may_open, shared, ended)
     if shared is not None:
         yield from _resolve_shared(ended, shared)
@@ -97,13 +95,11 @@ def _note(
     shared: Sharing | None,
 ) -> Iterator[FoundChange]:
     """Note an alert that is judged for the first time. It replaces one that is no longer found where the two overlap."""
-    replaced = _replaced(evaluation, found, orphans) if orphans else None
+    replaced = _replaced(evaluation, found, orphans)
     if replaced is not None:
         orphans.remove(replaced)
         known.report_as(replaced[1].alert_id)
         _hand_over(replaced[1], known)
-        if found.resolved_at is not None and not known.is_open:
-            known.until = known.resolved_at = found.resolved_at
     other = shared.shared_with(known) if shared is not None else None
     if other is not None and _share(known, other, evaluation.rule) and evaluation.rule.is_absence:
         yield _change(ChangeKind.JOIN, evaluation.rule, known, found)
@@ -158,21 +154,22 @@ def _report(
     ended: list[CorrelatedAlert],
 ) -> Iterator[FoundChange]:
     """Report what is new about an alert. Those of groups that share an alert do not resolve: they are added to `ended`."""
-    if not known.is_reported:
-        if not may_open(found):
-            if found.resolved_at is not None and known.resolved_at is None:
-                known.resolved_at = known.until = found.resolved_at
-            return
+    if not known.is_reported and may_open(found):
         known.is_reported, known.is_open = True, rule.is_absence
         yield _change(ChangeKind.OPEN, rule, known, found, _records_of(found))
-    elif records := _records_of(found):
+    elif known.is_reported and (records := _records_of(found)):
         yield _change(ChangeKind.JOIN, rule, known, found, records)
-    if found.resolved_at is None or not known.is_open or (shared and not shared.is_verified(found.resolved_at)):
+    end, was_open = found.resolved_at, known.is_open
+    if end is None or (was_open and shared is not None and not shared.is_verified(end)):
         return
-    known.is_open, known.resolved_at, known.until = False, found.resolved_at, found.resolved_at
-    if shared is None:
-        yield _change(ChangeKind.RESOLVE, rule, known, found, (), found.resolved_at)
-    else:
+    known.is_open, known.resolved_at, known.until = (
+        False,
+        end,
+        end,
+    )  # of one that was over, a late record changes the end
+    if was_open and shared is None:
+        yield _change(ChangeKind.RESOLVE, rule, known, found, (), end)
+    elif was_open:
         ended.append(known)
 
 
@@ -197,8 +194,7 @@ def _change(
     records: tuple[KeptRecord, ...] = (),
     at: datetime | None = None,
 ) -> FoundChange:
-    at = at or (found.first_at if found is not None else known.first_at)
-    return FoundChange(AlertChange(kind, known, at, rule.is_absence), found, records)
+    return FoundChange(AlertChange(kind, known, at or known.first_at, rule.is_absence), found, records)
 
 
 def _records_of(found: FoundAlert) -> tuple[KeptRecord, ...]:

@@ -172,17 +172,13 @@ class RuleFolding:
             each.until = min(each.until, each.fired_at + rule.realert)  # an older version may have joined for longer
         current = sorted((each for each in known if each.is_current), key=_place)
         before = self._before(group, first)
-        earlier = [each for each in current if each.place < first]
-        last = earlier[-1] if earlier else None
-        if rule.is_absence and last is not None and before is not None and last.fired_at <= before.at:
-            last = None  # that hit has ended it
+        earlier = [each for each in current if each.place < (first if before is None else before.order)]
+        last = earlier[-1] if earlier and before is None else None  # what is remembered came after it
         hits = self._hits(group, last, before, first)
         span = Span(first, max(first, touch.span.last))
         result = evaluate(rule, self._context.new_fold(), last, hits, span, current)
         stopped = result.stopped
         again = [each for each in current[len(earlier) :] if stopped is None or each.place < stopped]
-        if last is not None:
-            again.insert(0, last)
         return Folded(group, touch, result, {each.id: each for each in known}, again)
 
     def _before(self, group: Group, first: HitOrder) -> Hit | None:
@@ -208,9 +204,8 @@ def _extended(cached: CachedFold, touch: Touch, group: Group) -> Folded:
     """Push the next hits of a group into its fold."""
     newest = cached.newest
     for hit in sorted(touch.hits, key=_order):
-        if hit.order > newest:  # two sources may have read one action
-            cached.fold.push(hit)
-            newest = hit.order
+        cached.fold.push(hit)
+        newest = hit.order
     result = Evaluated(cached.fold.alerts(), cached.fold, newest)
     return Folded(group, touch, result, dict(cached.known), list(cached.known.values()))
 

@@ -287,6 +287,44 @@ def test_which_end_follows_a_late_record(
 # -- several groups that share an alert
 
 
+def test_a_lost_alert_is_replaced_by_its_own_group_or_by_one_that_has_no_other() -> None:
+    """A new alert replaces one of its own group rather than that of another, which it replaces if its group does not."""
+    eve, bob = (reported(name, 5, until=15, is_current=False) for name in ("eve", "bob"))
+    evaluations = [
+        evaluated(MERGED, [], [eve], [eve], group=EVE),
+        evaluated(MERGED, [found("new", 4, 5, 6)], [bob], [bob], group=BOB),
+    ]
+    assert changes(*evaluations, shared=merged(MERGED, *evaluations)) == [("join", "bob")]
+    alone = evaluated(MERGED, [found("new", 4, 5, 6)], group=BOB)
+    assert changes(evaluations[0], alone, shared=merged(MERGED, evaluations[0], alone)) == [("join", "eve")]
+    both = [
+        evaluated(MERGED, [found("hers", 8, 9)], [eve], [eve], group=EVE),
+        evaluated(MERGED, [found("new", 4, 5, 6)], group=BOB),
+    ]
+    assert changes(*both, shared=merged(MERGED, *both)) == [("open", "new"), ("join", "eve")]
+
+
+def test_the_replacement_of_a_missing_group_is_open_until_its_end_is_verified() -> None:
+    """It has no end before that, also where a hit has ended it."""
+    gone = reported("old", 30, is_open=True, is_current=False)
+    place = evaluated(MERGED_ABSENCE, [missing("new", 25, back=50)], [gone], [gone], group=EVE)
+    assert changes(place, shared=merged(MERGED_ABSENCE, place, verified=40)) == []
+    heir = place.known["new"]
+    assert (heir.alert_id, heir.is_open, heir.resolved_at) == ("old", True, None)
+
+
+def test_groups_that_were_missing_at_different_times_resolve_together() -> None:
+    """Two shared alerts that are verified to be over at once both resolve."""
+    known = [reported(name, since, is_open=True) for name, since in (("a", 10), ("b", 15), ("c", 30))]
+    known[1].reported_as = "a"
+    evaluations = [
+        evaluated(MERGED_ABSENCE, [missing(each.id, since, back=back)], [each], group=(each.id,))
+        for each, since, back in zip(known, (10, 15, 30), (20, 22, 40), strict=True)
+    ]
+    made = all_changes(*evaluations, shared=merged(MERGED_ABSENCE, *evaluations))
+    assert [(each.known.id, each.at) for each in made] == [("a", at(22)), ("b", at(22)), ("c", at(40))]
+
+
 def test_an_alert_of_another_group_joins() -> None:
     """An alert of a second group joins the alert of the first, once."""
     evaluations = [evaluated(MERGED, [found("a", 1, 2)], group=EVE), evaluated(MERGED, [found("b", 3, 4)], group=BOB)]

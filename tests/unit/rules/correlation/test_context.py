@@ -119,6 +119,7 @@ def test_hits_are_complete_once_a_rule_has_looked_far_enough_back() -> None:
         (COUNT, {"judged_at": 20}, None, None, 20),
         (COUNT, {"judged_at": 20}, 19, None, 20),
         (COUNT, {"judged_at": 20}, 20, None, None),
+        (ABSENCE, {"judged_at": 60}, None, 50, 50),
         (ABSENCE, {"judged_at": 20}, 19, 50, 20),
         (ABSENCE, {"judged_at": 20}, 20, 50, 50),
         (ABSENCE, {"judged_at": 20}, 50, 50, None),

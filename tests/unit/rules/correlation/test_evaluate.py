@@ -61,12 +61,8 @@ def again(
     """Fold a group again, as `Batch` does. Return the alerts that stay before, the result, and the hits that were read."""
     first = span.first
     before = _before(rule, hits, first)
-    if rule.is_absence and before is not None:
-        earlier = [each for each in known if each.fired_at <= before.at]
-        last = None
-    else:
-        earlier = [each for each in known if each.place < first]
-        last = earlier.pop() if earlier else None
+    earlier = [each for each in known if each.place < (first if before is None else before.order)]
+    last = earlier.pop() if earlier and before is None else None
     read = list[Hit]()
 
     def given_hits() -> Iterator[Hit]:

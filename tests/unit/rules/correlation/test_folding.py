@@ -90,6 +90,7 @@ MERGING = rules_of(
         (counting(2), None, backups(1, 2, 3), ["alerts.put", *FOUND, "records.held"]),
         (counting(2), None, backups(1, 2, 3, 30), ["alerts.put", *FOUND]),
         (counting(2), None, backups(1, 2, 1.5), [*FOLDED_AGAIN, "hits.since", *FOUND, "records.held"]),
+        (counting(3), None, backups(5, 6, 7, 4), [*FOLDED_AGAIN, "hits.since", "alerts.by_id", *FOUND, "records.held"]),
         (rules_of(ABSENCE), 5, backups(1, 2), ["alerts.put", "alerts.by_id", *FOUND, "alerts.wait"]),
         (rules_of(ABSENCE), 99, backups(1, 2), ["alerts.put", "alerts.by_id", *FOUND, "hits.before"]),
         (rules_of(ABSENCE), 99, backups(1, 30, 50), ["alerts.put", "alerts.by_id", *FOUND]),
@@ -212,6 +213,16 @@ def test_an_absence_has_no_end_until_it_has_ended() -> None:
         run.correlator.take_again(run.rows, 0, {EVE: Span((at(1), -1, ""), (at(1), 99, ""))}, at(31))
 
 
+def test_the_end_of_a_silent_absence_follows_a_late_record() -> None:
+    """Also where nobody is told, what rules above count and show is what happened."""
+    run = Run(rules_of(ABSENCE, f"type: event_count, rules: r0, {BY}: 10m, condition: {{gte: 5}}"))
+    run.take(*backups(1), verified=15)
+    run.take(*backups(30), verified=31)
+    run.take(*backups(20), verified=31)
+    (missing,) = (each for each in run.rows.alerts if each.first_at == at(11))
+    assert (missing.is_reported, missing.resolved_at, missing.until) == (False, at(20), at(20))
+
+
 # -- hits that come twice, in another order, or while a rule is evaluated later
 
 
@@ -328,6 +339,77 @@ def test_an_absence_that_a_late_record_takes_back_waits_for_nothing() -> None:
     assert len([*run.rows.alerts]) == 3  # those since 11 and 15, and the one that may follow minute 19
 
 
+ANSWERED = f"type: temporal_ordered, rules: [a, c, b], {BY}: 5m, condition: a and not c and b"
+NOT_ANSWERED = f"type: event_count, rules: r0, {OVER}: 10m, condition: {{lt: 1}}, expect-groups: {{userName: [eve]}}"
+
+
+def _pair(minute: float) -> list[Record]:
+    """Make the records of an inner alert, which one of DELETE_CLUSTER between them takes back."""
+    return [record_at(minute - 1, key=f"a{minute}"), record_at(minute, "CREATE_CLUSTER", key=f"b{minute}")]
+
+
+def test_an_absence_that_is_lost_with_the_last_hit_ends_when_that_was() -> None:
+    """Without a hit, and without a time from which on all is known, nothing is missing."""
+    run = Run(rules_of(ANSWERED, NOT_ANSWERED), StreamBounds(begin=lambda _: None))
+    made = run.take(*_pair(2), verified=13)
+    assert [each.kind for each in made] == [ChangeKind.OPEN, ChangeKind.OPEN]
+    (resolved,) = run.take(record_at(1.5, "DELETE_CLUSTER", key="c"), verified=13)
+    assert (resolved.kind, resolved.at, resolved.known.resolved_at) == (ChangeKind.RESOLVE, at(2), at(2))
+
+
+def test_the_end_of_an_absence_that_was_reported_stays() -> None:
+    """Also where the hit that ended it is taken back."""
+    run = Run(rules_of(ANSWERED, NOT_ANSWERED))
+    run.take(*_pair(2), *_pair(30), verified=31)
+    (missing,) = (each for each in run.rows.alerts if each.first_at == at(12) and each.firing is None)
+    assert (missing.until, missing.resolved_at) == (at(30), at(30))
+    assert run.take(record_at(29.5, "DELETE_CLUSTER", key="c"), verified=31) == []
+    assert (missing.is_current, missing.back_at, missing.until, missing.resolved_at) == (True, None, at(30), at(30))
+
+
+@pytest.mark.parametrize("is_again", [False, True])
+def test_a_missing_group_that_is_lost_ends_with_its_newest_hit(is_again: bool) -> None:
+    """A group that was back, while another is missing, and for which a late record shows that it was never missing."""
+    groups = "expect-groups: {userName: [eve], clusterId: [x, y]}"
+    block = (
+        f"type: event_count, rules: a, group-by: [userName, clusterId], timespan: 12m, condition: {{lt: 1}}, {groups}"
+    )
+    run = Run(rules_of(block, alert="alert: {group_by: [userName]}\n"))
+    run.take(record_at(0, cluster="x", key="x0"), record_at(0, cluster="y", key="y0"), verified=13)
+    run.take(record_at(20, cluster="x", key="x20"), verified=13)
+    (known,) = (each for each in run.rows.alerts if each.is_reported and each.group == ("eve", "x"))
+    assert (known.is_open, known.back_at) == (True, at(20))
+    late = record_at(11, cluster="x", key="x11")
+    if is_again:
+        run.rows.hits.add(run.correlator.hits([late]))
+        run.correlator.take_again(run.rows, 0, {("eve", "x"): Span((at(11), -1, ""), (at(11), 99, ""))}, at(13))
+    else:
+        run.take(late, verified=13)
+    assert (known.is_current, known.is_open, known.resolved_at) == (False, False, at(20))
+
+
+def test_an_alert_waits_for_the_inner_alerts_that_may_come_before_it() -> None:
+    """Also where it is fired by records: another inner alert, which waits, could fire it earlier."""
+    inner = f"type: temporal_ordered, rules: [a, b], {BY}: 6m, condition: a and not b"
+    run = Run(rules_of(inner, f"type: event_count, rules: [r0, c], {BY}: 30m, condition: {{gte: 2}}"))
+    made = [record_at(minute, "DELETE_CLUSTER", key=f"c{minute}") for minute in (1, 3)]
+    assert run.take(*made, verified=2) == []
+    (known,) = run.rows.alerts
+    assert (known.firing, known.pending_at) == ((at(3), 1, "c3"), at(3))
+    (opened,) = run.take(verified=3)
+    assert keys(opened) == ["c1", "c3"]
+
+
+def test_a_record_of_two_groups_that_share_an_alert_is_reported_once() -> None:
+    """Two inner alerts of one batch have a record in common, and count in two groups."""
+    inner = [f"type: temporal_ordered, rules: [a, {name}], {BY}: 5m" for name in "bc"]
+    outer = "type: event_count, rules: [r0, r1], group-by: [userName, clusterId], timespan: 30m, condition: {gte: 1}"
+    run = Run(rules_of(*inner, outer, alert="alert: {group_by: [userName]}\n"))
+    what = [(1, "BACKUP", "x"), (2, "CREATE_CLUSTER", "x"), (3, "DELETE_CLUSTER", "y")]
+    made = run.take(*(record_at(minute, kind, cluster=cluster, key=f"{minute}") for minute, kind, cluster in what))
+    assert [(each.kind, keys(each)) for each in made] == [(ChangeKind.OPEN, ["1", "2"]), (ChangeKind.JOIN, ["3"])]
+
+
 def test_only_a_judged_alert_that_fired_after_one_that_waits_is_held() -> None:
     """Where groups share an alert, who leads is known once the alerts that fired before are judged."""
     by = "group-by: [userName, clusterId], timespan: 6m"
@@ -343,7 +425,9 @@ def test_only_a_judged_alert_that_fired_after_one_that_waits_is_held() -> None:
         ("z", False, False),
         ("w", True, True),
     ]
+    run.hits.read_count = 0
     run.take(verified=8)
+    assert run.hits.read_count == 0
     assert not any(each.is_held for each in run.rows.alerts)
 
 
@@ -372,6 +456,61 @@ def test_alerts_that_wait_are_judged_from_the_cache(realert: str) -> None:
     made = run.take(verified=50)
     assert {key for each in made for key in keys(each)} == {f"{minute:07.1f}" for minute in minutes}
     assert run.hits.read_count == 0
+
+
+def test_an_alert_that_waits_across_a_restart_opens_with_all_records() -> None:
+    """A fold that continued from an alert does not have what was in it: it is read when the alert is judged."""
+    block = f"type: spike, rules: a, {BY}: 2m, windows: 9, condition: {{factor: 0.1, min: 2}}"
+    run = Run(rules_of(block, alert="alert: {realert: 60m}\n"))
+    run.take(*backups(30, 31), verified=5)
+    run.correlator.forget()
+    run.take(*backups(35), verified=5)
+    (opened,) = run.take(verified=50)
+    assert keys(opened) == ["00030.0", "00031.0", "00035.0"]
+
+
+def test_a_fold_that_has_stopped_is_not_cached() -> None:
+    """It lacks the later hits, which the next one needs."""
+    run = Run(counting(2))
+    run.take(*backups(1, 30, 58))
+    assert run.take(record_at(15, key="late")) == []
+    (opened,) = run.take(*backups(60))
+    assert keys(opened) == ["00058.0", "00060.0"]
+
+
+@in_one_test(
+    ("records", "verified", "expected"),
+    [
+        ([(1, "b")], 1, [5]),  # known by its baseline …
+        ([(1, "b")], 1, [21]),
+        ([(25, "a"), (26, "b")], 26, [30]),  # … by that and an alert …
+        ([(25, "a")], 26, [40]),  # … and by an alert alone
+    ],
+)
+def test_a_term_stays_known_after_a_restart(
+    records: Sequence[tuple[float, str]], verified: float, expected: Sequence[float]
+) -> None:
+    """What makes a term known is read, whether that is a record or an alert; one that is older than its history is not."""
+    block = "type: new_term, rules: a, fields: [userName], history: 20m, baseline: b, cold-start: alert"
+    run = Run(rules_of(block))
+    run.take(*(record_at(minute, KINDS[kind], key=f"{kind}{minute}") for minute, kind in records), verified=verified)
+    for minute in expected:
+        run.correlator.forget()
+        assert run.take(record_at(minute, key=f"{minute}")) == []
+    run.correlator.forget()
+    assert len(run.take(record_at(60, key="60"))) == 1
+
+
+def test_a_late_hit_of_an_absence_is_folded_from_the_hit_before() -> None:
+    """Whether an alert is known or not."""
+    run = Run(rules_of(ABSENCE))
+    run.take(*backups(1, 5), verified=5)
+    for minute in (3, 4):
+        run.correlator.forget()
+        assert run.take(*backups(minute), verified=5) == []
+    run.correlator.forget()
+    (opened,) = run.take(verified=15)
+    assert (opened.kind, opened.at) == (ChangeKind.OPEN, at(15))
 
 
 def test_of_many_reported_alerts_the_last_is_cached() -> None:
