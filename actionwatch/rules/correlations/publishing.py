@@ -58,9 +58,7 @@ class Publisher:
             if before is not None and [each.key for each in before.records] == [each.key for each in hit.records]:
                 continue
             self._rows.hits.replace(number, group, hit)
-            touch = self._touch(number, group)
-            touch.add(hit)
-            touch.is_changed = touch.is_changed or before is not None
+            self._touch(number, group).add(hit)
         known.above = tuple(above)
 
     def _remove(self, number: int, old: HitAbove, key: str) -> None:
