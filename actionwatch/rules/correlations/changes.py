@@ -160,7 +160,7 @@ def _report(
     elif known.is_reported and (records := _records_of(found)):
         yield _change(ChangeKind.JOIN, rule, known, found, records)
     end, was_open = found.resolved_at, known.is_open
-    if end is None or (was_open and shared is not None and not shared.is_verified(end)):
+    if end is None or (shared is not None and not shared.is_verified(end)):
         return
     known.is_open, known.resolved_at, known.until = (
         False,

@@ -214,7 +214,7 @@ def test_an_absence_has_no_end_until_it_has_ended() -> None:
 
 
 def test_the_end_of_a_silent_absence_follows_a_late_record() -> None:
-    """Also where nobody is told, what rules above count and show is what happened."""
+    """Its row says when it was over, though nobody is notified."""
     run = Run(rules_of(ABSENCE, f"type: event_count, rules: r0, {BY}: 10m, condition: {{gte: 5}}"))
     run.take(*backups(1), verified=15)
     run.take(*backups(30), verified=31)
