@@ -302,6 +302,12 @@ def test_a_lost_alert_is_replaced_by_its_own_group_or_by_one_that_has_no_other()
         evaluated(MERGED, [found("new", 4, 5, 6)], group=BOB),
     ]
     assert changes(*both, shared=merged(MERGED, *both)) == [("open", "new"), ("join", "eve")]
+    kept = reported("kept", 8, until=18, firing=hit(9).order)
+    both = [
+        evaluated(MERGED, [found("kept", 8, 9)], [eve, kept], [eve], group=EVE),
+        evaluated(MERGED, [found("new", 4, 5, 6)], group=BOB),
+    ]
+    assert changes(*both, shared=merged(MERGED, *both)) == [("join", "eve"), ("join", "kept")]
 
 
 def test_the_replacement_of_a_missing_group_is_open_until_its_end_is_verified() -> None:
