@@ -42,6 +42,7 @@ class Oracle:
         self._database = database
         self._setup = schedule.setup
         self._rules_always_on = set(RULES) | set(CORRELATIONS)
+        self._receivers_always_there = set(schedule.setup.receivers.values())
         self._was_stepped = False
         self._alert_ids: dict[str, str] = {}
         self.has_retried = False
@@ -55,6 +56,7 @@ class Oracle:
         """Note the configuration of the process that starts now, and whether it can see that the clock was set back."""
         self._use(setup)
         self._rules_always_on &= {*setup.rules, *setup.correlations}
+        self._receivers_always_there &= set(setup.receivers.values())
         with self._database.read() as connection:
             alive_at = waits.read_last_alive(connection)
         if alive_at is not None and machine_now - alive_at <= -clock.STEP:
@@ -282,10 +284,19 @@ class Oracle:
                 newest[row.alert_id] = row.ordinal
 
     def _check_counts(self, rows: Sequence[Any], ends: Mapping[str, Receiver], counts: Mapping[str, int]) -> None:
-        """The last message about an open alert counts all of its records. `counts` has them, by alert."""
+        """The last message about an open alert counts all of its records. `counts` has them, by alert.
+
+        A receiver that was not configured for some time has missed the updates of that time.
+        """
         last = {(row.receiver, row.alert_id): row for row in sorted(rows, key=lambda each: each.ordinal)}
         for (name, alert), row in last.items():
-            if alert not in counts or row.status != "sent" or row.ordinal < 0 or self.has_retried:
+            if (
+                name not in self._receivers_always_there
+                or alert not in counts
+                or row.status != "sent"
+                or row.ordinal < 0
+                or self.has_retried
+            ):
                 continue
             stated = [posted.data["count"] for message_id, posted in ends[name].taken if message_id == row.id]
             if stated[-1:] != [counts[alert]]:
