@@ -227,6 +227,24 @@ def test_an_old_alert_of_a_long_group_is_not_read_from_its_end() -> None:
     assert len(again(COUNT, known, now, Span(late.order, late.order))[2]) <= 6
 
 
+@in_one_test(
+    ("name", "minutes", "late"),
+    [
+        ("count", [1, 2, 3, 20, 24], 22),  # the first hit after an alert counts with the late one
+        ("count", [5, 10], 0),  # the last hit of the window of the late one
+        ("sequence", [5], 12),  # what waited before the late one still waits
+    ],
+)
+def test_a_late_hit_finds_what_the_hits_around_it_make(name: str, minutes: Sequence[int], late: int) -> None:
+    """The hits before and after it that matter are folded, and those that waited fire."""
+    hits = [hit(minute) for minute in minutes]
+    known = [stored(found) for found in folded(TYPES[name], hits)]
+    now = sorted([*hits, hit(late)], key=attrgetter("order"))
+    earlier, result, _ = again(TYPES[name], known, now, Span(hit(late).order, hit(late).order))
+    found = [*map(shape, earlier), *map(shape, result.alerts)]
+    assert found == [shape(each) for each in folded(TYPES[name], now)]
+
+
 @in_one_test("name", TYPES)
 def test_what_is_only_due_reads_no_hit(name: str) -> None:
     """A group of which no hit has changed, as of an expected group that is new, is folded without hits."""
