@@ -341,6 +341,19 @@ def test_a_reopened_alert_reaches_the_fallback(backed: Desk, decision: str) -> N
     assert {message.fields[0] for message in mail} == {("in place of", "hook")}
 
 
+def test_a_reopened_alert_that_waits_reaches_the_fallback(backed: Desk) -> None:
+    """What waits for a failing receiver is copied again, once, if the alert was reopened since the first copy."""
+    alert_id = backed.match_records()
+    backed.deliver()
+    backed.operator.acknowledge(alert_id, "sam")
+    backed.later(hours=1)
+    backed.hook.answer = lambda message: DOWN
+    backed.operator.reopen(alert_id, "sam")
+    for _ in range(6):
+        backed.later(minutes=5)
+    assert backed.received("mail") == ["opened x1", "opened x1"]
+
+
 def test_a_reopened_alert_reaches_a_fallback_whose_receiver_has_its_opening_in_hand(backed: Desk) -> None:
     """The receiver fails, and its old message waits on: only the fallback has got the end, and the alert again."""
     backed.hook.answer = lambda message: DOWN
