@@ -141,6 +141,7 @@ def test_the_list_reads_one_index(database: Database) -> None:
         open_alerts.read_groups(connection, "rule")
         open_alerts.read_of_group(connection, "user", "eve", (), 20)
         open_alerts.search(connection, AlertFilter(needs_person=True, levels=[Level.HIGH]), 50, None, 20_000)
+        open_alerts.search(connection, AlertFilter(needs_person=True), 50, (Level.HIGH, NOON, "x"), 20_000)
     for statement in ran:
         with database.read() as connection:
             rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", (1,) * statement.count("?"))
