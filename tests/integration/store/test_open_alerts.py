@@ -95,6 +95,7 @@ def test_times_of_opening_and_levels_narrow_the_list(database: Database) -> None
     for size in range(1, 8):
         assert [*chain(*pages(database, size, None, wanted))] == expected
         assert [*chain(*pages(database, size, 2, wanted))] == expected
+    assert next(pages(database, 8, 6, wanted)) == expected, "only what is in these bounds counts as looked at"
 
 
 def test_a_search_goes_on_in_the_lower_levels(database: Database) -> None:
