@@ -11,6 +11,7 @@ import click
 
 from actionwatch.base.clock import utc_now
 from actionwatch.base.model import LEVELS, Alert, Status
+from actionwatch.base.plurals import counted
 from actionwatch.cli import completing
 from actionwatch.cli.context import reading_store
 from actionwatch.cli.options import limit_option, output_option, time
@@ -141,9 +142,9 @@ def _note_end(page: Page[Alert], searched: int) -> None:
         return
     back = f"back to {spell_time(page.oldest)}: use --since to search further back"
     if page.level is None:
-        echo(f"note: the newest {searched:,} alerts were searched, {back}", err=True)
+        echo(f"note: the newest {counted(searched, 'alert')} were searched, {back}", err=True)
         return
-    first = f"only the first {searched:,} open alerts were searched, the worst first: down to level {page.level.word}"
+    first = f"only the first {counted(searched, 'open alert')} were searched, the worst first: down to level {page.level.word}"
     echo(f"note: {first}, {back}, and in lower levels", err=True)
 
 
