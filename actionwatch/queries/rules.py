@@ -66,11 +66,11 @@ def choose(
     blind: Collection[str],
     counts: Mapping[str, tuple[int, datetime | None]],
 ) -> list[Rule]:
-    """Return the rules in use that a filter wants, in an order.
+    """Return those of the rules in use that a filter wants, in an order.
 
     `blind` are the ids of those that could not fire for some time, `counts` the alerts and the last match by name.
     """
-    found = [rule for rule in in_use(rules) if _is_wanted(rule, wanted, blind)]
+    found = [rule for rule in rules if _is_wanted(rule, wanted, blind)]
     never = datetime.min.replace(tzinfo=UTC)
     if order is RuleOrder.LEVEL:
         found.sort(key=lambda rule: rule.level, reverse=True)

@@ -89,8 +89,8 @@ class Reloader:
             if self._files.are_changed():
                 self._reload()
 
-    def changed_rules(self, after: int) -> tuple[list[str], int]:
-        """Return a line for each rule that changed behind an entry of the history of rules, and the newest entry."""
+    def changed_rules(self, after: int | None) -> tuple[list[str], int]:
+        """Return a line for each rule that changed behind an entry of its history (None: no line), and the newest entry."""
         with self._app.database.read() as connection:
             return spell_changes(connection, after)
 

@@ -11,12 +11,16 @@ from actionwatch.store import rule_history
 from actionwatch.text.times import spell_time
 
 
-def spell_changes(connection: Connection, after: int) -> tuple[list[str], int]:
-    """Return a line for each rule that changed behind a place in the history, and the place of the newest entry."""
+def spell_changes(connection: Connection, after: int | None) -> tuple[list[str], int]:
+    """Return a line for each rule that changed behind a place in the history, and the place of the newest entry.
+
+    Without a place there is no line.
+    """
+    newest = rule_history.newest_id(connection)
     by_rule: dict[str, list[RuleEntry]] = {}
-    for entry in rule_history.read_after(connection, after):
+    for entry in rule_history.read_after(connection, newest if after is None else after):
         by_rule.setdefault(entry.rule_id, []).append(entry)
-    return sorted(line for entries in by_rule.values() for line in _spell(entries)), rule_history.newest_id(connection)
+    return sorted(line for entries in by_rule.values() for line in _spell(entries)), newest
 
 
 def _spell(entries: Sequence[RuleEntry]) -> Iterator[str]:

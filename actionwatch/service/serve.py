@@ -187,6 +187,5 @@ class _Process:
 
     def _loaded(self, service: Service) -> list[str]:
         """Return what is loaded, and each rule that changed since this was reported; not what the first start found."""
-        changed, newest = service.reloader.changed_rules(self._reported_through or 0)
-        is_first, self._reported_through = self._reported_through is None, newest
-        return [service.reloader.summary, *([] if is_first else changed)]
+        changed, self._reported_through = service.reloader.changed_rules(self._reported_through)
+        return [service.reloader.summary, *changed]

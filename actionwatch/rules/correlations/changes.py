@@ -162,11 +162,8 @@ def _report(
     end, was_open = found.resolved_at, known.is_open
     if end is None or (shared is not None and not shared.is_verified(end)):
         return
-    known.is_open, known.resolved_at, known.until = (
-        False,
-        end,
-        end,
-    )  # of one that was over, a late record changes the end
+    known.is_open = False
+    known.resolved_at = known.until = end  # of one that was over, a late record changes the end
     if was_open and shared is None:
         yield _change(ChangeKind.RESOLVE, rule, known, found, (), end)
     elif was_open:
