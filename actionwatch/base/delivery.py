@@ -14,7 +14,7 @@ from enum import Enum, StrEnum
 import msgspec
 
 from actionwatch.base.ids import stable_id
-from actionwatch.base.model import Event
+from actionwatch.base.model import Alert, Event
 from actionwatch.base.plurals import counted, is_or_are
 
 ESCALATION = -1
@@ -268,3 +268,21 @@ class Retried:
         return (
             f"{counted(total, 'dead letter')} {is_or_are(total)} for a receiver that is no longer configured ({whose})"
         )
+
+
+def delivery_about(
+    alert: Alert,
+    receiver: str,
+    event: Event,
+    ordinal: int,
+    now: datetime,
+    due_at: datetime,
+    mutes: tuple[str, ...] = (),
+    *,
+    fallback_of: str | None = None,
+) -> Delivery:
+    """Make a row about an alert that is stored, which may have been reopened."""
+    reopened_at = alert.reopened_at
+    return new_delivery(
+        alert.id, receiver, event, ordinal, now, due_at, mutes, fallback_of=fallback_of, reopened_at=reopened_at
+    )

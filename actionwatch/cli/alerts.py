@@ -97,12 +97,13 @@ def acknowledge(config: str, ids: tuple[str, ...], comment: str, author: str, fo
 @click.pass_obj
 def resolve(config: str, ids: tuple[str, ...], comment: str, author: str, form: str) -> None:
     """Resolve alerts. The next match opens a new one. A unique prefix of an id is enough."""
-    decided = []
-    for alert in _decide(config, ids, lambda actions, found: actions.resolve(found, author, comment)):
-        decided.append(alert)
-        if form == "table":
-            echo(f"{alert.id} is resolved by {alert.resolved_by}")
-    _print_decided(decided, form)
+    _decide_and_print(
+        config,
+        ids,
+        form,
+        lambda actions, found: actions.resolve(found, author, comment),
+        lambda alert: f"{alert.id} is resolved by {alert.resolved_by}",
+    )
 
 
 @command.command("reopen")
@@ -113,12 +114,13 @@ def resolve(config: str, ids: tuple[str, ...], comment: str, author: str, form: 
 @click.pass_obj
 def reopen(config: str, ids: tuple[str, ...], comment: str, author: str, form: str) -> None:
     """Open acknowledged or resolved alerts again. Receivers and escalation follow as for a new alert, with the same id."""
-    decided = []
-    for alert in _decide(config, ids, lambda actions, found: actions.reopen(found, author, comment)):
-        decided.append(alert)
-        if form == "table":
-            echo(f"{alert.id} is open" + (f", reopened by {alert.reopened_by}" if alert.reopened_by else ""))
-    _print_decided(decided, form)
+    _decide_and_print(
+        config,
+        ids,
+        form,
+        lambda actions, found: actions.reopen(found, author, comment),
+        lambda alert: f"{alert.id} is open" + (f", reopened by {alert.reopened_by}" if alert.reopened_by else ""),
+    )
 
 
 @command.command("assign")
@@ -138,12 +140,13 @@ def assign(
     if to and nobody:
         raise click.UsageError("--to and --nobody exclude each other: give one of them")
     whom = None if nobody else to or author
-    decided = []
-    for alert in _decide(config, ids, lambda actions, found: actions.assign(found, author, whom, comment)):
-        decided.append(alert)
-        if form == "table":
-            echo(f"{alert.id} is assigned to {alert.assigned_to or 'nobody'}")
-    _print_decided(decided, form)
+    _decide_and_print(
+        config,
+        ids,
+        form,
+        lambda actions, found: actions.assign(found, author, whom, comment),
+        lambda alert: f"{alert.id} is assigned to {alert.assigned_to or 'nobody'}",
+    )
 
 
 @command.command("note")
@@ -154,11 +157,28 @@ def assign(
 @click.pass_obj
 def note(config: str, ids: tuple[str, ...], comment: str, author: str, form: str) -> None:
     """Write a note about alerts, without a decision. The history keeps it, and messages show the newest one."""
+    _decide_and_print(
+        config,
+        ids,
+        form,
+        lambda actions, found: actions.note(found, author, comment),
+        lambda alert: f"{alert.id} has the note of {alert.noted_by}",
+    )
+
+
+def _decide_and_print(
+    config: str,
+    ids: Sequence[str],
+    form: str,
+    decision: Callable[[OperatorActions, str], tuple[Alert, bool]],
+    spell_result: Callable[[Alert], str],
+) -> None:
+    """Carry out a decision about each alert, and print what became of it."""
     decided = []
-    for alert in _decide(config, ids, lambda actions, found: actions.note(found, author, comment)):
+    for alert in _decide(config, ids, decision):
         decided.append(alert)
         if form == "table":
-            echo(f"{alert.id} has the note of {alert.noted_by}")
+            echo(spell_result(alert))
     _print_decided(decided, form)
 
 

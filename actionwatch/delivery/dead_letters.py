@@ -14,7 +14,7 @@ from datetime import datetime
 import structlog
 from sqlalchemy import Connection
 
-from actionwatch.base.delivery import ESCALATION, Delivery, DeliveryStatus, Retried, new_delivery
+from actionwatch.base.delivery import ESCALATION, Delivery, DeliveryStatus, Retried, delivery_about
 from actionwatch.base.model import Event, Status
 from actionwatch.store import alert_history, alerts, delivery_transitions, outbox, receiver_progress
 from actionwatch.store.database import Database
@@ -157,5 +157,5 @@ def _enqueue_ends(connection: Connection, places: Iterable[tuple[str, str]], now
         # An end that was sent already does not end what the news open again.
         if waiting and waiting[-1] in _NEWS:
             ordinal = receiver_progress.read(connection, alert_id)[receiver].next_ordinal
-            row = new_delivery(alert_id, receiver, Event.RESOLVED, ordinal, now, now, reopened_at=alert.reopened_at)
+            row = delivery_about(alert, receiver, Event.RESOLVED, ordinal, now, now)
             delivery_transitions.enqueue(connection, [row])

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy, Storm
-from actionwatch.base.delivery import Delivery, DeliveryStatus, new_delivery
+from actionwatch.base.delivery import Delivery, DeliveryStatus, delivery_about, new_delivery
 from actionwatch.base.ids import stable_id
 from actionwatch.base.model import MESSAGE_TYPES, Event, Message
 from actionwatch.delivery.compose import freeze
@@ -131,9 +131,8 @@ class Summaries:
         rows: list[Delivery] = []
         for alert_id, found in receiver_progress.read_of_receiver(connection, receiver, lasting).items():
             if not found.is_notified and found.last is not None and found.last.status is DeliveryStatus.SUPPRESSED:
-                place = (alert_id, receiver, Event.OPENED, found.next_ordinal)
-                reopened_at = of_alert[alert_id].reopened_at
-                rows.append(new_delivery(*place, now, now, found.last.mutes, reopened_at=reopened_at))
+                alert, ordinal = of_alert[alert_id], found.next_ordinal
+                rows.append(delivery_about(alert, receiver, Event.OPENED, ordinal, now, now, found.last.mutes))
         delivery_transitions.enqueue(connection, rows)
         what = f"also {receiver}: the {reason} is over, but the problem is not"
         lines = [alert_history.Entry(now, row.alert_id, "routed", what) for row in rows]

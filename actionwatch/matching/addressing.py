@@ -13,7 +13,14 @@ from sqlalchemy import Connection
 
 from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.alerts.routes import Route, alert_labels, mutes_for
-from actionwatch.base.delivery import ESCALATION, NOT_CONFIGURED, Delivery, DeliveryState, DeliveryStatus, new_delivery
+from actionwatch.base.delivery import (
+    ESCALATION,
+    NOT_CONFIGURED,
+    Delivery,
+    DeliveryState,
+    DeliveryStatus,
+    delivery_about,
+)
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import Alert, Escalation, Event, Record, Status
 from actionwatch.matching.withdrawals import end_escalations, withdraw
@@ -40,7 +47,7 @@ class Addressing:
         lines: list[alert_history.Entry] = []
         for steps in opened:
             alert, routed = steps[-1][0], self._routed(steps)
-            rows += [_row(alert, name, Event.OPENED, 1, now, now, mutes) for name, mutes in routed.items()]
+            rows += [delivery_about(alert, name, Event.OPENED, 1, now, now, mutes) for name, mutes in routed.items()]
             lines.append(alert_history.Entry(now, alert.id, "opened", alert.title))
             nobody = "nobody: the rule is in shadow mode" if alert.is_shadow else "no receiver: see route"
             lines.append(alert_history.Entry(now, alert.id, "routed", ", ".join(routed) or nobody))
@@ -64,7 +71,7 @@ class Addressing:
                 mutes = routed.get(name, found.last.mutes)
                 rows += self._news(found, found.last, alert, mutes, now)
             elif name in routed:
-                rows.append(_row(alert, name, Event.OPENED, found.next_ordinal, now, now, routed[name]))
+                rows.append(delivery_about(alert, name, Event.OPENED, found.next_ordinal, now, now, routed[name]))
                 added.append(name)
         delivery_transitions.enqueue(connection, rows)
         if added:
@@ -84,7 +91,7 @@ class Addressing:
             if not found.is_notified and last.status is not DeliveryStatus.PENDING:
                 continue
             due_at = self._spaced(last, policy, now)
-            rows.append(_row(alert, name, Event.ACKED, found.next_ordinal, now, due_at, last.mutes))
+            rows.append(delivery_about(alert, name, Event.ACKED, found.next_ordinal, now, due_at, last.mutes))
         delivery_transitions.enqueue(connection, rows)
         what = f"by {alert.acked_by}" + (f": {why}" if why else "")
         alert_history.append(connection, [alert_history.Entry(now, alert.id, "acknowledged", what)])
@@ -115,7 +122,7 @@ class Addressing:
                 continue
             if found.is_notified or last.status is DeliveryStatus.PENDING:
                 due_at = self._spaced(last, policy, now)
-                rows.append(_row(alert, name, Event.UPDATED, found.next_ordinal, now, due_at, last.mutes))
+                rows.append(delivery_about(alert, name, Event.UPDATED, found.next_ordinal, now, due_at, last.mutes))
         delivery_transitions.enqueue(connection, rows)
 
     def reopen(
@@ -187,11 +194,11 @@ class Addressing:
         if _reports_newest_state(last) or is_low or _is_collapsed(found, last):
             return []
         if not found.is_notified and last.status in (DeliveryStatus.SUPPRESSED, DeliveryStatus.HELD):
-            return [_row(alert, last.receiver, Event.OPENED, found.next_ordinal, now, now, mutes)]
+            return [delivery_about(alert, last.receiver, Event.OPENED, found.next_ordinal, now, now, mutes)]
         due_at = self._spaced(last, policy, now)
         if policy.is_updated_last:
             due_at = max(due_at, min(alert.first_at, now) + alert.realert)
-        return [_row(alert, last.receiver, Event.UPDATED, found.next_ordinal, now, due_at, mutes)]
+        return [delivery_about(alert, last.receiver, Event.UPDATED, found.next_ordinal, now, due_at, mutes)]
 
     def _spaced(self, last: Delivery, policy: ReceiverPolicy, now: datetime) -> datetime:
         """Return when an update may follow the message before it. If that was sent in the future, the clock was set back."""
@@ -199,33 +206,9 @@ class Addressing:
         return max(now, last_at + policy.updates)
 
 
-def _row(
-    alert: Alert,
-    receiver: str,
-    event: Event,
-    ordinal: int,
-    now: datetime,
-    due_at: datetime,
-    mutes: tuple[str, ...] = (),
-    fallback_of: str | None = None,
-) -> Delivery:
-    """Return a pending row of an alert."""
-    return new_delivery(
-        alert.id,
-        receiver,
-        event,
-        ordinal,
-        now,
-        due_at,
-        mutes,
-        fallback_of=fallback_of,
-        reopened_at=alert.reopened_at,
-    )
-
-
 def _escalation(alert: Alert, escalation: Escalation, ordinal: int, now: datetime) -> Delivery:
     """Return the escalation. For a receiver that was notified it is an update; the worker sends it to others as `opened`."""
-    return _row(alert, escalation.to, Event.UPDATED, ordinal, now, now + escalation.after)
+    return delivery_about(alert, escalation.to, Event.UPDATED, ordinal, now, now + escalation.after)
 
 
 def _escalation_line(alert: Alert, escalation: Escalation, now: datetime) -> alert_history.Entry:
@@ -243,10 +226,10 @@ def _again(
     last = found.last
     event = Event.OPENED if alert.status is Status.OPEN else Event.ACKED
     if last is None and mutes is None:
-        return _row(alert, receiver, event, found.next_ordinal, now, now, fallback_of=found.copied)
+        return delivery_about(alert, receiver, event, found.next_ordinal, now, now, fallback_of=found.copied)
     kept = mutes if mutes is not None else last.mutes if last is not None else ()
     due_at = _not_before(last, now) if last is not None else now
-    return _row(alert, receiver, event, found.next_ordinal, now, due_at, kept)
+    return delivery_about(alert, receiver, event, found.next_ordinal, now, due_at, kept)
 
 
 def _reports_newest_state(row: Delivery) -> bool:
@@ -270,9 +253,9 @@ def _needs_resolution(found: ReceiverProgress, last: Delivery) -> bool:
 def _end(alert: Alert, receiver: str, found: ReceiverProgress, now: datetime) -> Delivery:
     """Return the row that resolves an alert for a receiver; for one that only has a copy, in the place of the same receiver."""
     if found.last is None:
-        return _row(alert, receiver, Event.RESOLVED, found.next_ordinal, now, now, fallback_of=found.copied)
+        return delivery_about(alert, receiver, Event.RESOLVED, found.next_ordinal, now, now, fallback_of=found.copied)
     due_at = _not_before(found.last, now)
-    return _row(alert, receiver, Event.RESOLVED, found.next_ordinal, now, due_at, found.last.mutes)
+    return delivery_about(alert, receiver, Event.RESOLVED, found.next_ordinal, now, due_at, found.last.mutes)
 
 
 def _not_before(last: Delivery, now: datetime) -> datetime:

@@ -83,7 +83,7 @@ def author_of(request: Request, typed: str) -> str:
 
 
 def decide_each(ids: Iterable[str], act: Callable[[str], _T]) -> tuple[list[tuple[str, _T]], list[tuple[str, str]]]:
-    """Do something for each alert. Return the results, and the alerts that no longer exist, each with the reason."""
+    """Do something for each id. Return the results, and the ids of what no longer exists, each with the reason."""
     done: list[tuple[str, _T]] = []
     missed: list[tuple[str, str]] = []
     for alert_id in ids:

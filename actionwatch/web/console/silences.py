@@ -14,7 +14,6 @@ from starlette.responses import Response
 
 from actionwatch.alerts.silences import MAX_MATCHER_CHARS, MAX_MATCHERS, make_silence
 from actionwatch.base.durations import parse_duration
-from actionwatch.base.errors import ActionwatchError, StoreError
 from actionwatch.base.ids import UUID
 from actionwatch.base.model import Silence
 from actionwatch.base.plurals import counted, is_or_are
@@ -26,7 +25,7 @@ from actionwatch.web.console.page import render_search
 from actionwatch.web.console.silencing import show_drafts
 from actionwatch.web.parts import Parts
 from actionwatch.web.query import UrlQuery, parse_instant
-from actionwatch.web.requests import author_of
+from actionwatch.web.requests import author_of, decide_each
 
 _AROUND = timedelta(days=7)  # before and after now, in the calendar
 MAX_DRAWN = 50
@@ -99,16 +98,9 @@ def _time(name: str, text: str, base: datetime) -> datetime:
 
 def _end(parts: Parts, ids: Sequence[str], author: str) -> tuple[str, str]:
     """End silences now. Return how many are over, and what keeps others."""
-    count, problems = 0, []
-    for silence_id in ids:
-        try:
-            parts.actions.expire_silence(silence_id, author)
-            count += 1
-        except StoreError:
-            raise
-        except ActionwatchError as exc:
-            problems.append(f"{exc}.")
-    return f"{counted(count, 'silence')} {is_or_are(count)} over." if count else "", " ".join(problems)
+    ended, missed = decide_each(ids, lambda silence_id: parts.actions.expire_silence(silence_id, author))
+    note = f"{counted(len(ended), 'silence')} {is_or_are(len(ended))} over." if ended else ""
+    return note, " ".join(f"{why}." for _, why in missed)
 
 
 def _show_with(request: Request, parts: Parts, code: int = 200, **decision: Any) -> Response:
