@@ -22,6 +22,7 @@ from actionwatch.store import (
     alerts,
     correlations,
     hits,
+    kept_filters,
     marks,
     positions,
     receipts,
@@ -157,6 +158,7 @@ def run_once(database: Transactions, kept: Retention, now: datetime, back: Lookb
     with database.write() as connection:
         sessions.delete_ended(connection, now)
         tokens.delete_ended(connection, forgotten)  # until then, people see who had access
+        kept_filters.delete_unused(connection, forgotten)
     if any(deleted.values()):
         log.info("store_pruned", **deleted)
     return deleted

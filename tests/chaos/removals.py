@@ -41,6 +41,7 @@ from actionwatch.store import (
     correlations,
     delivery_transitions,
     hits,
+    kept_filters,
     outbox,
     positions,
     receivers,
@@ -56,6 +57,7 @@ from actionwatch.store import (
 )
 from actionwatch.store.backlog_progress import Backlog
 from actionwatch.store.database import Database, StoreReader
+from actionwatch.store.kept_filters import KeptFilter
 from actionwatch.store.outbox import DeliveryFilter
 from actionwatch.store.unproved_windows import UnprovedWindow
 from actionwatch.web.access import SESSION
@@ -364,12 +366,13 @@ class Removal:
         self._needless = {row.id for row in waiting if row.status != Status.OPEN.value}
 
     def _let_in(self, database: Database) -> None:
-        """Give tokens to two people, of which one is revoked, and let both sign in."""
+        """Give tokens to two people, of which one is revoked, and let both sign in and keep a filter."""
         with database.write() as connection:
             for name in ("sam", "kim"):
                 token = AccessToken(name, name, AccessRole.OPERATOR, self._now, "admin")
                 tokens.insert(connection, token, f"digest of {name}")
                 sessions.insert(connection, f"cookie of {name}", name, self._now + SESSION)
+                kept_filters.keep(connection, name, KeptFilter("mine", f"assigned={name}", self._now))
             tokens.revoke(connection, ["kim"], "admin", self._now)
 
     def _report_troubles(self, app: App) -> None:
@@ -526,6 +529,7 @@ class Removal:
                 (tables.ALERT, "opened_at"),
                 (tables.TOKEN, "revoked_at"),
                 (tables.SESSION, "ends_at"),
+                (tables.KEPT_FILTER, "used_at"),
             ):
                 rows = connection.execute(select(table).where(table.c[column] < old)).mappings()
                 lasting = self._lasting(connection)

@@ -165,6 +165,12 @@ CREATE TABLE public.hit (
     records text COLLATE pg_catalog."C"
 )
 WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_insert_scale_factor='0.02', autovacuum_analyze_scale_factor='0.01');
+CREATE TABLE public.kept_filter (
+    person text NOT NULL COLLATE pg_catalog."C",
+    name text NOT NULL COLLATE pg_catalog."C",
+    query text NOT NULL COLLATE pg_catalog."C",
+    used_at bigint NOT NULL
+);
 CREATE TABLE public.lease (
     name text NOT NULL,
     owner text NOT NULL,
@@ -474,6 +480,7 @@ INSERT INTO public.delivery_latency VALUES ('cluster_deleted', 'hook', 'happened
 INSERT INTO public.delivery_latency VALUES ('cluster_deleted', 'hook', 'seen', 1, 3, 0);
 INSERT INTO public.delivery_latency VALUES ('cluster_deleted', 'hook', 'matched', 1, 3, 0);
 INSERT INTO public.hit VALUES (7, 'group_id', 7, 7, 'key', 7, true, 'value', 'records');
+INSERT INTO public.kept_filter VALUES ('person', 'name', 'query', 7);
 INSERT INTO public.linked_account VALUES (7, 'organisation', 'account_id', 'name', 'raw', 7, 7);
 INSERT INTO public.message_reference VALUES ('alert_id', 'receiver', 'value');
 INSERT INTO public.poll VALUES ('source', 7, 7, 'last_error', 7, 7);
@@ -575,6 +582,8 @@ ALTER TABLE ONLY public.delivery
     ADD CONSTRAINT delivery_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.hit
     ADD CONSTRAINT hit_pkey PRIMARY KEY (rule, group_id, at, step, key);
+ALTER TABLE ONLY public.kept_filter
+    ADD CONSTRAINT kept_filter_pkey PRIMARY KEY (person, name);
 ALTER TABLE ONLY public.lease
     ADD CONSTRAINT lease_pkey PRIMARY KEY (name);
 ALTER TABLE ONLY public.linked_account

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 
+from markupsafe import escape
 from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from actionwatch.base.model import LEVELS, STATUSES, Level
-from actionwatch.queries import PAGE_SIZE, alerts
+from actionwatch.queries import PAGE_SIZE, alerts, kept_filters
 from actionwatch.store.alerts import AlertFilter
 from actionwatch.web.access import visitor_of
 from actionwatch.web.console.page import given_query, href, link, render_search
 from actionwatch.web.console.silencing import SPANS
-from actionwatch.web.filters import ANY, REPEATABLE, AlertQuery, read_form
+from actionwatch.web.filters import ANY, REPEATABLE, AlertQuery, Paging, read_form
 from actionwatch.web.parts import Parts
 from actionwatch.web.query import UrlQuery, grouped
 
 NOTHING_GIVEN = {"author": "", "comment": "", "span": SPANS[0], "to": ""}
-_PATH = "/alerts"
+PATH = "/alerts"
+MAX_NAME_CHARS = 60  # of a kept filter
 _PLACES = ("after", "select", "group", "unfold")  # what belongs to one page of a list, or one way to show it
 _REMOVABLE = ("rule", "user", "cluster", "account", "source", "assigned", "since", "until", "text")
 _GROUPS_SHOWN = 100
@@ -44,7 +48,7 @@ def show_list(request: Request, parts: Parts) -> Response:
     given = grouped(request.query_params)
     short = {name: values if name in REPEATABLE else values[-1:] for name, values in _filled(given).items()}
     if short != given:
-        return RedirectResponse(link(_PATH, short), 303)
+        return RedirectResponse(link(PATH, short), 303)
     return show_list_with(request, parts)
 
 
@@ -72,8 +76,9 @@ def show_list_with(request: Request, parts: Parts, code: int = 200, **decision: 
         code,
         **_chips(request, wanted, counts, grouping, has_sources=has_sources),
         **groups,
+        **_kept(request, parts, now),
         folded=folded,
-        every_level=href(_PATH, level=list(reversed(LEVELS))),
+        every_level=href(PATH, level=list(reversed(LEVELS))),
         levels=list(reversed(Level)),
         rules=sorted(rule.name.name for rule in parts.configuration.rules()),
         has_sources=has_sources,
@@ -98,6 +103,22 @@ def _others(request: Request) -> dict[str, list[str]]:
     return {name: values for name, values in _filled(given_query(request)).items() if name not in _PLACES}
 
 
+def present_filter(request: Request) -> str:
+    """Return the query of the filter and the groups, the same for each order, without what belongs to one page of the list."""
+    known = {*AlertQuery.model_fields, "group"} - {*Paging.model_fields}
+    filled = {name: values for name, values in _filled(given_query(request)).items() if name in known}
+    return urlencode(sorted((name, value) for name, values in filled.items() for value in values), errors="replace")
+
+
+def _kept(request: Request, parts: Parts, now: datetime) -> dict[str, Any]:
+    """Return the filters that the visitor keeps, as chips, and whether the present one can be kept."""
+    name, present = visitor_of(request).name, present_filter(request)
+    found = kept_filters.read(parts.database, name, now)
+    chips = [_Chip(each.name, escape(f"{PATH}?{each.query}"), each.query == present) for each in found]
+    is_new = bool(present) and not any(each.is_on for each in chips)
+    return {"kept_filters": chips, "may_keep": is_new, "max_name_chars": MAX_NAME_CHARS}
+
+
 def _about(wanted: AlertFilter, counts: Mapping[Level, int], grouping: str) -> str:
     """Say what the list shows, and in which order."""
     if not wanted.needs_person:
@@ -120,7 +141,7 @@ def _chips(
         "level_chips": [
             _Chip(
                 word,
-                href(_PATH, {**others, **view, "level": _toggled(words, word)}),
+                href(PATH, {**others, **view, "level": _toggled(words, word)}),
                 word in words,
                 counts.get(level, 0) if is_counted else None,
             )
@@ -130,7 +151,7 @@ def _chips(
         "people_chips": _people_chips(others, name, is_nobodys=wanted.is_unassigned),
         "set_chips": list(_set_chips(others)),
         "group_chips": [
-            _Chip(each, href(_PATH, others, group="" if each == grouping else each), each == grouping)
+            _Chip(each, href(PATH, others, group="" if each == grouping else each), each == grouping)
             for each in (alerts.GROUPINGS if is_counted else ())
             if each != "source" or has_sources
         ],
@@ -144,15 +165,15 @@ def _toggled(words: Sequence[str], word: str) -> list[str]:
 def _status_chips(others: Mapping[str, Sequence[str]]) -> list[_Chip]:
     chosen = others.get("status", [])
     choices = {"open": [], **{word: [word] for word in STATUSES if word != "open"}, "all": [ANY]}
-    return [_Chip(word, href(_PATH, {**others, "status": given}), chosen == given) for word, given in choices.items()]
+    return [_Chip(word, href(PATH, {**others, "status": given}), chosen == given) for word, given in choices.items()]
 
 
 def _people_chips(others: Mapping[str, Sequence[str]], name: str | None, *, is_nobodys: bool) -> list[_Chip]:
     chips = []
     if name is not None:
         is_mine = others.get("assigned") == [name]
-        chips.append(_Chip("mine", href(_PATH, others, assigned="" if is_mine else name, unassigned=""), is_mine))
-    target = href(_PATH, others, unassigned="" if is_nobodys else "true", assigned="")
+        chips.append(_Chip("mine", href(PATH, others, assigned="" if is_mine else name, unassigned=""), is_mine))
+    target = href(PATH, others, unassigned="" if is_nobodys else "true", assigned="")
     return [*chips, _Chip("unassigned", target, is_nobodys)]
 
 
@@ -160,7 +181,7 @@ def _set_chips(others: Mapping[str, Sequence[str]]) -> Iterable[_Chip]:
     for name in _REMOVABLE:
         for value in others.get(name, ()):
             left = [each for each in others[name] if each != value]
-            yield _Chip(value, href(_PATH, {**others, name: left}), True, name=name)
+            yield _Chip(value, href(PATH, {**others, name: left}), True, name=name)
 
 
 def _groups(connection: Connection, request: Request, grouping: str, wanted: AlertFilter) -> dict[str, Any]:
@@ -175,8 +196,8 @@ def _groups(connection: Connection, request: Request, grouping: str, wanted: Ale
     def shown(group: alerts.AlertGroup) -> dict[str, Any]:
         is_open = is_any and group.value == value
         place = "" if is_open else "-" if group.value is None else f"={group.value}"
-        target = href(_PATH, others, group=grouping, unfold=place)
-        every = href(_PATH, {**others, grouping: group.value}) if group.value else None
+        target = href(PATH, others, group=grouping, unfold=place)
+        every = href(PATH, {**others, grouping: group.value}) if group.value else None
         return {"value": group.value, "count": group.count, "counts": group.counts, "target": target, "all": every}
 
     return {

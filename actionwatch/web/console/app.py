@@ -25,6 +25,7 @@ from actionwatch.web.console import (
     decisions,
     deliveries,
     drafts,
+    kept_filters,
     news,
     overview,
     records,
@@ -44,6 +45,13 @@ from actionwatch.web.requests import MAX_BODY_BYTES, check, check_site, read_bod
 
 View = Callable[[Request, Parts], Response]
 _FormView = Callable[[Request, Parts, Fields], Response]
+
+
+def _submit_list(request: Request, parts: Parts, fields: Fields) -> Response:
+    """Keep or remove a filter of the list of alerts, or decide about the selected ones."""
+    submit = kept_filters.submit if fields.get("action") in kept_filters.ACTIONS else decisions.submit_several
+    return submit(request, parts, fields)
+
 
 _PAGES: Mapping[str, View] = {
     "/": overview.show,
@@ -65,7 +73,7 @@ _PAGES: Mapping[str, View] = {
 _FORMS: Mapping[str, _FormView] = {
     SIGN_IN_PATH: sign_in.submit,
     "/sign-out": sign_in.leave,
-    "/alerts": decisions.submit_several,
+    "/alerts": _submit_list,
     "/alerts/{alert_id}/decision": decisions.submit_one,
     "/deliveries": deliveries.submit,
     "/silences": silences.submit,
