@@ -39,6 +39,7 @@ class MutationRun:
         self._seconds: float = arguments.seconds
         self._map = Path(arguments.map) if arguments.map else None
         self._only = {int(line) for line in arguments.lines}
+        self._last: list[str] = arguments.last
         self._items: dict[str, pytest.Item] = {}
         self._durations: dict[str, float] = {}
         self._lines: Lines = {}
@@ -82,7 +83,7 @@ class MutationRun:
             self._map.write_text(json.dumps([self._durations, self._lines]), encoding="utf-8")
 
     def _run(self, module: str) -> None:
-        source, outcomes = Path(module).read_text(encoding="utf-8"), Counter[str]()
+        source, outcomes, needed = Path(module).read_text(encoding="utf-8"), Counter[str](), Counter[str]()
         name = os.path.relpath(module)
         print(f"{name}: control {self._outcome(module, source, None)} {self._killer}", flush=True)
         for mutant in mutants(source):
@@ -91,7 +92,10 @@ class MutationRun:
                 outcomes[outcome] += 1
                 if outcome != KILLED:
                     print(f"{outcome} {name}:{mutant.line} {mutant.what}", flush=True)
-        print(f"{name}: {dict(outcomes)}", flush=True)
+                elif self._is_last(self._killer):
+                    needed[self._killer] += 1
+                    print(f"only {self._killer} kills {name}:{mutant.line} {mutant.what}", flush=True)
+        print(f"{name}: {dict(outcomes)}, of them by the last tests only: {needed.total()}", flush=True)
 
     def _outcome(self, module: str, source: str, mutant: Mutant | None) -> str:
         tests = self._tests(module, source, mutant)
@@ -140,9 +144,18 @@ class MutationRun:
             reaching = {name for tests in lines.values() for name in tests}
         else:
             reaching = {name for line in _statement(source, mutant.line) for name in lines.get(line, ())}
+        ordered = sorted(reaching & self._items.keys(), key=lambda name: (-self._kills[name], self._durations[name]))
+        others, last = ([name for name in ordered if self._is_last(name) is is_last] for is_last in (False, True))
+        return [*self._affordable(others), *self._affordable(last)]
+
+    def _is_last(self, name: str) -> bool:
+        return any(part in name for part in self._last)
+
+    def _affordable(self, names: Sequence[str]) -> list[str]:
+        """Return as many of the tests, in their order, as there is time for; at least one."""
         found: list[str] = []
         left = self._seconds
-        for name in sorted(reaching & self._items.keys(), key=lambda name: (-self._kills[name], self._durations[name])):
+        for name in names:
             if not found or self._durations[name] <= left:
                 found.append(name)
                 left -= self._durations[name]
@@ -196,6 +209,9 @@ def main() -> int:
     parser.add_argument("modules", nargs="+", metavar="MODULE")
     parser.add_argument("--seconds", type=float, default=10, help="of tests for one mutant, in CPU time")
     parser.add_argument("--lines", nargs="+", default=[], help="only the mutants of these lines")
+    parser.add_argument(
+        "--last", nargs="+", default=[], metavar="NAME", help="tests to try last: what only they kill is printed"
+    )
     parser.add_argument("--map", help="a file that keeps which tests reach which lines")
     own, tests = sys.argv[1:], []
     if "--" in own:

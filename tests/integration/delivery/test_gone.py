@@ -293,57 +293,6 @@ def test_readdressed_messages_keep_their_order(desk: Desk) -> None:
     assert len(places) == len(set(places))
 
 
-def test_readdressed_opened_message_becomes_an_update_for_a_notified_receiver(desk: Desk) -> None:
-    """A receiver that was already notified of the alert gets an update, not a second `opened`."""
-    desk.senders["other"] = Sender()
-    desk.policies["hook"] = ReceiverPolicy(digest=EIGHT)
-    desk.match_records()
-    desk.deliver()
-    del desk.senders["hook"]
-    desk.deliver()
-    readdress(desk, "other")
-    desk.deliver()
-    assert desk.received("other") == ["opened x1", "updated x1"]
-
-
-def test_readdressed_resolve_reaches_the_renamed_receiver(desk: Desk) -> None:
-    """A resolve of an alert that was sent under the old name reaches the receiver under the new name."""
-    alert_id = desk.match_records()
-    desk.deliver()
-    rename(desk)
-    desk.deliver()
-    desk.operator.resolve(alert_id, "sam")
-    desk.deliver()
-    (letter,) = [row for row in desk.rows(alert_id) if row.status is DEAD]
-    assert (letter.event, letter.receiver, letter.why) == (Event.RESOLVED, "hook", NOT_CONFIGURED)
-    readdress(desk)
-    desk.deliver()
-    assert desk.received("new") == ["resolved x1"]
-
-
-def test_removed_receiver_gets_no_new_deliveries(desk: Desk) -> None:
-    """Further matches go to the receivers of the current routes; the removed receiver gets no dead letter for each."""
-    desk.match_records()
-    desk.deliver()
-    rename(desk)
-    desk.deliver()
-    for _ in range(3):
-        desk.match_records()
-        desk.later(minutes=1)
-    assert desk.received("new") == ["opened x2", "updated x3", "updated x4"]
-    assert [row for row in desk.all_rows() if row.status is DEAD] == []
-
-
-def test_resolve_for_a_removed_receiver_that_was_not_notified_is_no_dead_letter(desk: Desk) -> None:
-    """If the removed receiver was not notified, the resolve creates no second dead letter."""
-    in_a_digest(desk)
-    rename(desk)
-    desk.deliver()
-    desk.operator.resolve(desk.rows()[0].alert_id, "sam")
-    desk.deliver()
-    assert len([row for row in desk.rows() if row.status is DEAD]) == 1
-
-
 def test_resolve_that_becomes_due_during_a_drain_ends(desk: Desk) -> None:
     """If a self-alert of the removed receiver is resolved during a run, no row is left pending at its end."""
     desk.senders["other"] = Sender(answer=lambda message: REFUSED)
@@ -390,34 +339,6 @@ def test_receiver_that_is_configured_again_gets_its_dead_letters(desk: Desk) -> 
     assert len({row.id for row in desk.all_rows()}) == len(desk.all_rows())
 
 
-def test_resolve_follows_a_readdressed_opened_message(desk: Desk) -> None:
-    """A receiver that gets `opened` for a resolved alert also gets its resolve, although a digest was to report it."""
-    in_a_digest_when_over(desk)
-    rename(desk)
-    desk.deliver()
-    readdress(desk)
-    desk.deliver()
-    assert desk.received("new") == ["opened x1", "resolved x1"]
-
-
-def test_readdressing_keeps_the_fallback_notified(desk: Desk) -> None:
-    """If the original is sent elsewhere, the fallback still gets the resolve."""
-    desk.senders["mail"] = Sender()
-    desk.senders["other"] = Sender()
-    desk.policies["hook"] = ReceiverPolicy(fallback="mail")
-    desk.route = Route(("hook",))
-    desk.hook.answer = lambda message: REFUSED
-    alert_id = desk.match_records()
-    desk.deliver()
-    readdress(desk, "other")
-    desk.deliver()
-    desk.hook.answer = lambda message: None
-    desk.operator.resolve(alert_id, "sam")
-    desk.later(minutes=1)
-    assert desk.received("other") == ["opened x1", "resolved x1"]
-    assert desk.received("mail")[0] == "opened x1"
-
-
 def test_rows_of_a_removed_receiver_end_while_the_process_runs(desk: Desk) -> None:
     """Rows for a removed receiver that are created while the process runs, also escalations, end within seconds."""
     rename(desk)
@@ -431,18 +352,6 @@ def test_rows_of_a_removed_receiver_end_while_the_process_runs(desk: Desk) -> No
     assert [(row.receiver, row.status, row.why) for row in rows] == [("nobody", DEAD, NOT_CONFIGURED)]
 
 
-def test_receiver_without_a_route_gets_its_pending_messages(desk: Desk) -> None:
-    """A receiver that is configured but no longer routed to gets its digest."""
-    desk.senders["other"] = Sender()
-    desk.policies["hook"] = ReceiverPolicy(digest=EIGHT)
-    desk.match_records(user_name="bob")
-    desk.deliver()
-    desk.route = Route(("other",))
-    desk.clock.now = at("23:59")
-    desk.later(hours=9)
-    assert desk.received() == ["digest: 1"]
-
-
 def test_silence_removed_from_its_file_is_summarised(desk: Desk) -> None:
     """A silence that is removed from its file is expired, and its summary is sent."""
     made = desk.silence('userName="eve"', hours=2)
@@ -453,11 +362,3 @@ def test_silence_removed_from_its_file_is_summarised(desk: Desk) -> None:
         silences.replace_of_files(connection, [], set(), desk.clock())
     desk.later(seconds=1)
     assert desk.received() == ["silence: 1"]
-
-
-def test_removed_mute_interval_holds_nothing(desk: Desk) -> None:
-    """A mute interval that is no longer configured holds nothing, and its summary is sent."""
-    in_a_mute(desk)
-    desk.global_policy, desk.route = GlobalPolicy(), None
-    desk.deliver()
-    assert desk.received() == ["mute: 1"]

@@ -6,16 +6,15 @@ from collections.abc import Sequence
 
 import pytest
 
-from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.base.errors import Fault
 from actionwatch.base.model import Receipt, Record
 from actionwatch.delivery import compose
 from actionwatch.delivery.compose import freeze, thaw
 from actionwatch.store import delivery_transitions
-from tests.builders import NOON, QUARTER, make_delivery, make_message, make_record
-from tests.integration.delivery.delivering import GROUPED, history_of, hook, match_record, resolve
-from tests.integration.kit import DOWN, REFUSED, Post, Sender, settle
+from tests.builders import make_delivery, make_message, make_record
+from tests.integration.delivery.delivering import GROUPED, history_of, hook, match_record
+from tests.integration.kit import Post, settle
 from tests.waiting import wait_until
 
 # -- one message -------------------------------------------------------------------------------------------------------
@@ -121,115 +120,3 @@ def test_alert_that_cannot_be_rendered_becomes_a_dead_letter(post: Post, monkeyp
 
 
 # -- what follows the first message ------------------------------------------------------------------------------------
-
-
-def test_updates_are_coalesced_per_interval(post: Post) -> None:
-    """After `opened`, later matches create one `updated` per `updates` interval, with the newest state."""
-    match_record(post)
-    with post.delivering() as worker:
-        settle(worker)
-        for number in range(2, 7):
-            match_record(post, number, minutes=number / 10)
-            settle(worker)
-        assert hook(post).types == ["alert.opened"]
-        post.clock.advance(seconds=10)
-        settle(worker)
-        assert [message.data["count"] for message in hook(post).sent] == [1, 6]
-        match_record(post, 7, minutes=1)
-        post.clock.advance(seconds=9)
-        settle(worker)
-        assert len(hook(post).sent) == 2
-        post.clock.advance(seconds=1)
-        settle(worker)
-    assert hook(post).types == ["alert.opened", "alert.updated", "alert.updated"]
-    assert len(set(hook(post).ids)) == 3
-
-
-def test_update_keeps_its_interval_after_a_late_message(post: Post) -> None:
-    """An `updated` keeps its interval after a message that was itself sent late."""
-    match_record(post)
-    post.clock.advance(minutes=5)
-    post.deliver()
-    match_record(post, 2)
-    post.clock.advance(seconds=9)
-    post.deliver()
-    assert hook(post).types == ["alert.opened"]
-    post.clock.advance(seconds=1)
-    post.deliver()
-    assert hook(post).types == ["alert.opened", "alert.updated"]
-
-
-def test_receiver_with_only_the_last_update_gets_one(post: Post) -> None:
-    """A receiver with `is_updated_last` gets one update when no more records can join the alert."""
-    post.policies["hook"] = ReceiverPolicy(is_updated_last=True)
-    match_record(post)
-    post.deliver()
-    for number in (2, 3):
-        match_record(post, number, minutes=number)
-        post.clock.advance(minutes=1)
-        post.deliver()
-    assert hook(post).types == ["alert.opened"]
-    post.clock.now = NOON + QUARTER
-    post.deliver()
-    assert [message.data["count"] for message in hook(post).sent] == [1, 3]
-
-
-def test_message_is_frozen_at_its_first_attempt(post: Post) -> None:
-    """A message is the same on every attempt; records that join meanwhile create one `updated` after it."""
-    answers = [DOWN, DOWN]
-    hook(post).answer = lambda message: answers.pop() if answers else None
-    match_record(post)
-    post.deliver()
-    for number in (2, 3):
-        match_record(post, number, minutes=number)
-    for _ in range(4):
-        post.clock.advance(seconds=20)
-        post.deliver()
-    assert [message.data["count"] for message in hook(post).sent] == [1, 1, 1, 3]
-    assert hook(post).sent[0] == hook(post).sent[1] == hook(post).sent[2]
-    assert post.states() == ["hook opened sent", "hook updated sent"]
-
-
-def test_update_becomes_opened_if_opened_is_dead(post: Post) -> None:
-    """An `updated` after a dead `opened` becomes `opened`."""
-    answers = [REFUSED]
-    hook(post).answer = lambda message: answers.pop() if answers else None
-    match_record(post)
-    post.deliver()
-    match_record(post, 2, minutes=1)
-    post.clock.advance(minutes=1)
-    post.deliver()
-    assert hook(post).types == ["alert.opened", "alert.opened"]
-    assert post.states() == ["hook opened dead", "hook opened sent"]
-
-
-def test_resolve_reaches_only_notified_receivers(post: Post) -> None:
-    """A resolve reaches the receivers that were notified, after their other messages, and no other receiver."""
-    post.senders["down"] = Sender(answer=lambda message: REFUSED)
-    match_record(post)
-    post.deliver()
-    resolve(post)
-    post.deliver()
-    assert hook(post).types == ["alert.opened", "alert.resolved"]
-    assert hook(post).sent[1].data["status"] == "resolved"
-    assert post.senders["down"].types == ["alert.opened"]
-    assert "down resolved suppressed" in post.states()
-
-
-def test_resolve_replaces_a_pending_update(post: Post) -> None:
-    """A resolve replaces at once an update that was not attempted."""
-    match_record(post)
-    post.deliver()
-    match_record(post, 2, minutes=1)
-    resolve(post)
-    post.deliver()
-    assert hook(post).types == ["alert.opened", "alert.resolved"]
-    assert len(post.rows()) == 2
-
-
-def test_resolve_does_not_replace_a_pending_opened_message(post: Post) -> None:
-    """An alert that is resolved before its first message is sent as `opened`, then as `resolved`."""
-    match_record(post)
-    resolve(post)
-    post.deliver()
-    assert hook(post).types == ["alert.opened", "alert.resolved"]

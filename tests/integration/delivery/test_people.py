@@ -7,13 +7,12 @@ from datetime import timedelta
 
 import pytest
 
-from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.alerts.routes import Route
 from actionwatch.base.errors import ActionwatchError
-from actionwatch.base.model import Decision, Escalation, Level, Status
+from actionwatch.base.model import Decision, Escalation, Status
 from actionwatch.store import silences
 from tests.integration.delivery.kit import Desk, Rule
-from tests.integration.kit import DOWN, REFUSED, Sender
+from tests.integration.kit import Sender
 from tests.waiting import all_at_once
 
 ESCALATING = Rule(escalation=Escalation(timedelta(minutes=15), "boss"))
@@ -25,154 +24,6 @@ def escalating(desk: Desk) -> Desk:
     desk.senders["boss"] = Sender()
     desk.route = Route(("hook",))
     return desk
-
-
-def test_acknowledgement_sends_one_update(desk: Desk) -> None:
-    """`ack` sends one update to receivers that can update their message, none by email, and counting continues."""
-    desk.senders["mail"] = Sender()
-    desk.policies["mail"] = ReceiverPolicy(is_updated_last=True)
-    alert_id = desk.match_records()
-    desk.deliver()
-    assert desk.operator.acknowledge(alert_id, "sam")[0].acked_by == "sam"
-    assert desk.operator.acknowledge(alert_id, "bob")[0].acked_by == "sam"
-    desk.later(seconds=11)
-    desk.later(minutes=1)
-    assert desk.received() == ["opened x1", "updated x1"]
-    assert desk.received("mail") == ["opened x1"]
-    assert (desk.hook.sent[-1].data["status"], desk.hook.sent[-1].data["acked_by"]) == ("acked", "sam")
-    desk.match_records()
-    desk.later(seconds=11)
-    assert desk.received()[-1] == "updated x2"
-    assert desk.hook.sent[-1].data["status"] == "acked"
-
-
-def test_acknowledgement_before_the_first_attempt_is_in_the_opened_message(desk: Desk) -> None:
-    """A message that was not attempted yet contains the acknowledgement, and no other message is needed."""
-    alert_id = desk.match_records()
-    desk.operator.acknowledge(alert_id, "sam")
-    desk.later(minutes=1)
-    assert desk.received() == ["opened x1"]
-    assert desk.hook.sent[0].data["acked_by"] == "sam"
-
-
-def test_acknowledgement_during_retries_follows_in_an_update(desk: Desk) -> None:
-    """A message is frozen at its first attempt, so an acknowledgement after that follows in an update."""
-    desk.hook.answer = lambda message: DOWN
-    alert_id = desk.match_records()
-    desk.deliver()
-    desk.operator.acknowledge(alert_id, "sam")
-    desk.hook.answer = lambda message: None
-    desk.hook.sent.clear()
-    desk.later(seconds=11)
-    desk.later(seconds=11)
-    assert desk.received() == ["opened x1", "updated x1"]
-    assert [message.data["acked_by"] for message in desk.hook.sent] == [None, "sam"]
-
-
-def test_receiver_that_was_not_notified_gets_no_acknowledgement(desk: Desk) -> None:
-    """A receiver whose opened message was suppressed or refused is not notified of the acknowledgement."""
-    desk.senders["other"] = Sender(answer=lambda message: REFUSED)
-    desk.policies["hook"] = ReceiverPolicy(min_level=Level.CRITICAL)
-    alert_id = desk.match_records()
-    desk.deliver()
-    desk.operator.acknowledge(alert_id, "sam")
-    desk.later(minutes=1)
-    assert (desk.received(), desk.received("other")) == ([], ["opened x1"])
-
-
-def test_resolve_is_final_and_the_next_match_opens_a_new_alert(desk: Desk) -> None:
-    """`resolve` reaches the notified receivers. The next match opens a new alert, and no status moves backward."""
-    alert_id = desk.match_records()
-    desk.deliver()
-    assert desk.operator.resolve(alert_id, "sam")[0].status is Status.RESOLVED
-    assert desk.operator.resolve(alert_id, "bob")[0].resolved_by == "sam"
-    assert desk.operator.acknowledge(alert_id, "bob")[0].status is Status.RESOLVED
-    other = desk.match_records()
-    desk.deliver()
-    assert other != alert_id
-    assert sorted(desk.received()) == ["opened x1", "opened x1", "resolved x1"]
-
-
-def test_unacknowledged_alert_escalates(escalating: Desk) -> None:
-    """An alert that is still open after its time is sent to the escalation receiver, which then gets its updates."""
-    alert_id = escalating.match_records(ESCALATING)
-    escalating.deliver()
-    escalating.match_records(ESCALATING)
-    escalating.later(minutes=14, seconds=59)
-    assert escalating.received("boss") == []
-    escalating.later(seconds=1)
-    assert escalating.received("boss") == ["opened x2"]
-    assert escalating.senders["boss"].sent[0].fields[0] == ("escalated", "nobody acknowledged it within 15m")
-    escalating.operator.resolve(alert_id, "sam")
-    escalating.later(seconds=11)
-    assert escalating.received("boss") == ["opened x2", "resolved x2"]
-    assert escalating.received() == ["opened x1", "updated x2", "resolved x2"]
-
-
-@pytest.mark.parametrize("decision", ["ack", "resolve"])
-def test_acknowledged_or_resolved_alert_does_not_escalate(escalating: Desk, decision: str) -> None:
-    """An acknowledgement or a resolve stops the escalation, and the history shows who did it."""
-    alert_id = escalating.match_records(ESCALATING)
-    escalating.deliver()
-    escalating.later(minutes=10)
-    escalating.operator.act(decision, alert_id, "sam")
-    escalating.later(minutes=10)
-    assert escalating.received("boss") == []
-    assert any("no escalation" in line and "sam" in line for line in escalating.history(alert_id))
-
-
-def test_escalation_is_exempt_from_the_order(escalating: Desk) -> None:
-    """Messages do not wait for an escalation, and an escalation does not wait for messages."""
-    escalating.route = Route(("hook", "boss"))
-    escalating.match_records(ESCALATING)
-    escalating.deliver()
-    escalating.match_records(ESCALATING)
-    escalating.later(seconds=11)
-    assert escalating.received("boss") == ["opened x1", "updated x2"]
-    escalating.later(minutes=15)
-    assert escalating.received("boss") == ["opened x1", "updated x2", "updated x2"]
-
-
-@pytest.mark.parametrize("is_taken", [True, False])
-def test_resolve_follows_a_retried_escalation(escalating: Desk, is_taken: bool) -> None:
-    """A receiver that may have got the escalation is notified of the resolve, after the escalation and never before it."""
-    boss = escalating.senders["boss"]
-    boss.answer = lambda message: DOWN
-    alert_id = escalating.match_records(ESCALATING)
-    escalating.later(minutes=15)
-    for _ in range(8):
-        escalating.later(minutes=1)
-    escalating.operator.resolve(alert_id, "sam")
-    escalating.deliver()
-    boss.sent.clear()
-    boss.answer = lambda message: None if is_taken else REFUSED
-    for _ in range(3):
-        escalating.later(minutes=11)
-    assert escalating.received("boss") == (["opened x1", "resolved x1"] if is_taken else ["opened x1"])
-
-
-def test_silence_suppresses_an_escalation(escalating: Desk) -> None:
-    """A silence also suppresses escalations."""
-    escalating.silence("userName=eve", hours=1)
-    escalating.match_records(ESCALATING)
-    escalating.deliver()
-    escalating.later(minutes=15)
-    assert escalating.received("boss") == []
-    escalating.later(hours=1)
-    assert escalating.received("boss") == ["silence: 1"]
-
-
-def test_route_added_by_a_higher_level_does_not_wait_for_the_escalation(escalating: Desk) -> None:
-    """A receiver that the route adds later is notified at once, not when its escalation is due."""
-    rule = Rule(escalation=ESCALATING.escalation, level=lambda record: Level[record.severity.upper()])
-    from actionwatch.alerts.routes import parse_matcher
-
-    escalating.route = Route(("hook",), routes=(Route(("boss",), (parse_matcher("level=critical"),)),))
-    escalating.match_records(rule, severity="low")
-    escalating.deliver()
-    escalating.match_records(rule, severity="critical")
-    escalating.deliver()
-    assert escalating.received("boss") == ["opened x2"]
 
 
 def test_silence_button_silences_rule_and_group_for_an_hour(desk: Desk) -> None:

@@ -2,43 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
 from actionwatch.alerts.inhibition import InhibitRule
-from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy, Storm
+from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy
 from actionwatch.alerts.routes import Route, parse_matcher
 from actionwatch.base.delivery import DeliveryStatus
-from actionwatch.base.model import Escalation, Event, Level, RuleName
+from actionwatch.base.model import Escalation, Event, RuleName
 from actionwatch.delivery.summary import Summaries
-from actionwatch.store import alerts, delivery_transitions, outbox, silences
+from actionwatch.store import alerts, delivery_transitions, outbox
 from actionwatch.store.database import Database
 from actionwatch.store.delivery_transitions import Suppression
 from actionwatch.store.tables import SILENCE
 from actionwatch.text.links import Links
-from actionwatch.text.timeintervals import Period, TimeInterval
 from tests.builders import NOON, make_alert, make_delivery
-from tests.integration.delivery.kit import NIGHTS, Desk, Rule, at, summaries
-from tests.integration.kit import DOWN, Sender
+from tests.integration.delivery.kit import NIGHTS, Desk, Rule, at
+from tests.integration.kit import Sender
 from tests.statements import statements, transactions
 
 BIG_INHIBITS_SMALL = GlobalPolicy(
     (InhibitRule((parse_matcher("rule=big"),), (parse_matcher("rule=small"),), ("userName",)),)
 )
-
-
-def _silence(desk: Desk) -> None:
-    desk.silence("userName=eve", hours=1)
-
-
-def _mute(desk: Desk) -> None:
-    """Start the mute interval of the route now, also for messages that are already pending."""
-    desk.global_policy = GlobalPolicy((), {"nights": TimeInterval("nights", (Period(times=((12 * 60, 13 * 60),)),))})
-
-
-QUIET = [("silence", _silence), ("mute", _mute)]
 
 
 def test_silenced_message_is_reported_once_in_a_summary(desk: Desk) -> None:
@@ -83,72 +69,6 @@ def test_messages_have_the_link_of_their_page(desk: Desk) -> None:
     assert [each["url"] for each in summary["alerts"]] == [f"https://watch.example.com/alerts/{hidden}"]
 
 
-def test_next_match_after_a_silence_opens_with_the_full_count(desk: Desk) -> None:
-    """After the silence, the next match of the alert sends `opened` to a receiver that was not notified."""
-    desk.silence("userName=eve", minutes=5)
-    desk.match_records(count=3)
-    desk.deliver()
-    desk.later(minutes=6)
-    desk.match_records()
-    desk.deliver()
-    assert desk.received() == ["silence: 1", "opened x4"]
-
-
-@pytest.mark.parametrize(("reason", "hide"), QUIET)
-def test_silence_and_mute_do_not_hide_decisions_from_notified_receivers(
-    desk: Desk, reason: str, hide: Callable[[Desk], None]
-) -> None:
-    """A notified receiver gets the acknowledgement and the resolve under a silence or mute; the others do not."""
-    desk.route = Route(("hook",), mutes=("nights",))
-    alert_id = desk.match_records()
-    desk.deliver()
-    hide(desk)
-    other = desk.match_records(Rule(name="other"))
-    desk.later(seconds=20)
-    for decide in (desk.operator.acknowledge, desk.operator.resolve):
-        decide(alert_id, "sam")
-        decide(other, "sam")
-        desk.later(seconds=20)
-    assert desk.received() == ["opened x1", "updated x1", "resolved x1"]
-    assert [message.data["status"] for message in desk.hook.sent] == ["open", "acked", "resolved"]
-    desk.later(hours=8)
-    assert desk.received()[-1] == f"{reason}: 1"
-    assert [alert["id"] for alert in desk.hook.sent[-1].data["alerts"]] == [other]
-
-
-@pytest.mark.parametrize(("reason", "hide"), QUIET)
-def test_pending_update_carries_the_acknowledgement(desk: Desk, reason: str, hide: Callable[[Desk], None]) -> None:
-    """A pending update carries the acknowledgement at its due time. Later matches are suppressed again."""
-    desk.route = Route(("hook",), mutes=("nights",))
-    alert_id = desk.match_records()
-    desk.deliver()
-    desk.match_records()
-    hide(desk)
-    desk.operator.acknowledge(alert_id, "sam")
-    desk.later(seconds=9)
-    assert desk.received() == ["opened x1"]
-    desk.later(seconds=1)
-    desk.match_records()
-    desk.later(seconds=20)
-    assert desk.received() == ["opened x1", "updated x2"]
-    assert desk.hook.sent[-1].data["acked_by"] == "sam"
-    assert desk.gated() == [f"hook updated suppressed by {reason}"]
-    desk.operator.resolve(alert_id, "sam")
-    desk.later(seconds=20)
-    assert desk.received() == ["opened x1", "updated x2", "resolved x3"]
-
-
-def test_expired_silence_reports_at_once(desk: Desk) -> None:
-    """A silence that an operator expires is summarised at once."""
-    made = desk.silence("userName=eve", hours=9)
-    desk.match_records()
-    desk.deliver()
-    with desk.database.write() as connection:
-        silences.expire(connection, [made.id], desk.clock(), "sam")
-    desk.later(seconds=2)
-    assert desk.received() == ["silence: 1"]
-
-
 def test_open_self_alert_is_delivered_after_the_silence(desk: Desk) -> None:
     """A self-alert that is still open after a silence is delivered; a resolved one is only in the summary."""
     desk.silence("rule=actionwatch_self", hours=1)
@@ -164,16 +84,6 @@ def test_open_self_alert_is_delivered_after_the_silence(desk: Desk) -> None:
     assert types == ["alerts.summary", "alert.opened"]
     assert desk.hook.sent[0].data["count"] == 2
     assert desk.hook.sent[1].data["labels"] == {"trouble": "key_refused"}
-
-
-def test_silenced_alert_of_records_is_only_in_the_summary(desk: Desk) -> None:
-    """An alert about records is only in the summary, because its event is over."""
-    desk.silence("userName=eve", hours=1)
-    desk.match_records()
-    desk.deliver()
-    desk.later(hours=2)
-    desk.later(hours=2)
-    assert desk.received() == ["silence: 1"]
 
 
 def test_mute_interval_ends_with_one_summary(desk: Desk) -> None:
@@ -199,34 +109,6 @@ def test_mute_interval_ends_with_one_summary(desk: Desk) -> None:
     desk.match_records(user_name="zoe")
     desk.deliver()
     assert desk.received() == ["mute: 3", "opened x1"]
-
-
-def test_alert_opened_and_resolved_during_a_mute_is_summarised_as_resolved(desk: Desk) -> None:
-    """An alert that opens and is resolved during the mute is in the summary, as resolved."""
-    desk.global_policy = GlobalPolicy((), {"nights": NIGHTS})
-    desk.route = Route(("hook",), mutes=("nights",))
-    desk.clock.now = at("23:00")
-    alert_id = desk.match_records()
-    desk.deliver()
-    desk.operator.resolve(alert_id, "sam")
-    desk.deliver()
-    desk.later(hours=8)
-    assert desk.received() == ["mute: 1"]
-    assert desk.hook.sent[-1].data["alerts"][0]["status"] == "resolved"
-
-
-def test_summary_of_a_silence_waits_for_the_end_of_a_mute(desk: Desk) -> None:
-    """If a silence ends during a mute interval, its summary waits for the end of the interval."""
-    desk.global_policy = GlobalPolicy((), {"nights": NIGHTS})
-    desk.route = Route(("hook",), mutes=("nights",))
-    desk.clock.now = at("21:00")
-    desk.silence("userName=eve", hours=2)
-    desk.match_records()
-    desk.deliver()
-    desk.later(hours=3)
-    assert desk.received() == []
-    desk.later(hours=7)
-    assert desk.received() == ["silence: 1"]
 
 
 @pytest.mark.parametrize("is_source_first", [True, False])
@@ -267,37 +149,6 @@ def test_source_whose_escalation_is_not_sent_does_not_inhibit(desk: Desk, is_ack
     assert ("boss opened suppressed by inhibition" in desk.gated()) is not is_acked
 
 
-def test_resolved_or_distant_source_does_not_inhibit(desk: Desk) -> None:
-    """A source does not inhibit after it is resolved, nor if it is far away in time."""
-    desk.global_policy = BIG_INHIBITS_SMALL
-    source = desk.match_records(Rule(name="big"))
-    desk.operator.resolve(source, "sam")
-    desk.match_records(Rule(name="small"))
-    desk.deliver()
-    assert not desk.gated()
-    desk.match_records(Rule(name="big"))
-    desk.clock.advance(minutes=16)
-    desk.match_records(Rule(name="small"))
-    desk.deliver()
-    assert not desk.gated()
-
-
-def test_next_match_after_the_source_is_resolved_opens_with_the_full_count(desk: Desk) -> None:
-    """After the source is resolved, the next match of an inhibited alert sends `opened` with the full count."""
-    desk.global_policy = BIG_INHIBITS_SMALL
-    source = desk.match_records(Rule(name="big"))
-    desk.match_records(Rule(name="small"))
-    desk.deliver()
-    desk.match_records(Rule(name="small"))
-    desk.later(seconds=11)
-    desk.operator.resolve(source, "sam")
-    desk.later(minutes=1)
-    assert {message.data["rule"]["name"] for message in desk.hook.sent} == {"big"}
-    desk.match_records(Rule(name="small"))
-    desk.deliver()
-    assert desk.received()[-1] == "opened x3"
-
-
 def test_absence_can_be_matched_by_its_cluster(desk: Desk) -> None:
     """A silence, route or inhibition can match an absence by its cluster, although no record names the cluster."""
     gone = [
@@ -313,22 +164,6 @@ def test_absence_can_be_matched_by_its_cluster(desk: Desk) -> None:
     desk.later(hours=1)
     desk.later(seconds=1)
     assert desk.received() == ["opened x0", "silence: 1", "opened x0"]
-
-
-def test_alert_below_min_level_is_sent_once_it_reaches_it(desk: Desk) -> None:
-    """A receiver gets nothing below its `min_level`, and `opened` with the full count once the alert reaches it."""
-    desk.policies["hook"] = ReceiverPolicy(min_level=Level.HIGH)
-    rule = Rule(level=lambda record: Level[record.severity.upper()])
-    desk.match_records(rule, severity="low")
-    desk.deliver()
-    desk.match_records(rule, severity="low")
-    desk.later(minutes=1)
-    assert desk.received() == []
-    assert desk.gated() == ["hook opened suppressed by min_level"]
-    alert_id = desk.match_records(rule, severity="high")
-    desk.deliver()
-    assert desk.received() == ["opened x3"]
-    assert any("below its min_level high" in line for line in desk.history(alert_id))
 
 
 def test_silences_that_end_together_make_one_summary(desk: Desk) -> None:
@@ -350,16 +185,6 @@ def test_silences_that_end_together_make_one_summary(desk: Desk) -> None:
         f"2 other, 1 cluster_deleted suppressed by silence {bobs.id[:8]} of sam: planned",
         f"1 cluster_deleted suppressed by silence {eves.id[:8]} of sam: planned",
     ]
-
-
-def test_storm_and_digest_summaries_have_no_causes(desk: Desk) -> None:
-    """No silence or mute caused a storm or digest summary."""
-    desk.policies["hook"] = ReceiverPolicy(storm=Storm(1))
-    desk.match_records(Rule(realert=None), count=3)
-    desk.deliver()
-    desk.later(seconds=10)
-    assert desk.received() == ["opened x1", "storm: 2"]
-    assert desk.hook.sent[-1].data["causes"] == []
 
 
 def test_cause_that_the_store_no_longer_has_is_named_by_its_id(desk: Desk) -> None:
@@ -388,31 +213,6 @@ def test_causes_of_a_summary_are_bounded(desk: Desk) -> None:
     assert (causes[0]["ref"], causes[0]["count"], len(causes[0]["rules"])) == (kept[29].id, 12, 10)
     assert ", 2 more suppressed by silence" in message.causes[0]
     assert message.data["count"] == 41
-
-
-def test_receiver_without_updates_is_notified_by_the_first_match_after_a_silence(desk: Desk) -> None:
-    """An email receiver, which waits for the last update, still gets `opened` with the first match after a silence."""
-    desk.policies["hook"] = ReceiverPolicy(is_updated_last=True)
-    desk.silence("userName=eve", minutes=1)
-    desk.match_records()
-    desk.deliver()
-    desk.later(minutes=2)
-    desk.match_records()
-    desk.deliver()
-    assert desk.received() == ["silence: 1", "opened x2"]
-
-
-def test_silence_does_not_stop_a_retry(desk: Desk) -> None:
-    """A silence that begins after the first attempt does not stop the next attempts."""
-    desk.hook.answer = lambda message: DOWN
-    desk.match_records()
-    desk.deliver()
-    desk.silence("userName=eve", hours=1)
-    desk.hook.answer = lambda message: None
-    desk.later(minutes=1)
-    assert len({message.id for message in desk.hook.sent}) == 1
-    assert desk.states() == ["hook opened sent"]
-    assert not summaries(desk.hook.sent)
 
 
 def test_end_of_a_silence_takes_few_statements(database: Database) -> None:

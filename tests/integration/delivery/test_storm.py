@@ -153,23 +153,6 @@ def test_at_most_one_storm_summary_per_minute(desk: Desk) -> None:
     assert desk.hook.sent[-1].data["id"] == alert_id
 
 
-def test_collapsed_alert_gets_no_updates_and_no_resolve(desk: Desk) -> None:
-    """A collapsed alert gets no updates and no resolve; an alert that was sent gets both."""
-    desk.policies["hook"] = ReceiverPolicy(storm=Storm(1, timedelta(minutes=1)))
-    first = desk.match_records(user_name="eve")
-    desk.deliver()
-    second = desk.match_records(user_name="bob")
-    desk.deliver()
-    desk.later(seconds=10)
-    desk.match_records(user_name="bob")
-    desk.match_records(user_name="eve")
-    desk.later(seconds=10)
-    desk.operator.resolve(first, "sam")
-    desk.operator.resolve(second, "sam")
-    desk.later(minutes=5)
-    assert desk.received() == ["opened x1", "storm: 1", "updated x2", "resolved x2"]
-
-
 def test_leased_message_counts_towards_the_storm_limit(desk: Desk) -> None:
     """Messages that hang count as sent, because the limit protects the person who reads them."""
     desk.policies["hook"] = ReceiverPolicy(storm=Storm(3))
