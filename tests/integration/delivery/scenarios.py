@@ -288,9 +288,7 @@ ACTIONS: dict[str, Callable[..., None]] = {
     r"(?P<name>\w+) wants (?P<level>\w+)": lambda play, name, level: _set_policy(
         play, name, min_level=Level[level.upper()]
     ),
-    r"(?P<name>\w+) has a digest at (?P<hour>\d+)": lambda play, name, hour: _set_policy(
-        play, name, digest=parse_crontab(f"0 {hour} * * *")
-    ),
+    r"(?P<name>\w+) has a digest at (?P<hour>\d+)": _hold_for_digest,
     r"(?P<name>\w+) has a storm of (?P<most>\d+)": lambda play, name, most: _set_policy(
         play, name, storm=Storm(int(most))
     ),

@@ -38,7 +38,7 @@ from tests.builders import NOON, make_marks, make_record
 from tests.integration.kit import Post
 from tests.statements import count_rows, questions
 from tests.unit.rules.builders import KINDS
-from tests.unit.rules.correlation.live import NESTED, NESTED_RULES, RULES, VERSIONS, unchanged
+from tests.unit.rules.correlation.live import NESTED_RULES, RULES, VERSIONS, unchanged
 
 Patch = pytest.MonkeyPatch
 
@@ -427,8 +427,10 @@ def test_shortened_rule_alerts_again(
     assert sorted(alert.count for alert in post.alerts().values()) == [3, 3, 3]
 
 
-SEEDS = pytest.mark.parametrize(("seed", "cached"), [*enumerate([0, 60, MOST])])
-"""Streams, each with a matcher that caches no folds, few or many: which of them must not matter."""
+STREAMS = pytest.mark.parametrize(
+    ("seed", "cached", "rules"), [(0, 0, RULES), (1, 60, NESTED_RULES), (2, MOST, RULES), (3, 0, NESTED_RULES)]
+)
+"""Streams, with rules of all types and rules over rules, for matchers that cache no folds, few or many."""
 
 
 def _cached(monkeypatch: pytest.MonkeyPatch, cached: int) -> None:
@@ -436,20 +438,13 @@ def _cached(monkeypatch: pytest.MonkeyPatch, cached: int) -> None:
     monkeypatch.setattr("actionwatch.matching.correlating.FoldCache", partial(FoldCache, cached))
 
 
-@SEEDS
+@STREAMS
 def test_batches_and_restarts_give_the_alerts_of_a_backtest(
-    post: Post, monkeypatch: Patch, seed: int, cached: int
+    post: Post, monkeypatch: Patch, seed: int, cached: int, rules: str
 ) -> None:
     """With all types of correlations, and random restarts, the alerts are those of a backtest."""
     _cached(monkeypatch, cached)
-    _assert_alerts_of_a_backtest(post, random.Random(seed), [rules_of(RULES)])
-
-
-@SEEDS
-def test_rules_over_rules_give_the_alerts_of_a_backtest(post: Post, monkeypatch: Patch, seed: int, cached: int) -> None:
-    """The same is true of rules that count alerts of others, which count alerts of others."""
-    _cached(monkeypatch, cached)
-    _assert_alerts_of_a_backtest(post, random.Random(seed), [NESTED])
+    _assert_alerts_of_a_backtest(post, random.Random(seed), [rules_of(rules)])
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -460,8 +455,7 @@ def test_reloads_change_no_other_rules(post: Post, monkeypatch: Patch, versions:
     _assert_alerts_of_a_backtest(post, random.Random(seed), VERSIONS[versions])
 
 
-@pytest.mark.parametrize("rules", [RULES, NESTED_RULES], ids=["all kinds", "rules over rules"])
-@SEEDS
+@STREAMS
 def test_records_in_any_order_give_the_alerts_of_a_backtest(
     post: Post, monkeypatch: Patch, seed: int, cached: int, rules: str
 ) -> None:

@@ -277,10 +277,10 @@ def life() -> Iterator[Life]:
 def test_a_kill_at_any_commit_loses_and_repeats_nothing(life: Life, soak: int) -> None:
     """After a kill at any commit of a feeding, the next process continues: nothing is lost or sent twice.
 
-    The suite tries every third place, before a commit and after one in turn; `--soak 1` tries all.
+    The suite tries every fifth place, before a commit and after one in turn; `--soak 1` tries all.
     """
     pictures, kills = set[tuple[tuple[str, int, str], ...]](), 0
-    for die_at in range(0, 300, 1 if soak else 3):
+    for die_at in range(0, 300, 1 if soak else 5):
         life.database.renew()
         life.arrived.clear()
         post = Post(life.database)

@@ -67,9 +67,9 @@ def test_records_are_stored_oldest_first_when_the_walk_is_over(database: Databas
 
 @pytest.fixture
 def small_window(monkeypatch: pytest.MonkeyPatch) -> int:
-    """A tenth of what a window may hold."""
-    monkeypatch.setattr(record_writer, "MAX_WINDOW_RECORDS", MAX_WINDOW_RECORDS // 10)
-    return MAX_WINDOW_RECORDS // 10
+    """A hundredth of what a window may hold."""
+    monkeypatch.setattr(record_writer, "MAX_WINDOW_RECORDS", MAX_WINDOW_RECORDS // 100)
+    return MAX_WINDOW_RECORDS // 100
 
 
 def test_no_more_is_kept_than_a_window_holds(database: Database, small_window: int) -> None:

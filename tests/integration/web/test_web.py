@@ -47,7 +47,6 @@ from tests.threads import start_thread
 
 serving = functools.partial(server.serving, start_thread=start_thread)
 INTERVAL = timedelta(seconds=30)
-WORKERS: dict[str, bool] = {}
 
 
 @pytest.fixture
