@@ -13,8 +13,9 @@ from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from actionwatch.base.ids import UUID
 from actionwatch.base.model import LEVELS, STATUSES, Level
-from actionwatch.queries import PAGE_SIZE, alerts, kept_filters
+from actionwatch.queries import PAGE_SIZE, alerts, kept_filters, names
 from actionwatch.store.alerts import AlertFilter
 from actionwatch.web.access import visitor_of
 from actionwatch.web.console.page import given_query, href, link, render_search
@@ -41,6 +42,7 @@ class _Chip:
     is_on: bool = False
     count: int | None = None
     name: str = ""
+    title: str = ""
 
 
 def show_list(request: Request, parts: Parts) -> Response:
@@ -65,6 +67,9 @@ def show_list_with(request: Request, parts: Parts, code: int = 200, **decision: 
         counts = alerts.count_needs(connection)
         people = alerts.read_people(connection)
         groups = _groups(connection, request, grouping, wanted)
+        named = names.of_silences(connection, [made for made, _ in decision.get("drafts", ())])
+        ids = {each for each in (wanted.cluster, wanted.account) if each and UUID.fullmatch(each)}
+        known = names.of_ids(connection, ids) | {rule.name.id: rule.name.name for rule in parts.configuration.rules()}
     has_sources = len(parts.configuration.sources) > 1
     state = {"note": "", "titles": (), "undo": (), "problem": "", "missed": (), "drafts": (), "chosen": ()}
     return render_search(
@@ -75,6 +80,7 @@ def show_list_with(request: Request, parts: Parts, code: int = 200, **decision: 
         page,
         code,
         **_chips(request, wanted, counts, grouping, has_sources=has_sources),
+        set_chips=list(_set_chips(_others(request), known)),
         **groups,
         **_kept(request, parts, now),
         folded=folded,
@@ -88,6 +94,7 @@ def show_list_with(request: Request, parts: Parts, code: int = 200, **decision: 
         about=_about(wanted, counts, grouping),
         spans=SPANS,
         people=people,
+        names=named,
         **{**state, "given": NOTHING_GIVEN, **decision},
     )
 
@@ -149,7 +156,6 @@ def _chips(
         ],
         "status_chips": _status_chips(others),
         "people_chips": _people_chips(others, name, is_nobodys=wanted.is_unassigned),
-        "set_chips": list(_set_chips(others)),
         "group_chips": [
             _Chip(each, href(PATH, others, group="" if each == grouping else each), each == grouping)
             for each in (alerts.GROUPINGS if is_counted else ())
@@ -177,11 +183,12 @@ def _people_chips(others: Mapping[str, Sequence[str]], name: str | None, *, is_n
     return [*chips, _Chip("unassigned", target, is_nobodys)]
 
 
-def _set_chips(others: Mapping[str, Sequence[str]]) -> Iterable[_Chip]:
+def _set_chips(others: Mapping[str, Sequence[str]], names_of: Mapping[str, str]) -> Iterable[_Chip]:
     for name in _REMOVABLE:
         for value in others.get(name, ()):
             left = [each for each in others[name] if each != value]
-            yield _Chip(value, href(PATH, {**others, name: left}), True, name=name)
+            target, text = href(PATH, {**others, name: left}), names_of.get(value, value)
+            yield _Chip(text, target, True, name=name, title=value)
 
 
 def _groups(connection: Connection, request: Request, grouping: str, wanted: AlertFilter) -> dict[str, Any]:

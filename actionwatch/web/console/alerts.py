@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from actionwatch.base.model import Alert, Record, Status
-from actionwatch.queries import alerts
+from actionwatch.queries import alerts, names
 from actionwatch.rules.explain import Explanation, explain, feeders_of
 from actionwatch.text.escaping import shorten, steps
 from actionwatch.text.payloads import explain_command
@@ -42,6 +42,8 @@ def show_with(request: Request, parts: Parts, code: int = 200, done: str = "", *
     with parts.database.read() as connection:
         found = alerts.read_details(connection, request.path_params["alert_id"])
         people = alerts.read_people(connection)
+        refs = [*((row.why, row.ref) for row in found.deliveries), *((stop.why, stop.ref) for stop in found.stops)]
+        held_by = names.of_stops(connection, refs)
     return render(
         request,
         "alert.html",
@@ -54,6 +56,8 @@ def show_with(request: Request, parts: Parts, code: int = 200, done: str = "", *
         command=explain_command(found.alert.id),
         spans=SPANS,
         people=people,
+        names=names.of_records(found.records),
+        held_by=held_by,
         escalation=found.escalation,
         note=_NOTES[done].format(shorten(found.alert.title, _TITLE_CHARS)) if done in _NOTES else "",
         may_undo=_UNDONE.get(done) is found.alert.status,

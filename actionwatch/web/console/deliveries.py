@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from actionwatch.base.plurals import counted, is_or_are
-from actionwatch.queries import PAGE_SIZE
+from actionwatch.queries import PAGE_SIZE, names
 from actionwatch.queries.deliveries import STATES, page, place_of
 from actionwatch.queries.status import read_receivers
 from actionwatch.store import alerts, outbox
@@ -119,9 +119,11 @@ def _show_with(request: Request, parts: Parts, code: int = 200, **decision: Any)
     with parts.database.read() as connection:
         queues = read_receivers(connection, parts.configuration.receivers)
         found = None if query.problems else page(connection, state, receiver, PAGE_SIZE, after)
+        held_by = names.of_stops(connection, [(row.why, row.ref) for row in found.items] if found else ())
         titles = alerts.read_many(connection, {row.alert_id for row in found.items} if found else ())
     values: dict[str, Any] = {
         "alerts": titles,
+        "held_by": held_by,
         "receivers": queues,
         "state": state,
         "states": list(STATES),

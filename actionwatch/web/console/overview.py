@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from actionwatch.base.clock import Spans
 from actionwatch.base.model import LEVELS
-from actionwatch.queries import rules
+from actionwatch.queries import names, rules
 from actionwatch.queries.status import SourceState, read_state
 from actionwatch.store import alerts, record_counts, silences
 from actionwatch.web.console.charts import (
@@ -59,6 +59,7 @@ def show(request: Request, parts: Parts) -> Response:
     spans = Spans.until(now, width, count)
     unready = list(parts.service.unready())
     with parts.database.read() as connection:
+        active = silences.read_active(connection, now)[:_SILENCES_SHOWN]
         state = read_state(connection, parts.configuration.sources, parts.configuration.receivers, unready)
         values: dict[str, Any] = {
             "sources": _sources(connection, parts, state.sources, spans, now),
@@ -66,7 +67,8 @@ def show(request: Request, parts: Parts) -> Response:
             "troubles": state.troubles,
             "removed": rules.removed_since(connection, now - timedelta(days=_REMOVED_DAYS)),
             "levels": alerts.read_many(connection, [each.alert_id for each in state.troubles]),
-            "silences": silences.read_active(connection, now)[:_SILENCES_SHOWN],
+            "silences": active,
+            "names": names.of_silences(connection, active),
             "alert_chart": _alert_chart(connection, spans),
             "record_chart": _record_chart(connection, spans),
         }

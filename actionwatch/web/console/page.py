@@ -18,7 +18,9 @@ from starlette.responses import HTMLResponse, Response
 
 from actionwatch import __version__
 from actionwatch.base.durations import spell_duration
+from actionwatch.base.ids import UUID
 from actionwatch.base.plurals import counted
+from actionwatch.queries.names import spell_matchers
 from actionwatch.queries.pages import Page
 from actionwatch.text.escaping import shorten, visible
 from actionwatch.text.payloads import instant, short_id
@@ -142,6 +144,8 @@ def _environment() -> Environment:
         "as_written": escape,  # for the fields of forms: a browser would send back the cut or escaped text
         "whole": lambda text: escape(visible(text or "")),
         "counted": counted,
+        "named": spell_matchers,
+        "short_ids": lambda text: UUID.sub(lambda found: short_id(found[0]), text),
     }
     made.globals |= {"link": href, "static": _static_link, "version": __version__, "sections": _SECTIONS}
     return made

@@ -17,7 +17,7 @@ from actionwatch.base.durations import parse_duration
 from actionwatch.base.ids import UUID
 from actionwatch.base.model import Silence
 from actionwatch.base.plurals import counted, is_or_are
-from actionwatch.queries import PAGE_SIZE, silences
+from actionwatch.queries import PAGE_SIZE, names, silences
 from actionwatch.text.escaping import shorten
 from actionwatch.web.console.charts import draw_silence
 from actionwatch.web.console.forms import Fields, check_comment, check_form, given_in, selected
@@ -111,6 +111,8 @@ def _show_with(request: Request, parts: Parts, code: int = 200, **decision: Any)
     with parts.database.read() as connection:
         current = silences.page(connection, "current", now, PAGE_SIZE, after).items
         expired = silences.page(connection, "expired", now, PAGE_SIZE, after)
+        drafts = [made for made, _ in decision.get("drafts", ())]
+        named = names.of_silences(connection, [*current, *expired.items, *drafts])
     since, until = now - _AROUND, now + _AROUND
     near = [each for each in (*current, *expired.items) if each.starts_at < until and each.ends_at > since]
     drawn = sorted(near[:MAX_DRAWN], key=lambda each: (each.starts_at, each.id))
@@ -130,5 +132,6 @@ def _show_with(request: Request, parts: Parts, code: int = 200, **decision: Any)
         calendar=[(each, draw_silence(each, since, until, now)) for each in drawn] if after is None else [],
         undrawn=len(near) - len(drawn),
         days=_AROUND.days,
+        names=named,
         **{**blank, **decision},
     )
