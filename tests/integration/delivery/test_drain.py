@@ -16,7 +16,7 @@ from actionwatch.store import delivery_transitions, outbox
 from actionwatch.store.database import Database
 from tests.builders import Clock, make_message, url_of
 from tests.integration.delivery.delivering import BusyDatabase, hook
-from tests.integration.kit import DOWN, REFUSED, Post, Sender, settle
+from tests.integration.kit import DOWN, Post, settle
 from tests.waiting import PATIENT, beside, wait_until
 
 
@@ -105,15 +105,6 @@ def test_recovery_leaves_what_is_being_sent(post: Post) -> None:
     worker.finish()
     assert len(hook(post).sent) == 1
     assert post.states() == ["hook opened sent"]
-
-
-def test_drain_reports_dead_letters(post: Post) -> None:
-    """A message that becomes dead during a run is reported in the same run."""
-    post.senders["ops"] = Sender()
-    hook(post).answer = lambda message: REFUSED
-    post.open_alerts("one")
-    post.worker().drain()
-    assert [message.data["title"] for message in post.senders["ops"].sent] == ["Alerts did not reach hook"]
 
 
 def test_worker_leaves_rows_of_other_receivers_alone(post: Post) -> None:

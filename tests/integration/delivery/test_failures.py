@@ -3,117 +3,20 @@
 from __future__ import annotations
 
 import threading
-from datetime import timedelta
 
 import pytest
 from msgspec.structs import replace
 
 from actionwatch.base.delivery import DeliveryStatus
-from actionwatch.base.errors import DeliveryError, TransientDeliveryError
-from actionwatch.base.model import Event, Message, Receipt
+from actionwatch.base.errors import DeliveryError
+from actionwatch.base.model import Event, Message
 from actionwatch.delivery.attempt import LEASE
 from actionwatch.delivery.dead_letters import DeadLetters
-from actionwatch.delivery.health import FAILING_AFTER
-from actionwatch.delivery.leader import HEALTH_EVERY
-from actionwatch.store import delivery_transitions, outbox, receivers
+from actionwatch.store import delivery_transitions, outbox
 from actionwatch.store.outbox import DeliveryFilter
-from tests.builders import NOON
-from tests.integration.delivery.delivering import IMPATIENT, SECOND, history_of, hook
+from tests.integration.delivery.delivering import hook
 from tests.integration.delivery.kit import Desk
-from tests.integration.kit import DOWN, REFUSED, Post, Sender, settle
-
-
-def test_failed_message_is_retried_with_growing_delays(post: Post) -> None:
-    """A failed message is retried with growing delays, under the same id, until the receiver accepts it."""
-    answers = [DOWN, DOWN, DOWN]
-    hook(post).answer = lambda message: answers.pop() if answers else None
-    post.open_alerts("one")
-    waits = []
-    with post.delivering() as worker:
-        for _ in range(4):
-            settle(worker)
-            (row,) = post.rows()
-            if row.status is DeliveryStatus.PENDING:
-                waits.append(round((row.due_at - post.clock()).total_seconds()))
-                post.clock.now = row.due_at - timedelta(microseconds=1)
-                settle(worker)
-                post.clock.now = row.due_at
-    assert waits == [1, 2, 4]
-    assert len(hook(post).sent) == 4
-    assert len(set(hook(post).ids)) == 1
-    assert row.attempts == 4
-    assert [line.split(";")[0] for line in history_of(post, "one")] == [
-        *(f"attempt {n}: the receiver answered 503" for n in (1, 2, 3)),
-        "attempt 4: alert.opened accepted",
-    ]
-
-
-def test_retry_after_pauses_the_receiver(post: Post) -> None:
-    """A Retry-After pauses all messages to the receiver, also in the next process, but to no other receiver."""
-    busy = TransientDeliveryError("busy", retry_after=timedelta(minutes=2))
-    answers = [DOWN, TransientDeliveryError("busy", retry_after=SECOND), busy]
-    post.channel = {"concurrency": 1}
-    post.senders["other"] = Sender()
-    hook(post).answer = lambda message: answers.pop() if answers else None
-    with post.delivering() as worker:
-        post.open_alerts("one", "two", "three")
-        settle(worker)
-        post.open_alerts("four")
-        post.open_alerts("five", receiver="other")
-        settle(worker)
-    assert len(hook(post).sent) == 3  # messages in hand when it responded with Retry-After
-    assert len(post.senders["other"].sent) == 1
-    post.clock.advance(seconds=100)
-    post.deliver()
-    assert len(hook(post).sent) == 3
-    post.clock.advance(seconds=20)
-    post.deliver()
-    assert len(hook(post).sent) == 7
-
-
-def test_dead_letters_raise_one_self_alert_that_resolves_after_a_replay(post: Post) -> None:
-    """Messages that are given up raise one self-alert. After a replay under the same id succeeds, it resolves."""
-    post.channel = {"retry": IMPATIENT}
-    post.senders["ops"] = Sender()
-    hook(post).answer = lambda message: DOWN
-    post.open_alerts("one", "two")
-    for _ in range(40):
-        post.deliver()
-        post.clock.advance(seconds=5)
-    assert post.states() == ["hook opened dead"] * 2
-    assert all((row.why or "").startswith("gave up after") for row in post.rows())
-    assert post.open_troubles() == ["dead_letters hook"]
-    assert [message.data["title"] for message in post.senders["ops"].sent] == ["Alerts did not reach hook"]
-    before = hook(post).ids
-    hook(post).answer = lambda message: None
-    with post.database.write() as connection:
-        delivery_transitions.requeue(connection, DeliveryFilter(), post.clock())
-    post.deliver()
-    post.clock.advance(seconds=5)
-    post.deliver()
-    assert post.states() == ["hook opened sent"] * 2
-    assert {row.id for row in post.rows()} <= set(before)
-    assert post.open_troubles() == []
-    assert [message.type for message in post.senders["ops"].sent] == ["alert.opened", "alert.resolved"]
-
-
-@pytest.mark.parametrize(("receiver", "why"), [("hook", ""), ("gone", ": the receiver is no longer configured")])
-def test_more_dead_letters_are_reported_in_one_update(post: Post, receiver: str, why: str) -> None:
-    """While a dead letter is left, people get one update when there are more, also of a receiver that is not configured."""
-    post.senders["ops"] = Sender()
-    hook(post).answer = lambda message: REFUSED
-    for names in (["one"], ["two", "three"]):
-        post.open_alerts(*names, receiver=receiver)
-        for _ in range(3):
-            post.deliver()
-            post.clock.advance(minutes=1)
-    sent = [each for each in post.senders["ops"].sent if each.data["labels"]["trouble"] == "dead_letters"]
-    about = [(each.type, each.data["body"]) for each in sent if each.data["group"] == {"subject": receiver}]
-    assert about == [
-        ("alert.opened", f"1 of its messages was given up{why}"),
-        ("alert.updated", f"3 of its messages were given up{why}"),
-    ]
-    assert post.open_troubles().count(f"dead_letters {receiver}") == 1
+from tests.integration.kit import REFUSED, Post, Sender, settle
 
 
 def test_dead_reports_of_dead_letters_make_no_further_ones(post: Post) -> None:
@@ -154,27 +57,6 @@ def test_end_follows_a_dead_letter_that_is_retried_after_the_end(desk: Desk, dea
     assert len(set(got.ids)) == len(got.ids)
 
 
-def test_failing_receiver_raises_one_self_alert(post: Post) -> None:
-    """A receiver that fails for long raises one self-alert, which resolves with the first success."""
-    hook(post).answer = lambda message: DOWN
-    post.open_alerts("one")
-    with post.delivering() as worker:
-        settle(worker)
-        post.clock.advance(seconds=FAILING_AFTER.total_seconds() - 1)
-        settle(worker)
-        assert post.open_troubles() == []
-        for _ in range(3):
-            post.clock.advance(seconds=HEALTH_EVERY.total_seconds())
-            settle(worker)
-        assert post.open_troubles() == ["receiver_failing hook"]
-        hook(post).answer = lambda message: None
-        post.clock.advance(minutes=10)
-        settle(worker)
-        post.clock.advance(seconds=HEALTH_EVERY.total_seconds())
-        settle(worker)
-        assert post.open_troubles() == []
-
-
 def test_unexpected_exception_of_a_notifier_is_retried(post: Post) -> None:
     """An unexpected exception costs one attempt. The error names its type, without its text."""
     answers = [ValueError("a secret")]
@@ -187,30 +69,6 @@ def test_unexpected_exception_of_a_notifier_is_retried(post: Post) -> None:
     post.clock.advance(seconds=2)
     post.deliver()
     assert post.states() == ["hook opened sent"] * 2
-
-
-def test_messages_of_a_removed_receiver_are_dead_at_the_next_start(post: Post) -> None:
-    """Pending messages of a removed receiver are dead at the next start, and dead again after a replay."""
-    post.open_alerts("one", receiver="gone")
-    post.deliver()
-    (row,) = post.rows()
-    assert (row.status, row.why) == (DeliveryStatus.DEAD, "no longer configured")
-    with post.delivering() as worker:
-        settle(worker)
-        with post.database.write() as connection:
-            assert delivery_transitions.requeue(connection, DeliveryFilter(), post.clock()) == 1
-        post.clock.advance(seconds=HEALTH_EVERY.total_seconds())
-        settle(worker)
-    assert post.rows()[0].status is DeliveryStatus.DEAD
-
-
-def test_self_alert_of_a_removed_receiver_resolves(post: Post) -> None:
-    """The self-alert about a failing receiver resolves when the receiver is removed from the configuration."""
-    with post.database.write() as connection:
-        receivers.note_failure(connection, "gone", NOON - timedelta(hours=1), "503", None)
-    post.troubles.report("receiver_failing", "gone", "x", "")
-    post.deliver()
-    assert post.open_troubles() == []
 
 
 class Odd(BaseException):
@@ -234,15 +92,6 @@ def test_any_exception_of_a_notifier_leads_to_a_retry(post: Post, error: BaseExc
         post.clock.advance(hours=1)
         settle(worker)
     assert post.states() == ["hook opened sent"]
-
-
-@pytest.mark.parametrize("receipt", [Receipt(reference="C1:\ud800"), Receipt(note="refused \ud800")], ids=repr)
-def test_receipt_with_invalid_characters_is_recorded(post: Post, receipt: Receipt) -> None:
-    """A receipt with a character that the store refuses is recorded, and delivery continues."""
-    post.senders["hook"].answer = lambda message: receipt
-    post.open_alerts("a", "b")
-    post.deliver()
-    assert post.states() == ["hook opened sent"] * 2
 
 
 def test_frozen_body_that_cannot_be_read_becomes_a_dead_letter(post: Post) -> None:

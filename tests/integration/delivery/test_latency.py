@@ -35,28 +35,6 @@ def test_latency_is_stored_and_counted_once(desk: Desk) -> None:
         assert sum(sum(histogram.buckets.values()) for histogram in delivery_latency.read_all(connection)) == 3
 
 
-def test_missed_objective_raises_a_self_alert(desk: Desk) -> None:
-    """More than 1% of late deliveries, pending ones included, raises a self-alert.
-
-    It resolves after an hour without late ones.
-    """
-    desk.policies["hook"] = MINUTE
-    desk.match_records(SINGLE, count=100)
-    desk.later(seconds=30)
-    assert desk.open_troubles() == []
-    desk.hook.answer = lambda message: DOWN
-    desk.match_records(SINGLE, count=2)
-    desk.deliver()
-    assert desk.open_troubles() == []
-    desk.later(seconds=90)
-    assert desk.open_troubles() == ["slo_burning hook"]
-    desk.hook.answer = lambda message: None
-    desk.later(minutes=11)
-    assert desk.open_troubles() == ["slo_burning hook"]
-    desk.later(hours=1, minutes=1)
-    assert desk.open_troubles() == []
-
-
 @pytest.mark.parametrize("failure_count", [0, 2])
 def test_escalation_counts_from_when_it_is_due(desk: Desk, failure_count: int) -> None:
     """An escalation that arrives on time raises nothing, one that arrives late does. Neither is in the histogram."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -36,19 +35,6 @@ def count_alerts(desk: Desk, name: str = "hook") -> int:
     sent = desk.senders[name].sent
     opened = [message for message in sent if message.type == "alert.opened"]
     return len(opened) + sum(int(message.data["count"]) for message in summaries(sent))
-
-
-def test_matches_of_one_group_update_one_alert(desk: Desk) -> None:
-    """Many matches of one group are one alert with updates, and the last update counts all of them."""
-    count = 500
-    desk.policies["hook"] = STORM
-    for _ in range(5):
-        alert_id = desk.match_records(count=count // 5)
-        desk.later(seconds=11)
-    assert desk.received()[0] == f"opened x{count // 5}"
-    assert desk.received()[-1] == f"updated x{count}"
-    assert len(desk.received()) == 5
-    assert {message.data["id"] for message in desk.hook.sent} == {alert_id}
 
 
 @pytest.mark.parametrize(
@@ -125,47 +111,6 @@ def test_alerts_above_the_limit_collapse_into_a_summary(desk: Desk) -> None:
     assert count_alerts(desk) == len(desk.all_rows()) - 1 == count
     desk.later(hours=1)
     assert count_alerts(desk) == count
-
-
-def test_receiver_without_storm_gets_every_alert(desk: Desk) -> None:
-    """If the storm limit is off, every alert is sent as a message."""
-    desk.match_records(SINGLE, count=500)
-    desk.deliver()
-    assert desk.received() == ["opened x1"] * 500
-
-
-def test_at_most_one_storm_summary_per_minute(desk: Desk) -> None:
-    """During a storm, at most one summary is sent in each `per`. The first alert after the storm is sent normally."""
-    desk.policies["hook"] = STORM
-    at: list[float] = []
-    began = desk.clock()
-    for _ in range(75):  # two alerts a second
-        desk.match_records(SINGLE, count=4)
-        before = len(summaries(desk.hook.sent))
-        desk.later(seconds=2)
-        if len(summaries(desk.hook.sent)) > before:
-            at.append((desk.clock() - began).total_seconds())
-    assert at
-    assert all(later - earlier >= 60 for earlier, later in pairwise(at))
-    desk.later(minutes=2)
-    assert count_alerts(desk) == 300
-    alert_id = desk.match_records(SINGLE)
-    desk.deliver()
-    assert desk.hook.sent[-1].data["id"] == alert_id
-
-
-def test_leased_message_counts_towards_the_storm_limit(desk: Desk) -> None:
-    """Messages that hang count as sent, because the limit protects the person who reads them."""
-    desk.policies["hook"] = ReceiverPolicy(storm=Storm(3))
-    desk.hook.gate.clear()
-    desk.match_records(SINGLE, count=10)
-    with desk.delivering() as worker:
-        worker.run_once()
-        worker.run_once()
-        assert len([row for row in desk.rows() if row.status == "collapsed"]) == 7
-        desk.hook.gate.set()
-        settle(worker)
-    assert desk.received() == ["opened x1"] * 3
 
 
 def test_receiver_that_recovers_gets_a_limited_number_of_messages(desk: Desk) -> None:
@@ -246,17 +191,3 @@ def test_storm_summary_names_the_highest_levels(desk: Desk) -> None:
     assert data["levels"] == {"critical": 2, "low": 60}
     assert list(data["levels"]) == ["critical", "low"]
     assert data["omitted"] == 12
-
-
-def test_restarts_during_a_storm_change_nothing(desk: Desk) -> None:
-    """If a new process claims each few rows, the result is the same."""
-    desk.policies["hook"] = ReceiverPolicy(storm=Storm(5))
-    desk.channel = {"concurrency": 1}
-    desk.senders["other"] = Sender()
-    desk.match_records(SINGLE, count=40)
-    for _ in range(60):
-        with desk.delivering() as worker:
-            worker.run_once()
-    desk.later(seconds=10)
-    assert desk.received() == ["opened x1"] * 5 + ["storm: 35"]
-    assert desk.received("other") == ["opened x1"] * 40

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,10 +9,8 @@ from typing import Any
 import pytest
 
 from actionwatch.base.model import Record
-from actionwatch.instaclustr.client import Client
 from actionwatch.net.http_response import HttpResponse
-from actionwatch.store import backlog_progress, marks, receipts, records
-from actionwatch.store.backlog_progress import Backlog
+from actionwatch.store import marks, receipts, records
 from actionwatch.store.database import Database
 from actionwatch.tail.source import SourceTail
 from actionwatch.tail.state import PollReport
@@ -154,27 +151,10 @@ def test_requests_after_a_restart(world: World, database: Database) -> None:
     assert again.poll().request_count == 1
 
 
-@pytest.mark.parametrize("count", [0, 1, 7, 8, 14, 15, 30])
-@pytest.mark.parametrize(
-    "total", ["", "total:fewer", "total:fewer counts:absent", "total:more", "total:zero", "total:page"]
-)
-def test_wrong_total_does_not_end_a_listing(world: World, database: Database, count: int, total: str) -> None:
-    """A wrong total does not end a listing early, for any number of records, and a total that is too high is no proof."""
-    on = bench(world, database, *total.split(), start=HOUR, page_size=7)
-    for number in range(count):
-        world.log(ago=600 - number)
-    for _ in range(3):
-        report = on.poll()
-    assert on.is_complete()
-    assert bool(report.unproved) is (total == "total:more")
-
-
 # -- twins and shifted pages
 
 
-@pytest.mark.parametrize(
-    "faults", ["", "total:absent counts:absent", "page_clamped:2", "order:shuffled", "id_repeated:3"]
-)
+@pytest.mark.parametrize("faults", ["total:absent counts:absent", "page_clamped:2", "id_repeated:3"])
 def test_equal_actions_are_stored_as_often_as_they_occurred(world: World, database: Database, faults: str) -> None:
     """Equal actions with the same time are stored as often as they occurred, also one that arrives later."""
     on = bench(world, database, *faults.split(), start=HOUR, page_size=4)
@@ -187,50 +167,6 @@ def test_equal_actions_are_stored_as_often_as_they_occurred(world: World, databa
     on.poll()
     assert on.is_complete()
     assert stored(database)["BACKUP", "same"] == 6
-
-
-@pytest.mark.parametrize("totals", ["", "total:absent counts:absent", "counts:absent"])
-@pytest.mark.parametrize("place", ["before", "after", "inside", "now"])
-def test_record_that_shifts_the_pages_is_read_once(world: World, database: Database, totals: str, place: str) -> None:
-    """A record that appears between two pages is read, and creates no false twin."""
-    on = bench(world, database, *totals.split(), start=HOUR, page_size=3)
-    for number in range(8):
-        world.log(ago=600 - 60 * number)
-    world.faults.add(f"appear:1,{place},times=2")
-    on.poll()
-    on.poll()
-    assert on.is_complete()
-    assert on.marks().proved_through > world.clock() - timedelta(seconds=2)
-
-
-def test_record_inside_a_proved_window_is_read(world: World, database: Database) -> None:
-    """The next poll reads a record in the middle of a window that was proved, and it is not late."""
-    on = bench(world, database)
-    on.poll()
-    world.log(ago=-20)
-    on.poll(60)
-    world.log(ago=30)
-    on.poll()
-    assert on.is_complete()
-    assert all(record.late_by is None for record in on.records())
-
-
-def test_record_after_the_overlap_is_late(world: World, database: Database) -> None:
-    """A record that appears after the overlap is marked as late; one within it is not."""
-    on = bench(world, database, overlap=timedelta(minutes=5), sweeps=(HOUR,))
-    on.poll()
-    for _ in range(30):
-        world.log()
-        on.poll(60)
-    world.log(ago=1200, description="late")
-    world.log(ago=120, description="nearly")
-    for _ in range(10):
-        on.poll(60)
-    late = {record.description: record.late_by for record in on.records() if record.late_by}
-    assert list(late) == ["late"]
-    assert late["late"] is not None
-    assert late["late"] > timedelta(minutes=15)
-    assert on.is_complete()
 
 
 @pytest.mark.parametrize(("beyond", "is_late"), [(0, False), (1, True)])
@@ -286,101 +222,7 @@ def test_unproved_window_is_reported_and_retried_less_often(world: World, databa
     assert on.marks().proved_through > world.clock() - timedelta(seconds=2)
 
 
-def test_window_that_changes_while_read_is_halved(world: World, database: Database) -> None:
-    """A window that changed during each of its reads is read in halves."""
-    on = bench(world, database, "appear:1,after,times=6", start=HOUR, page_size=3)  # three to determine the bounds
-    for number in range(40):
-        world.log(ago=3000 - number * 30)
-    report = on.poll()
-    assert report.proved_count == 2
-    assert not report.unproved
-    assert on.is_complete()
-
-
-def test_window_with_ignored_bounds_is_not_halved(world: World, database: Database) -> None:
-    """A window whose bounds the upstream ignores is not read in halves, which would return everything."""
-    on = bench(world, database, "times_ignored:both", "total:more", start=HOUR)
-    world.log(ago=7200)
-    world.log(ago=100)
-    report = on.poll()
-    assert report.request_count <= 8
-    assert report.unproved
-
-
-@pytest.mark.parametrize("name", ["organisationLogsOnly", "accountLogsOnly", "all"])
-def test_partition_with_ignored_filters(world: World, database: Database, name: str) -> None:
-    """If there are no counts and a filter is ignored, windows are proved by two walks, and each poll reports the filter."""
-    on = bench(world, database, f"filter_ignored:{name}", "total:absent", "counts:absent", start=HOUR)
-    world.log("INVITE_USER")
-    world.log("BACKUP")
-    for _ in range(3):
-        report = on.poll()
-        assert not report.unproved
-        assert report.ignored_filters == ({"organisationLogsOnly", "accountLogsOnly"} if name == "all" else {name})
-        assert open_troubles(database) == ["filter_ignored"]
-    with database.read() as connection:
-        assert {receipt.method for receipt in receipts.stream(connection, SOURCE)} == {"two walks"}
-
-
-def test_partition_is_requested_once_a_day(world: World, database: Database) -> None:
-    """If there are no counts, the partition is requested once a day."""
-    on = bench(world, database, "total:absent", "counts:absent", start=HOUR)
-    world.log("INVITE_USER")
-    world.log("BACKUP")
-    for _ in range(3):
-        on.poll()
-    on.poll(90_000)
-    world.log()
-    on.poll()
-    with database.read() as connection:
-        found = list(receipts.stream(connection, SOURCE))
-    methods = Counter(method for receipt in found for method in [receipt.method] * receipt.proof_count)
-    assert methods == {"two walks, partition": 2, "two walks": 3}
-
-
 # -- catching up
-
-
-def test_backlog_is_read_in_parts_and_reports_its_progress(world: World, database: Database) -> None:
-    """A backlog is read in parts without a loss at their bounds, new records do not wait for its end, and its progress shows.
-
-    The progress never goes back, and is not reported after the end.
-    """
-    world.organisation.extend_synthetic(50_000, NOON - timedelta(hours=10), NOON)
-    reported: list[Backlog] = []
-    on = bench(world, database, start=timedelta(hours=11), poll_interval=timedelta(0), on_backlog=reported.append)
-    report = on.poll(0)
-    assert report.new_count == 50_000
-    assert report.proved_count > 2
-    found = on.records()
-    assert max(record.occurred_at for record in found[:25_000]) > NOON - timedelta(minutes=1)
-    shares = [backlog.share for backlog in reported]
-    assert shares == sorted(shares)
-    assert (shares[0], shares[-1]) == (0, 1)
-    assert reported[-1].record_count == 50_000
-    with database.read() as connection:
-        assert backlog_progress.read_all(connection) == {}
-
-
-def test_backlog_continues_after_a_kill(world: World, database: Database) -> None:
-    """A backlog of a killed process continues in `status`, and is removed there after its end."""
-    world.organisation.extend_synthetic(60_000, NOON - timedelta(hours=10), NOON)
-
-    def die(backlog: Backlog) -> None:
-        if backlog.share > 0.4:
-            raise SystemExit
-
-    on = bench(world, database, start=timedelta(hours=11), on_backlog=die)
-    with pytest.raises(SystemExit):
-        on.poll(0)
-    reported: list[Backlog] = []
-    bench(world, database, start=timedelta(hours=11), on_backlog=reported.append).poll(0)
-    assert reported[0].share > 0.3
-    assert reported[-1].starts_at < NOON - timedelta(hours=10)
-    assert reported[-1].record_count >= 60_000
-    assert on.is_complete()
-    with database.read() as connection:
-        assert backlog_progress.read_all(connection) == {}
 
 
 def test_stopped_tail_is_continued(world: World, database: Database) -> None:
@@ -424,28 +266,6 @@ def test_second_walk_has_other_page_boundaries_though_pages_are_smaller(world: W
     assert [0, 2, 4, 6, 7] in walks
 
 
-@pytest.mark.parametrize("number", range(2, 12))
-def test_record_that_appears_between_small_pages_hides_no_other(world: World, database: Database, number: int) -> None:
-    """Two walks that both stop after a small page agree on what is on it, and leave out what a new record moved behind it."""
-    on = bench(world, database, "page_clamped:3", "total:absent", "counts:absent", start=HOUR)
-    for _ in range(3):
-        world.log(ago=60)
-
-    def appear() -> None:
-        if on.client.request_count == number:
-            world.log()
-
-    on.client.before_request = appear
-    on.poll()
-    on.poll()
-    assert on.is_complete()
-    with database.read() as connection:
-        found = list(receipts.stream(connection, SOURCE))
-        again = [receipts.recompute(connection, receipt) for receipt in found]
-    assert again == found
-    assert open_troubles(database) == []
-
-
 # -- clock skew
 
 
@@ -463,20 +283,6 @@ def test_clock_skew_is_reported_and_loses_nothing(world: World, database: Databa
     on.poll()
     assert open_troubles(database) == []
     assert on.is_complete()
-
-
-def test_marks_never_go_back(world: World, database: Database) -> None:
-    """If the upstream's clock is set back, no mark goes back."""
-    on = bench(world, database)
-    world.log()
-    on.poll()
-    before = on.marks()
-    world.faults.set("clock:-1h")
-    on.poll()
-    on.poll()
-    after = on.marks()
-    assert (after.mark, after.seen_through) >= (before.mark, before.seen_through)
-    assert after.proved_through >= before.proved_through
 
 
 # -- receipts
@@ -509,12 +315,6 @@ def test_polls_without_new_records_leave_one_receipt(world: World, database: Dat
     assert found[0].request_count >= 19
     assert found[0].ends_at > found[0].first_judged_at + 15 * timedelta(minutes=1)
     assert again == found
-
-
-@pytest.mark.parametrize("client_type", [Client])
-def test_client_has_the_interface_that_the_tail_needs(client_type: type) -> None:
-    """The service's client has everything that the tail needs of an upstream."""
-    assert {"user_actions", "counts"} <= set(dir(client_type))
 
 
 def test_start_in_the_future(world: World, database: Database) -> None:

@@ -327,43 +327,6 @@ def history(database: Database) -> list[str]:
     return [row[0].split('"')[3] for row in rows]
 
 
-@pytest.mark.parametrize(
-    ("fault", "trouble", "polls"),
-    [
-        ("unauthorised", "key_refused", 1),
-        ("forbidden:html", "key_refused", 1),
-        ("error:503", "upstream_unreachable", 3),
-        ("wrong_answer:html", "upstream_unreachable", 3),
-        ("redirect", "upstream_unreachable", 3),
-        ("rate_limited", "upstream_unreachable", 3),
-        ("clock:4m", "clock_skew", 1),
-        ("times_ignored:both", "filter_ignored", 1),
-    ],
-)
-def test_self_alert_opens_and_resolves_in_time(
-    world: World, database: Database, fault: str, trouble: str, polls: int
-) -> None:
-    """Each self-alert opens once, at its time, and resolves."""
-    world.log(ago=7200)
-    on = bench(world, database, start=HOUR)
-    world.log()
-    on.poll()
-    assert open_troubles(database) == []
-    world.faults.set(fault)
-    for number in range(1, 7):
-        world.log()
-        on.poll()
-        assert open_troubles(database) == ([trouble] if number >= polls else [])
-    assert history(database) == [trouble]
-    with database.read() as connection:
-        (found,) = self_alerts.read_all(connection)
-    assert found.remedy
-    world.faults.clear()
-    on.poll()
-    assert open_troubles(database) == []
-    assert history(database) == [trouble]
-
-
 def test_unknown_field_is_reported_once(world: World, database: Database) -> None:
     """A new field is reported once, also if the first records had only known fields."""
     on = bench(world, database)
@@ -430,23 +393,6 @@ def test_added_field_while_two_sources_are_read_first_stores_no_record_twice(wor
     bench(world, database, "unknown_field", configured=both).poll()
     assert len(history.records()) == 14
     assert open_troubles(database) == ["unknown_field"]
-
-
-def test_unknown_kind_is_reported_once(world: World, database: Database) -> None:
-    """A new kind is reported once, not for each record."""
-    on = bench(world, database)
-    on.poll()
-    for _ in range(3):
-        world.log("LOGIN")
-        on.poll()
-    assert history(database) == ["unknown_kind"]
-
-
-def test_restart_does_not_reopen_a_self_alert(world: World, database: Database) -> None:
-    """A restart does not open a self-alert again whose problem continues."""
-    for _ in range(3):
-        bench(world, database, "unauthorised").poll()
-    assert history(database) == ["key_refused"]
 
 
 # -- the heartbeat
@@ -527,18 +473,6 @@ def test_heartbeat_needs_every_source(world: World, database: Database, stale: s
             sources[name].poll()
         assert heartbeat.run_once()
         assert monitor.beats == 2
-    finally:
-        heartbeat.close()
-        monitor.close()
-
-
-def test_no_heartbeat_before_every_source_was_polled(world: World, database: Database) -> None:
-    """There is no heartbeat while one of two sources was never polled."""
-    monitor = Monitor()
-    heartbeat = HeartbeatSender(monitor.url, {SOURCE: POLL, "never": POLL}, database, world.clock)
-    try:
-        bench(world, database).poll()
-        assert not heartbeat.run_once()
     finally:
         heartbeat.close()
         monitor.close()
