@@ -18,7 +18,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Self
 
 from actionwatch.alerts.inhibition import InhibitRule
 from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy, Storm
@@ -27,6 +27,7 @@ from actionwatch.base.durations import parse_duration
 from actionwatch.base.errors import TransientDeliveryError
 from actionwatch.base.model import Decision, Escalation, Level, Message
 from actionwatch.delivery import dead_letters
+from actionwatch.delivery.attempt import LEASE
 from actionwatch.store import delivery_transitions, silences
 from actionwatch.store.outbox import DeliveryFilter
 from actionwatch.text.crontab import parse_crontab
@@ -43,6 +44,7 @@ ANSWERS: dict[str, Exception | None] = {
 RULES = {
     "single": Rule(realert=None),
     "escalating": Rule(escalation=Escalation(timedelta(minutes=15), "boss")),
+    "escalating to hook": Rule(escalation=Escalation(timedelta(hours=1), "hook")),
     "by severity": Rule(level=lambda record: Level[record.severity.upper()]),
     "by severity that escalates": Rule(
         level=lambda record: Level[record.severity.upper()], escalation=Escalation(timedelta(minutes=15), "boss")
@@ -104,9 +106,14 @@ class Play:
                 found, wanted = CHECKS[check](self, expected, **given.groupdict())
                 assert found == wanted, line
             else:
-                for action in re.split("[,;] ", line):
-                    self.act(action)
+                self.happen(line)
         self._check_repeats()
+
+    def happen(self, line: str) -> Self:
+        """Do the things of a line."""
+        for action in re.split("[,;] ", line):
+            self.act(action)
+        return self
 
     def act(self, text: str) -> None:
         """Do one thing."""
@@ -249,6 +256,11 @@ def _drop(play: Play, name: str) -> None:
         delivery_transitions.drop(connection, DeliveryFilter(receiver=name), "sam")
 
 
+def _die_with_lease(play: Play) -> None:
+    with play.desk.database.write() as connection:
+        delivery_transitions.claim(connection, play.desk.rows(), play.desk.clock() + LEASE, "sender")
+
+
 def _readdress(play: Play, to: str) -> None:
     with play.desk.database.write() as connection:
         dead_letters.readdress(connection, DeliveryFilter(), to, "sam", play.desk.clock())
@@ -301,6 +313,7 @@ ACTIONS: dict[str, Callable[..., None]] = {
     r"requeue what (?P<name>\w+) refused": _requeue,
     r"drop what (?P<name>\w+) refused": _drop,
     r"send dead letters to (?P<to>\w+)": _readdress,
+    r"a process leases it and dies": _die_with_lease,
 }
 
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy, Storm
-from actionwatch.alerts.routes import Route
+from actionwatch.alerts.policy import ReceiverPolicy, Storm
 from actionwatch.base.delivery import ESCALATION, DeliveryStatus
 from actionwatch.base.model import Escalation, Event, Level
 from actionwatch.delivery import dead_letters
-from actionwatch.delivery.attempt import LEASE
 from actionwatch.delivery.leader import HEALTH_EVERY
 from actionwatch.store import delivery_transitions, outbox, receivers, self_alerts, silences
 from actionwatch.store.outbox import DeliveryFilter
 from actionwatch.text.crontab import parse_crontab
-from tests.integration.delivery.kit import NIGHTS, Desk, Rule, at, is_self_alert, summaries
+from tests.integration.delivery.kit import Desk, Rule, is_self_alert, summaries
+from tests.integration.delivery.scenarios import Play
 from tests.integration.kit import DOWN, REFUSED, Sender, settle
 
 NOT_CONFIGURED = "no longer configured"
@@ -26,176 +25,43 @@ EIGHT = parse_crontab("0 8 * * *")
 DEAD, SUPPRESSED = DeliveryStatus.DEAD, DeliveryStatus.SUPPRESSED
 
 
-def rename(desk: Desk, new: str = "new") -> None:
-    """Configure the hook under another name, with other options."""
-    desk.senders = {new: Sender()}
-    desk.policies = {}
-    desk.route = None
-
-
-def in_a_digest(desk: Desk) -> None:
-    """Hold an opened message for a digest."""
-    desk.policies["hook"] = ReceiverPolicy(digest=EIGHT)
-    desk.match_records()
-    desk.deliver()
-
-
-def in_a_digest_when_over(desk: Desk) -> None:
-    """Hold an opened message for a digest, and resolve its alert."""
-    in_a_digest(desk)
-    desk.operator.resolve(desk.rows()[0].alert_id, "sam")
-
-
-def in_a_storm(desk: Desk) -> None:
-    """Collapse opened messages into the summary of a storm."""
-    desk.policies["hook"] = ReceiverPolicy(storm=Storm(1, timedelta(minutes=1)))
-    for user in ("eve", "bob", "amy"):
-        desk.match_records(user_name=user)
-    desk.deliver()
-
-
-def in_a_silence(desk: Desk) -> None:
-    """Silence an opened message."""
-    desk.silence('userName="eve"', hours=2)
-    desk.match_records(user_name="eve")
-    desk.deliver()
-
-
-def in_a_mute(desk: Desk) -> None:
-    """Mute an opened message."""
-    desk.global_policy = GlobalPolicy(intervals={"nights": NIGHTS})
-    desk.route = Route(("hook",), mutes=("nights",))
-    desk.clock.now = at("23:00")
-    desk.match_records()
-    desk.deliver()
-
-
-def below_min_level(desk: Desk) -> None:
-    """Suppress an opened message that no summary will report."""
-    desk.policies["hook"] = ReceiverPolicy(min_level=Level.CRITICAL)
-    desk.match_records()
-    desk.deliver()
-
-
-def never_tried(desk: Desk) -> None:
-    """Leave an opened message pending."""
-    desk.match_records()
-
-
-def tried(desk: Desk) -> None:
-    """Leave an opened message pending that was attempted, and therefore is frozen."""
-    desk.hook.answer = lambda message: DOWN
-    desk.match_records()
-    desk.deliver()
-
-
-def leased(desk: Desk) -> None:
-    """Lease an opened message to a process that then dies."""
-    desk.match_records()
-    (row,) = desk.rows()
-    with desk.database.write() as connection:
-        delivery_transitions.claim(connection, [row], desk.clock() + LEASE, "sender")
-
-
-def an_update(desk: Desk) -> None:
-    """Leave an update pending after its opened message was sent."""
-    desk.match_records()
-    desk.deliver()
-    desk.match_records()
-
-
-def a_resolve(desk: Desk) -> None:
-    """Leave a resolve pending after its opened message was sent."""
-    desk.match_records()
-    desk.deliver()
-    desk.operator.resolve(desk.rows()[0].alert_id, "sam")
-
-
-def an_acknowledgement(desk: Desk) -> None:
-    """Leave the update about an acknowledgement pending."""
-    desk.match_records()
-    desk.deliver()
-    desk.operator.acknowledge(desk.rows()[0].alert_id, "sam")
-
-
-def an_escalation(desk: Desk) -> None:
-    """Leave an escalation pending that is not due yet."""
-    desk.senders["other"] = Sender()
-    desk.route = Route(("other",))
-    desk.match_records(Rule(escalation=Escalation(timedelta(hours=1), "hook")))
-    desk.deliver()
-
-
-def an_escalation_of_an_acknowledged_alert(desk: Desk) -> None:
-    """Leave an escalation pending whose alert is acknowledged."""
-    an_escalation(desk)
-    desk.operator.acknowledge(desk.rows()[0].alert_id, "sam")
-
-
-def a_copy(desk: Desk) -> None:
-    """Leave a fallback delivery to the hook pending."""
-    desk.senders["other"] = Sender(answer=lambda message: REFUSED)
-    desk.policies["other"] = ReceiverPolicy(fallback="hook")
-    desk.route = Route(("other",))
-    desk.hook.answer = lambda message: DOWN
-    desk.match_records()
-    desk.deliver()
-
-
-def a_summary(desk: Desk) -> None:
-    """Leave a summary pending."""
-    in_a_digest(desk)
-    desk.hook.answer = lambda message: DOWN
-    desk.clock.now = at("23:59")
-    desk.later(hours=9)
-
-
-def a_dead_letter(desk: Desk) -> None:
-    """Give a message up."""
-    desk.hook.answer = lambda message: REFUSED
-    desk.match_records()
-    desk.deliver()
-
-
-def sent(desk: Desk) -> None:
-    """Send a message."""
-    desk.match_records()
-    desk.deliver()
-
-
-# Every state of a row, and how many dead letters it becomes when its receiver is removed.
-STATES: Mapping[Callable[[Desk], None], int] = {
-    in_a_digest: 1,
-    in_a_digest_when_over: 1,
-    in_a_storm: 2,
-    in_a_silence: 1,
-    in_a_mute: 1,
-    below_min_level: 0,
-    never_tried: 1,
-    tried: 1,
-    leased: 1,
-    an_update: 1,
-    a_resolve: 1,
-    an_acknowledgement: 1,
-    an_escalation: 1,
-    an_escalation_of_an_acknowledged_alert: 0,
-    a_copy: 1,
-    a_summary: 1,
-    a_dead_letter: 1,
-    sent: 0,
+IN_A_DIGEST = "hook has a digest at 8, match, send"
+IN_A_STORM = "hook has a storm of 1, match by eve, match by bob, match by amy, send"
+IN_A_SILENCE = "silence userName=eve for 2h, match, send"
+TRIED = "hook is down, match, send"
+REFUSED_LETTER = "hook refuses, match, send"
+ESCALATION_WAITS = "with other, routed to other, rule escalating to hook, match, send"
+STATES: Mapping[str, int] = {
+    IN_A_DIGEST: 1,
+    f"{IN_A_DIGEST}, resolve": 1,
+    IN_A_STORM: 2,
+    IN_A_SILENCE: 1,
+    "night lasts from 22 to 6, hook is muted at night, at 23:00, match, send": 1,
+    "hook wants critical, match, send": 0,
+    "match": 1,
+    TRIED: 1,
+    "match, a process leases it and dies": 1,
+    "match, send, match": 1,
+    "match, send, resolve": 1,
+    "match, send, ack": 1,
+    ESCALATION_WAITS: 1,
+    f"{ESCALATION_WAITS}, ack": 0,
+    "with other, hook backs other, routed to other, other refuses, hook is down, match, send": 1,
+    f"{IN_A_DIGEST}, hook is down, at 23:59, 9h": 1,
+    REFUSED_LETTER: 1,
+    "match, send": 0,
 }
+"""What leads to every state of a row, and how many dead letters it becomes when its receiver is removed."""
 
 
-@pytest.mark.parametrize("reach", STATES, ids=lambda reach: reach.__name__)
-def test_every_row_of_a_removed_receiver_ends(desk: Desk, reach: Callable[[Desk], None]) -> None:
+@pytest.mark.parametrize("state", STATES)
+def test_every_row_of_a_removed_receiver_ends(desk: Desk, state: str) -> None:
     """After a start and a drain, each row of a removed receiver has ended, and lost messages are reported."""
-    reach(desk)
-    rename(desk)
-    desk.deliver()
+    Play(desk).happen(f"{state}, hook becomes new, send")
     rows = [row for row in desk.all_rows() if row.receiver == "hook"]
     assert [row for row in rows if row.status is DeliveryStatus.PENDING or row.awaits is not None] == []
     dead = [row for row in desk.rows() if row.receiver == "hook" and row.status is DEAD]
-    assert len(dead) == STATES[reach]
+    assert len(dead) == STATES[state]
     with desk.database.read() as connection:
         assert outbox.count_queues(connection).get("hook", outbox.Queue()).dead >= len(dead)
         assert "hook" not in receivers.read_all(connection)
@@ -204,15 +70,13 @@ def test_every_row_of_a_removed_receiver_ends(desk: Desk, reach: Callable[[Desk]
         if row.why == NOT_CONFIGURED and row.event is not Event.SUMMARY:
             assert any(NOT_CONFIGURED in line for line in desk.history(row.alert_id))
     notified = [message for message in desk.senders["new"].sent if message.data.get("group") == {"subject": "hook"}]
-    assert len(notified) == (bool(dead) and reach is not a_dead_letter)  # that self-alert was already open
+    assert len(notified) == (bool(dead) and state != REFUSED_LETTER)  # that self-alert was already open
 
 
-@pytest.mark.parametrize("reach", [reach for reach, count in STATES.items() if count], ids=lambda reach: reach.__name__)
-def test_every_dead_letter_can_be_sent_to_another_receiver(desk: Desk, reach: Callable[[Desk], None]) -> None:
+@pytest.mark.parametrize("state", [state for state, count in STATES.items() if count])
+def test_every_dead_letter_can_be_sent_to_another_receiver(desk: Desk, state: str) -> None:
     """Each dead letter is sent once to the other receiver, under its id, and the self-alert resolves."""
-    reach(desk)
-    rename(desk)
-    desk.deliver()
+    Play(desk).happen(f"{state}, hook becomes new, send")
     letters = {row.id for row in desk.all_rows() if row.status is DEAD}
     assert readdress(desk) == len(letters)
     desk.deliver()
@@ -232,10 +96,9 @@ def readdress(desk: Desk, to: str = "new", wanted: DeliveryFilter = DeliveryFilt
 
 def test_summary_of_suppressed_messages_becomes_the_dead_letter(desk: Desk) -> None:
     """A silenced message is never sent. Its summary becomes the dead letter, and is complete at any receiver."""
-    in_a_silence(desk)
+    play = Play(desk).happen(IN_A_SILENCE)
     (hidden,) = desk.rows()
-    rename(desk)
-    desk.deliver()
+    play.happen("hook becomes new, send")
     assert desk.rows(hidden.alert_id)[0].status is SUPPRESSED
     assert any(
         f"to hook: silence: its summary is a dead letter: {NOT_CONFIGURED}" in line
@@ -249,8 +112,7 @@ def test_summary_of_suppressed_messages_becomes_the_dead_letter(desk: Desk) -> N
 
 def test_readdressed_messages_pass_the_gates_of_the_new_receiver(desk: Desk) -> None:
     """The storm limit and the digest of the new receiver apply. The operator's request overrides `min_level`."""
-    in_a_storm(desk)
-    rename(desk)
+    Play(desk).happen(f"{IN_A_STORM}, hook becomes new")
     desk.policies["new"] = ReceiverPolicy(storm=Storm(1), min_level=Level.CRITICAL)
     desk.deliver()
     desk.clock.advance(minutes=5)
@@ -263,11 +125,9 @@ def test_readdressed_messages_pass_the_gates_of_the_new_receiver(desk: Desk) -> 
 
 def test_readdressed_message_that_was_attempted_is_unchanged(desk: Desk) -> None:
     """A message that its first receiver may have accepted is sent on unchanged."""
-    tried(desk)
+    play = Play(desk).happen(TRIED)
     first = desk.hook.sent[0]
-    desk.match_records()
-    rename(desk)
-    desk.deliver()
+    play.happen("match, hook becomes new, send")
     readdress(desk, wanted=DeliveryFilter([first.id]))
     desk.deliver()
     (again,) = [message for message in desk.senders["new"].sent if message.id == first.id]
@@ -308,9 +168,7 @@ def test_resolve_that_becomes_due_during_a_drain_ends(desk: Desk) -> None:
 
 def test_remedy_of_an_open_self_alert_is_updated(desk: Desk) -> None:
     """A self-alert that was already open shows the remedy for a removed receiver."""
-    a_dead_letter(desk)
-    rename(desk)
-    desk.deliver()
+    Play(desk).happen(f"{REFUSED_LETTER}, hook becomes new, send")
     with desk.database.read() as connection:
         (opened,) = [each for each in self_alerts.read_all(connection) if each.trouble == "dead_letters"]
     assert "--receiver hook --to NAME" in opened.remedy
@@ -323,8 +181,7 @@ def test_receiver_that_is_configured_again_gets_its_dead_letters(desk: Desk) -> 
     second = desk.match_records(user_name="bob")
     desk.deliver()
     hook = desk.hook
-    rename(desk)
-    desk.deliver()
+    Play(desk).happen("hook becomes new, send")
     readdress(desk, wanted=DeliveryFilter([row.id for row in desk.rows(first) if row.status is DEAD]))
     desk.deliver()
     desk.senders, desk.policies = {"hook": hook}, {}
@@ -341,7 +198,7 @@ def test_receiver_that_is_configured_again_gets_its_dead_letters(desk: Desk) -> 
 
 def test_rows_of_a_removed_receiver_end_while_the_process_runs(desk: Desk) -> None:
     """Rows for a removed receiver that are created while the process runs, also escalations, end within seconds."""
-    rename(desk)
+    Play(desk).happen("hook becomes new")
     desk.policies = {"hook": ReceiverPolicy()}
     with desk.delivering() as worker:
         settle(worker)
