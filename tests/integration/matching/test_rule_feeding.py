@@ -643,20 +643,6 @@ def test_an_absence_that_comes_back_opens_a_new_alert(post: Post, how: str, *, i
 # -- what needs no feeding
 
 
-def test_nothing_alerts_twice_however_often_a_process_starts(post: Post) -> None:
-    """A start, with nothing new or with time that passes, opens, joins and sends nothing again."""
-    rules = joined(BURST, OVER_BURST, MISSING, PLAIN)
-    post.store(*(make_record(n, minutes=n) for n in range(4)), make_record(9, minutes=5, action_kind="CREATE_CLUSTER"))
-    see(post.database, NOON + 3 * HOUR)
-    matcher(post, rules).run_once()
-    before, sent = counts(post), len(post.rows())
-    assert [name for name, _ in before] == ["burst", "missing", "over", "plain"]
-    for number in range(3):
-        see(post.database, NOON + (4 + number) * HOUR)
-        assert matcher(post, rules).run_once() == 0
-    assert (counts(post), len(post.rows())) == (before, sent)
-
-
 @pytest.mark.parametrize("after", [BURST, f"{BURST_AND_MISSING}mode: off\n"], ids=["removed", "off"])
 def test_what_a_rule_that_does_not_run_waits_for_costs_nothing(post: Post, after: str) -> None:
     """An alert of a rule that was removed waits for verified time in the store; nothing is looked at again for it."""

@@ -70,28 +70,6 @@ def row(post: Post, alert_id: str = "one") -> Delivery:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_clock_step_does_not_move_a_retry(post: Post, machine: Machine, step: timedelta) -> None:
-    """A retry that is due in ten seconds runs after ten seconds, regardless of the clock."""
-    sender = post.senders["hook"]
-    sender.answer = lambda message: DOWN
-    post.open_alerts("one")
-    with post.delivering() as worker:
-        settle(worker)
-        assert len(sender.sent) == 1
-        sender.answer = lambda message: None
-        machine.advance(seconds=1)
-        machine.now += step
-        watch(post, worker).run_once()
-        machine.advance(seconds=8)
-        settle(worker)
-        assert len(sender.sent) == 1
-        machine.advance(seconds=1.5)
-        settle(worker)
-    assert len(sender.sent) >= 2
-    assert row(post).status is DeliveryStatus.SENT
-
-
-@pytest.mark.parametrize("step", STEPS)
 def test_outbox_uses_the_old_time_until_the_step_is_noticed(post: Post, machine: Machine, step: timedelta) -> None:
     """Until the step is noticed, the outbox uses the time from before the step."""
     sender = post.senders["hook"]
@@ -365,28 +343,6 @@ def test_storm_summary_is_sent_in_time(database: Database, machine: Machine) -> 
 # -- between two runs
 
 
-def test_clock_set_back_between_two_runs_does_not_delay_a_retry(post: Post, machine: Machine) -> None:
-    """A retry that was due in ten seconds does not wait an hour because the clock was set back before the start."""
-    sender = post.senders["hook"]
-    sender.answer = lambda message: DOWN
-    post.open_alerts("one")
-    post.deliver()
-    poll(post)
-    sender.answer = lambda message: None
-    machine.set_clock(hours=-1)
-    machine.restart()
-    watch(post).start()
-    assert post.open_troubles() == ["clock_stepped this machine"]
-    machine.advance(seconds=11)
-    post.deliver()
-    assert row(post).status is DeliveryStatus.SENT
-    with post.database.read() as connection:
-        assert polls.read_all(connection)["acme"].last_poll_at <= machine()
-    machine.restart()
-    watch(post).start()  # the correction is applied once
-    assert row(post).status is DeliveryStatus.SENT
-
-
 def test_clock_set_forward_between_two_runs_gives_up_no_message(post: Post, machine: Machine) -> None:
     """A start that is a day later by the clock gives up no message, because the clock may have been set."""
     post.senders["hook"].answer = lambda message: DOWN
@@ -401,24 +357,6 @@ def test_clock_set_forward_between_two_runs_gives_up_no_message(post: Post, mach
     with post.database.read() as connection:
         assert receivers.read_all(connection)["hook"].failing_since == machine() - DOWNTIME
     machine.advance(hours=24)
-    post.deliver()
-    assert row(post).status is DeliveryStatus.DEAD
-
-
-def test_cron_runs_give_up_in_time(post: Post, machine: Machine) -> None:
-    """Runs every half hour give up a message after a day, like a service."""
-    post.senders["hook"].answer = lambda message: DOWN
-    post.open_alerts("one")
-    for _ in range(47):
-        machine.restart()
-        watch(post).start()
-        poll(post)
-        post.deliver()
-        machine.advance(minutes=30)
-    assert row(post).status is DeliveryStatus.PENDING
-    machine.advance(minutes=61)
-    machine.restart()
-    watch(post).start()
     post.deliver()
     assert row(post).status is DeliveryStatus.DEAD
 

@@ -134,26 +134,6 @@ def test_record_keeps_its_key_when_its_fields_change(database: Database, way: st
         assert history(database).count("unknown_field") == 1
 
 
-@pytest.mark.parametrize("way", ["id", "cluster", "all"])
-def test_fields_that_come_and_go_store_nothing_twice(database: Database, way: str) -> None:
-    """Fields that come and go store each record once, also one that is new meanwhile and equal to an older one."""
-    with tailed(database, WAYS[way]) as on:
-        on.log.add(times=2)
-        on.poll()
-        moment = on.log.clock() - MINUTE
-        for count in (3, 4, 5):
-            on.log.has_more = not on.log.has_more
-            on.poll(timedelta(seconds=1))
-            on.log.add(ago=on.log.clock() - moment, description=f"of {moment}")  # another equal one
-            on.poll(timedelta(seconds=1))
-            on.poll(timedelta(seconds=1))
-            assert len(on.stored()) == count
-        on.log.has_more = not on.log.has_more
-        on.poll()
-        assert len(on.stored()) == 5
-        assert "window_shrunk" not in history(database)
-
-
 @pytest.mark.parametrize("is_known", [True, False], ids=["stored before", "new"])
 @pytest.mark.parametrize("is_shifted", [True, False], ids=["shifted", "counted again"])
 @pytest.mark.parametrize("way", ["id", "cluster"])
@@ -181,30 +161,6 @@ def test_record_that_one_walk_shows_with_and_without_a_field_is_one(
         assert on.log.has_more
         assert len(on.stored()) == 5
         assert open_troubles(database) == ["unknown_field"] * is_known
-
-
-@pytest.mark.parametrize("is_known", [True, False], ids=["stored before", "new"])
-def test_record_that_pages_far_apart_show_with_and_without_a_field_is_one(database: Database, is_known: bool) -> None:
-    """If the listing moves on by several pages when the fields change, nothing is stored twice."""
-    with tailed(database, WAYS["id"], page_size=2) as on:
-        for number in range(8):
-            on.log.add(ago=timedelta(seconds=number))
-        if is_known:
-            on.poll()
-
-        def change(index: int) -> None:
-            on.log.clock.advance(milliseconds=1)
-            if index == 6 and not on.log.has_more:
-                on.log.has_more = True
-                for number in range(4):
-                    on.log.add(ago=(1 + is_known) * MINUTE, description=f"appeared {number}")
-                    on.log.records.insert(0, on.log.records.pop())
-
-        on.log.before_page = change
-        on.poll()
-        on.poll()
-        assert on.log.has_more
-        assert len(on.stored()) == 12
 
 
 def with_id(record: Record, number: int) -> Record:
@@ -385,21 +341,6 @@ def test_other_records_must_confirm_each_field_that_changes(database: Database) 
         on.poll()
         assert sorted(record.cluster.id or "" for record in on.stored()) == ["", "", "", "c", "c"]
         assert open_troubles(database) == ["window_shrunk"]
-
-
-def test_sweep_that_reads_an_older_window_stores_nothing_twice(database: Database) -> None:
-    """A sweep that reads a window of before the change stores only what is missing there."""
-    with tailed(database, WAYS["id"], sweeps=(timedelta(hours=1),)) as on:
-        for _ in range(3):
-            on.log.add(ago=MINUTE / 2)
-            on.poll()
-        on.poll(timedelta(minutes=40))
-        on.log.has_more = True
-        on.log.add(ago=timedelta(minutes=41), description="late")
-        for _ in range(4):
-            on.poll(timedelta(minutes=5))
-        assert sorted(record.description == "late" for record in on.stored()) == [False, False, False, True]
-        assert "window_shrunk" not in history(database)
 
 
 def test_second_source_of_the_organisation_makes_no_other_actions(database: Database) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -17,7 +18,7 @@ from actionwatch.tail.cursor import EDGE
 from actionwatch.tail.source import SourceTail
 from actionwatch.tail.state import ALLOWED_SKEW, PollReport, ServerClock
 from tests.builders import Machine
-from tests.integration.tail.test_watching import Monitor
+from tests.integration.tail.test_watching import Monitor, monitor
 from tests.upstreams import (
     POLL,
     SOURCE,
@@ -30,6 +31,8 @@ from tests.upstreams import (
     stored,
     tail_of,
 )
+
+__all__ = ["monitor"]
 
 STEPS = [timedelta(hours=-1), timedelta(hours=25), timedelta(days=-400), timedelta(days=3000), timedelta(minutes=-2)]
 SWEEPS = (timedelta(hours=1), timedelta(hours=6))
@@ -239,21 +242,16 @@ def test_daily_check_of_filters_continues_after_a_clock_step(world: World, datab
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_heartbeat_survives_a_clock_step(world: World, database: Database, step: timedelta) -> None:
+def test_heartbeat_survives_a_clock_step(world: World, database: Database, step: timedelta, monitor: Monitor) -> None:
     """The heartbeat continues between a step and the next poll, and stops when the polls stop."""
-    monitor = Monitor()
     here = site(world, database)
-    heartbeat = HeartbeatSender(monitor.url, {SOURCE: POLL}, database, here.machine)
-    try:
+    with closing(HeartbeatSender(monitor.url, {SOURCE: POLL}, database, here.machine)) as heartbeat:
         here.poll()
         here.machine.now += step
         here.watch.run_once()
         assert heartbeat.run_once()
         here.pass_time(minutes=11)
         assert not heartbeat.run_once()
-    finally:
-        heartbeat.close()
-        monitor.close()
 
 
 @pytest.mark.parametrize("skew", [timedelta(0), timedelta(minutes=-30)])

@@ -6,7 +6,8 @@ import itertools
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -428,11 +429,17 @@ class Monitor:
         self._thread.join()
 
 
-def test_heartbeat_needs_proof(world: World, database: Database) -> None:
+@pytest.fixture
+def monitor() -> Iterator[Monitor]:
+    """Wait for heartbeats."""
+    made = Monitor()
+    yield made
+    made.close()
+
+
+def test_heartbeat_needs_proof(world: World, database: Database, monitor: Monitor) -> None:
     """The heartbeat starts after the first proof, stops while the proof lags, and continues afterwards."""
-    monitor = Monitor()
-    heartbeat = HeartbeatSender(monitor.url, {SOURCE: POLL}, database, world.clock)
-    try:
+    with closing(HeartbeatSender(monitor.url, {SOURCE: POLL}, database, world.clock)) as heartbeat:
         assert not heartbeat.run_once()
         on = bench(world, database)
         on.poll()
@@ -450,18 +457,13 @@ def test_heartbeat_needs_proof(world: World, database: Database) -> None:
         assert not heartbeat.run_once()
         monitor.close()
         assert not heartbeat.run_once()
-    finally:
-        heartbeat.close()
-        monitor.close()
 
 
 @pytest.mark.parametrize("stale", [{"acme"}, {"emca"}, {"acme", "emca"}])
-def test_heartbeat_needs_every_source(world: World, database: Database, stale: set[str]) -> None:
+def test_heartbeat_needs_every_source(world: World, database: Database, stale: set[str], monitor: Monitor) -> None:
     """The heartbeat stops while one of two sources is stale, and continues when both are fresh."""
-    monitor = Monitor()
-    heartbeat = HeartbeatSender(monitor.url, {"acme": POLL, "emca": POLL}, database, world.clock)
     sources = {name: bench(World(world.clock), database, name=name, organisation=name) for name in ("acme", "emca")}
-    try:
+    with closing(HeartbeatSender(monitor.url, {"acme": POLL, "emca": POLL}, database, world.clock)) as heartbeat:
         for on in sources.values():
             on.poll()
         assert heartbeat.run_once()
@@ -473,34 +475,24 @@ def test_heartbeat_needs_every_source(world: World, database: Database, stale: s
             sources[name].poll()
         assert heartbeat.run_once()
         assert monitor.beats == 2
-    finally:
-        heartbeat.close()
-        monitor.close()
 
 
-def test_heartbeat_stops_after_the_clock_was_set_back(world: World, database: Database) -> None:
+def test_heartbeat_stops_after_the_clock_was_set_back(world: World, database: Database, monitor: Monitor) -> None:
     """If the clock is set back by an hour, the heartbeat does not continue for an hour after the last poll."""
-    monitor = Monitor()
-    heartbeat = HeartbeatSender(monitor.url, {SOURCE: POLL}, database, world.clock)
-    try:
+    with closing(HeartbeatSender(monitor.url, {SOURCE: POLL}, database, world.clock)) as heartbeat:
         bench(world, database).poll()
         assert heartbeat.run_once()
         world.clock.advance(hours=-1)
         assert not heartbeat.run_once()
         assert monitor.beats == 1
-    finally:
-        heartbeat.close()
-        monitor.close()
 
 
 @pytest.mark.parametrize(("clock", "is_confirmed"), [("clock:-30m", True), ("clock:4m", True), ("clock:30m", False)])
 def test_heartbeat_uses_the_clock_of_the_upstream(
-    world: World, database: Database, clock: str, is_confirmed: bool
+    world: World, database: Database, clock: str, is_confirmed: bool, monitor: Monitor
 ) -> None:
     """The heartbeat follows the proof by the upstream's clock. Far ahead of our clock, nothing is proved, so it stops."""
-    monitor = Monitor()
-    heartbeat = HeartbeatSender(monitor.url, {SOURCE: POLL}, database, world.clock)
-    try:
+    with closing(HeartbeatSender(monitor.url, {SOURCE: POLL}, database, world.clock)) as heartbeat:
         on = bench(world, database, clock)
         on.poll()
         on.poll()
@@ -510,9 +502,6 @@ def test_heartbeat_uses_the_clock_of_the_upstream(
             world.log()
             on.poll()
         assert not heartbeat.run_once()
-    finally:
-        heartbeat.close()
-        monitor.close()
 
 
 # -- several sources
@@ -568,20 +557,6 @@ def mortal_tail(world: World, database: Database, client: DirectClient) -> Sourc
     troubles = SelfAlertStore(database, addressing(), world.clock)
     watch = Mortal(SOURCE, POLL, [*KINDS, *OWN_KINDS], client.reader, database, troubles, world.clock)
     return tail_of(database, client, world.clock, watch, start=HOUR)
-
-
-def test_vanished_records_are_reported_by_the_next_process(world: World, database: Database) -> None:
-    """A process marks records as vanished, is killed before it reports them, and nobody ever does."""
-    world.log(ago=60, description="goes")
-    on = bench(world, database, start=HOUR)
-    on.poll()
-    world.faults.add("vanish:0s,keyword=goes")
-    world.clock.advance(seconds=30)
-    with pytest.raises(Killed):
-        mortal_tail(world, database, on.client).run_once()
-    assert open_troubles(database) == []
-    on.poll()
-    assert open_troubles(database) == ["window_shrunk"]
 
 
 def test_unknown_kind_is_reported_although_a_process_is_killed(tmp_path: Path) -> None:
