@@ -14,7 +14,6 @@ from sqlalchemy import Connection
 from actionwatch.base.errors import StoreBusy
 from actionwatch.base.model import Status
 from actionwatch.delivery.worker import DeliveryWorker
-from actionwatch.settings import RetryPolicy
 from actionwatch.store import alert_history, alerts
 from actionwatch.store.database import Database
 from tests.builders import QUARTER, Clock, make_record
@@ -23,7 +22,6 @@ from tests.waiting import beside, stopwatch
 
 GROUPED = KindRule(realert=QUARTER)
 SECOND = timedelta(seconds=1)
-IMPATIENT = RetryPolicy(first=SECOND, give_up_after=timedelta(minutes=1))
 
 
 def hook(post: Post) -> Sender:

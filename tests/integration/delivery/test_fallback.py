@@ -10,15 +10,12 @@ from msgspec.structs import replace
 from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.alerts.routes import Route
 from actionwatch.base.delivery import DeliveryStatus
-from actionwatch.base.errors import TransientDeliveryError
 from actionwatch.settings import RetryPolicy
 from actionwatch.store import delivery_transitions
 from actionwatch.store.outbox import DeliveryFilter
 from tests.integration.delivery.kit import Desk, Rule
 from tests.integration.kit import DOWN, REFUSED, Sender
 from tests.waiting import beside, wait_until
-
-BUSY = TransientDeliveryError("the receiver answered 429", retry_after=timedelta(hours=1))
 
 
 @pytest.fixture

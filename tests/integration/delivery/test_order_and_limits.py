@@ -8,8 +8,8 @@ import pytest
 
 from actionwatch.base.errors import TransientDeliveryError
 from actionwatch.delivery.receiver_worker import IN_HAND, MOST_IN_HAND
-from actionwatch.store import delivery_transitions, receivers
-from tests.builders import Clock, lease_due
+from actionwatch.store import receivers
+from tests.builders import Clock
 from tests.integration.delivery.delivering import TickingClock, hook, match_record, resolve, side_by_side
 from tests.integration.kit import DOWN, Post, Sender, settle
 from tests.waiting import at_least, beside, pause, stopwatch, wait_until
@@ -75,16 +75,6 @@ def test_fast_receiver_gets_larger_batches(post: Post) -> None:
     assert len(post.senders["hanging"].sent) == 2 * IN_HAND
 
 
-def test_rate_is_not_exceeded(post: Post) -> None:
-    """Messages are sent no faster than the receiver's rate, without a burst."""
-    post.clock = TickingClock(post.clock.now)
-    post.channel = {"rate_per_second": 50.0}
-    post.open_alerts(*(f"a{n}" for n in range(6)))
-    with at_least(5 / 50):
-        post.worker().drain()
-    assert len(hook(post).sent) == 6
-
-
 @pytest.mark.parametrize("concurrency", [1, 3])
 def test_processes_share_the_concurrency(post: Post, concurrency: int) -> None:
     """Two processes on one store together do not exceed the concurrency, and send nothing twice."""
@@ -99,27 +89,6 @@ def test_processes_share_the_concurrency(post: Post, concurrency: int) -> None:
     assert post.states() == ["hook opened sent"] * 60
 
 
-def test_leases_of_another_process_count_towards_the_concurrency(post: Post) -> None:
-    """A lease of another process reduces what this one claims; only a process that is alone claims larger batches."""
-    post.clock = TickingClock(post.clock.now)
-    post.channel = {"concurrency": 3}
-    post.open_alerts(*(f"a{n}" for n in range(9)))
-    with post.database.write() as connection:
-        assert len(lease_due(connection, "hook", post.clock(), 1)) == 1
-    hook(post).gate.clear()
-    worker = post.worker()
-    assert worker.run_once() == 2
-    assert worker.run_once() == 0
-    with post.database.write() as connection:
-        delivery_transitions.release_left(connection, ())
-    post.clock.advance(seconds=1)
-    assert worker.run_once() > 3
-    hook(post).gate.set()
-    settle(worker)
-    worker.finish()
-    assert len(set(hook(post).ids)) == 9
-
-
 def test_processes_share_the_rate(post: Post) -> None:
     """Two processes on one store together do not exceed the rate."""
     post.clock = TickingClock(post.clock.now)
@@ -128,25 +97,6 @@ def test_processes_share_the_rate(post: Post) -> None:
     with side_by_side(post), at_least(10 / 50):
         wait_until(lambda: len(hook(post).sent) == 11, "every message", lambda: len(hook(post).sent))
     assert len(set(hook(post).ids)) == 11
-
-
-def test_processes_share_a_pause(post: Post) -> None:
-    """The Retry-After that one process received also pauses the other, and a failure without one does not end the pause."""
-    hook(post).answer = lambda message: TransientDeliveryError("busy", retry_after=timedelta(minutes=5))
-    post.open_alerts("one")
-    one, other = post.worker(), post.worker()
-    settle(one)
-    with post.database.write() as connection:
-        receivers.note_failure(connection, "hook", post.clock(), "another error", None)
-    post.open_alerts("two")
-    settle(other)
-    assert len(hook(post).sent) == 1
-    hook(post).answer = lambda message: None
-    post.clock.advance(minutes=6)
-    settle(other)
-    assert len(hook(post).sent) == 3
-    one.finish()
-    other.finish()
 
 
 def test_clock_set_back_does_not_pause_a_receiver(post: Post) -> None:

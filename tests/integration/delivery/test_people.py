@@ -7,23 +7,11 @@ from datetime import timedelta
 
 import pytest
 
-from actionwatch.alerts.routes import Route
 from actionwatch.base.errors import ActionwatchError
-from actionwatch.base.model import Decision, Escalation, Status
+from actionwatch.base.model import Decision, Status
 from actionwatch.store import silences
 from tests.integration.delivery.kit import Desk, Rule
-from tests.integration.kit import Sender
 from tests.waiting import all_at_once
-
-ESCALATING = Rule(escalation=Escalation(timedelta(minutes=15), "boss"))
-
-
-@pytest.fixture
-def escalating(desk: Desk) -> Desk:
-    """Add a receiver that only escalations reach."""
-    desk.senders["boss"] = Sender()
-    desk.route = Route(("hook",))
-    return desk
 
 
 def test_silence_button_silences_rule_and_group_for_an_hour(desk: Desk) -> None:

@@ -6,13 +6,12 @@ from datetime import timedelta
 
 import pytest
 
-from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.alerts.routes import Route
 from actionwatch.base.model import Escalation, Status
 from actionwatch.store import alerts, retention, self_alerts
 from tests.builders import NOON
 from tests.integration.delivery.kit import Desk, Rule
-from tests.integration.kit import REFUSED, Sender
+from tests.integration.kit import Sender
 
 ESCALATING = Rule(escalation=Escalation(timedelta(minutes=15), "boss"))
 
@@ -69,14 +68,6 @@ def test_a_reopening_is_no_late_message(desk: Desk) -> None:
     assert counts[1] == 0
 
 
-@pytest.fixture
-def mailed(desk: Desk) -> Desk:
-    """Add a receiver that shows an alert as it was when it was sent."""
-    desk.senders["mail"] = Sender()
-    desk.policies["mail"] = ReceiverPolicy(is_updated_last=True)
-    return desk
-
-
 def test_a_message_of_a_reopened_alert_has_an_id_of_its_own(escalating: Desk) -> None:
     """Retention deletes the messages of a resolved alert, with their numbers: no later message has the id of one of them."""
     alert_id = escalating.match_records(ESCALATING)
@@ -95,13 +86,3 @@ def test_a_message_of_a_reopened_alert_has_an_id_of_its_own(escalating: Desk) ->
     escalating.later(seconds=11)
     after = {row.id for row in escalating.all_rows()}
     assert (len(before), len(after), before & after) == (4, 4, set())
-
-
-@pytest.fixture
-def backed(desk: Desk) -> Desk:
-    """Make mail the fallback of the hook, which refuses all."""
-    desk.senders["mail"] = Sender()
-    desk.policies["hook"] = ReceiverPolicy(fallback="mail")
-    desk.route = Route(("hook",))
-    desk.hook.answer = lambda message: REFUSED
-    return desk

@@ -381,16 +381,6 @@ def test_only_changed_rules_read_records_again(
     assert (count, fed) == expected
 
 
-def test_a_start_reads_nothing_again(post: Post) -> None:
-    """The burst that two records before a restart began is completed by one after it, and no old record is read again."""
-    delete(post, range(2), rules=rules_of(BURST))
-    with post.database.write() as connection:  # would be no deletion if it was evaluated again
-        connection.execute(text("UPDATE record SET action_kind = 'BACKUP'"))
-    post.store(make_record(2, minutes=2))
-    assert fed_by(matcher(post, rules_of(BURST))) == (0, [])
-    assert only(post).count == 3
-
-
 def test_a_changed_rule_alerts_on_nothing_old(post: Post) -> None:
     """A rule that was changed learns from older records, and counts them with the next one; one that was not continues."""
     delete(post, range(2), rules=joined(BURST, OTHER))

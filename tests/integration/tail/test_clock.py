@@ -8,15 +8,14 @@ from datetime import timedelta
 
 import pytest
 
-from actionwatch.instaclustr.wire import Page
 from actionwatch.matching.self_alerts import SelfAlertStore
 from actionwatch.service.clock_watch import ClockWatch
 from actionwatch.service.heartbeat import HeartbeatSender
-from actionwatch.store import marks, polls, receipts, unproved_windows
+from actionwatch.store import marks, polls, receipts
 from actionwatch.store.database import Database
 from actionwatch.tail.cursor import EDGE
 from actionwatch.tail.source import SourceTail
-from actionwatch.tail.state import ALLOWED_SKEW, PollReport, ServerClock
+from actionwatch.tail.state import ALLOWED_SKEW, PollReport
 from tests.builders import Machine
 from tests.integration.tail.test_watching import Monitor, monitor
 from tests.upstreams import (
@@ -196,38 +195,6 @@ def test_sweeps_without_the_upstreams_time(world: World, database: Database) -> 
     assert stored(database) == logged_actions(world.organisation.truth())
 
 
-def test_unproved_window_is_checked_soon_after_a_clock_step(world: World, database: Database) -> None:
-    """A check that is scheduled for a time that is now far ahead is made at once."""
-    world.faults.set("no_date")
-    here = site(world, database)
-    world.log()
-    here.poll()
-    here.pass_time(hours=3)
-    world.log()
-    here.poll()
-    doubt = unproved_windows.UnprovedWindow(
-        source=SOURCE,
-        starts_at=world.clock() - timedelta(hours=2),
-        ends_at=world.clock() - timedelta(hours=1),
-        reach=SWEEPS[0],
-        due_at=world.clock() + timedelta(minutes=50),
-        failure_count=1,
-    )
-    with database.write() as connection:
-        unproved_windows.write(connection, [doubt])
-    here.poll()
-    assert in_doubt(database) == [doubt]
-    here.machine.set_clock(hours=-1)
-    here.poll()
-    assert in_doubt(database) == []
-
-
-def in_doubt(database: Database) -> list[unproved_windows.UnprovedWindow]:
-    """Read the unproved windows."""
-    with database.read() as connection:
-        return [found for found in unproved_windows.read(connection, SOURCE) if found.failure_count]
-
-
 def test_daily_check_of_filters_continues_after_a_clock_step(world: World, database: Database) -> None:
     """A daily check is not postponed by a month if the clock is set back by a month."""
     world.faults.set("total:absent", "counts:absent")
@@ -252,21 +219,6 @@ def test_heartbeat_survives_a_clock_step(world: World, database: Database, step:
         assert heartbeat.run_once()
         here.pass_time(minutes=11)
         assert not heartbeat.run_once()
-
-
-@pytest.mark.parametrize("skew", [timedelta(0), timedelta(minutes=-30)])
-def test_upstream_time_follows_a_clock_step(skew: timedelta) -> None:
-    """After a step of our clock, the assumed time of the upstream is still correct."""
-    machine, step = Machine(), timedelta(hours=-1)
-    compared, not_compared = ServerClock(machine), ServerClock(machine)
-    compared.compare(Page((), None, None, machine(), server_date=machine() + skew))
-    before = compared.now()
-    machine.now += step
-    machine.clock.take_up(step)
-    for server in (compared, not_compared):
-        server.follow_clock(step)
-    assert compared.now() == before
-    assert not_compared.now() == machine()
 
 
 def test_record_keys_survive_a_clock_step_back(world: World, database: Database) -> None:

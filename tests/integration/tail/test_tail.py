@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -315,11 +315,3 @@ def test_polls_without_new_records_leave_one_receipt(world: World, database: Dat
     assert found[0].request_count >= 19
     assert found[0].ends_at > found[0].first_judged_at + 15 * timedelta(minutes=1)
     assert again == found
-
-
-def test_start_in_the_future(world: World, database: Database) -> None:
-    """A start in the future makes no window that ends before it begins."""
-    on = bench(world, database, start=NOON + timedelta(days=3))
-    on.poll()
-    assert on.marks().begins_at <= world.clock()
-    assert isinstance(on.marks().begins_at, datetime)

@@ -20,7 +20,6 @@ from actionwatch.base.errors import AccessDenied, SourceError, SourceUnavailable
 from actionwatch.base.model import Entity, LinkedAccount
 from actionwatch.instaclustr.client import Client
 from actionwatch.instaclustr.kinds import KINDS, OWN_KINDS
-from actionwatch.instaclustr.query import Query
 from actionwatch.matching.operator_actions import OperatorActions
 from actionwatch.matching.self_alerts import SelfAlertStore
 from actionwatch.service.heartbeat import HeartbeatSender
@@ -49,12 +48,6 @@ class Listing(Client):
     def linked_accounts(self) -> list[LinkedAccount]:
         """Return them."""
         return [LinkedAccount(account_id, name, self.raw) for account_id, name in self.names.items()]
-
-
-def keys(database: Database) -> list[str]:
-    """Return the keys of the stored records."""
-    with database.read() as connection:
-        return sorted(record.key for record in records.read_after(connection, 0, 99))
 
 
 def changes(database: Database) -> list[tuple[str, str | None]]:
@@ -328,48 +321,6 @@ def history(database: Database) -> list[str]:
     return [row[0].split('"')[3] for row in rows]
 
 
-def test_unknown_field_is_reported_once(world: World, database: Database) -> None:
-    """A new field is reported once, also if the first records had only known fields."""
-    on = bench(world, database)
-    on.poll()
-    world.log()
-    on.poll()
-    assert open_troubles(database) == []
-    world.faults.set("unknown_field")
-    on.poll()
-    assert "unknown_field" in open_troubles(database)
-    on.poll(90_000)
-    assert "unknown_field" not in open_troubles(database)
-    assert history(database).count("unknown_field") == 1
-
-
-def test_unknown_field_before_any_record_names_the_field(world: World, database: Database) -> None:
-    """If a poll without records found a new field, the alert that the first record opens names that field."""
-    on = bench(world, database, "unknown_field")
-    on.poll()
-    world.log(ago=3600)
-    assert [page.records for page in on.client.user_actions(Query())]
-    on.poll()
-    world.log()
-    on.poll()
-    assert on.records()
-    assert history(database) == []
-
-
-def test_added_field_stores_no_record_twice(world: World, database: Database) -> None:
-    """A field that the upstream adds neither stores the records of the overlap twice nor makes them vanish."""
-    on = bench(world, database)
-    on.poll()
-    world.log()
-    on.poll()
-    before = keys(database)
-    world.faults.set("unknown_field")
-    on.poll()
-    bench(world, database, "unknown_field").poll()
-    assert keys(database) == before
-    assert "window_shrunk" not in open_troubles(database)
-
-
 def test_added_field_while_two_sources_are_read_first_stores_no_record_twice(world: World, database: Database) -> None:
     """No record is stored twice if a field appears after one source has ended its first poll, and amid that of another."""
     for number in range(12):
@@ -525,20 +476,6 @@ def test_hanging_source_does_not_block_another(world: World, database: Database)
         world.log()
         on.poll()
         assert len(on.records()) == 1
-
-
-def test_sources_are_separate(world: World, database: Database) -> None:
-    """Two sources with equal records share no marks, and neither hides the records of the other."""
-    other = World(world.clock)
-    tails: list[SourceTail] = []
-    for name, one in (("acme", world), ("emca", other)):
-        one.log(description="same", user_name="eve")
-        client = DirectClient(one.emulator, one.clock)
-        client.reader.source = name
-        tails.append(
-            tail_of(database, client, one.clock, self_watch(database, client, one.clock), name=name, start=HOUR)
-        )
-    assert [tail.run_once().new_count for tail in tails] == [1, 1]
 
 
 # -- a killed process and the next one
