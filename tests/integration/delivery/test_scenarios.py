@@ -202,6 +202,12 @@ A decision that is undone before the first message leaves that as it was
     hook: opened x1
     last of hook: status open
 
+A reopened alert is muted as its route says
+    hook is muted at night, match, send, ack, 11s, night lasts from 12 to 13, reopen, 11s
+    hook: opened x1, updated x1
+    8h
+    hook: opened x1, updated x1, mute: 1
+
 Matches join a reopened alert
     match, resolve, reopen, match
     alerts: 1

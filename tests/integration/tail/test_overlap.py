@@ -114,6 +114,40 @@ def test_overlap_is_read_twice_without_usable_counts(world: World, database: Dat
         assert f"late {number}" in [record.description for record in on.records()]
 
 
+def test_overlap_is_read_less_often_without_usable_counts(world: World, database: Database) -> None:
+    """Without usable counts, a poll reads what only one other has read, and all of it every tenth of the overlap."""
+    on = make_busy(world, database, "counts:absent")
+    asked = []
+    for _ in range(LEARNING + 30):
+        for number in range(6):
+            world.log(ago=0.3456 + 5 * number)
+        asked.append(on.requests()[0])
+    asked = asked[LEARNING:]
+    read = [number for number, pages in enumerate(asked) if pages >= 8]
+    assert len(read) == 30 / 3, "once in 90 seconds"
+    assert max(pages for number, pages in enumerate(asked) if number not in read) <= 4
+    assert on.is_complete()
+
+
+def test_change_in_the_overlap_without_usable_counts_is_found_within_a_tenth_of_it(
+    world: World, database: Database
+) -> None:
+    """A late record, and one that vanished while one of its kind appeared, are found within a tenth and one poll."""
+    on = make_busy(world, database, "counts:absent")
+    world.log(ago=30)  # so that it stays in the overlap
+    for _ in range(3):
+        on.poll()
+    world.faults.add("vanish:0s,keyword=action 99")
+    world.organisation.append("BACKUP", at=on.marks().mark - 200 * timedelta(seconds=1), description="late")
+    waited = 0
+    while not on.vanished() and waited < 1000:
+        on.poll(30)
+        waited += 30
+    assert waited <= OVERLAP.total_seconds() / 10 + 30
+    assert on.vanished() == ["action 99"]
+    assert "late" in [record.description for record in on.records()]
+
+
 # -- what counts show
 
 
