@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from datetime import datetime
 from itertools import chain
 
 from sqlalchemy import Connection
 
 from actionwatch.base.model import AlertChange, Group, Hit
+from actionwatch.matching.portion_size import PortionSize
 from actionwatch.matching.rule_feeding import RuleFeeding
 from actionwatch.matching.stored_rows import StoredRows, span_of
 from actionwatch.rules.correlations.correlator import Correlator
@@ -17,21 +18,23 @@ from actionwatch.rules.correlations.feed import Feed
 from actionwatch.rules.correlations.folding import too_early
 from actionwatch.store import hits, records
 
-FED_AT_ONCE = 2000  # records that rules are fed in one transaction: others wait meanwhile
-JUDGED_AT_ONCE = 250  # groups, as many as one statement takes; fewer, if they take longer than this:
-JUDGED_SECONDS = 0.05  # others wait meanwhile, and all hits of these groups are in memory
-_FIRST_JUDGED = 10  # groups
+FED_AT_ONCE = 2000  # records that rules are fed in one transaction, at most
+JUDGED_AT_ONCE = 250  # groups, as many as one statement takes, at most: all their hits are in memory
+_FIRST_FED = 100
+_FIRST_JUDGED = 10
+_SECONDS = 0.05  # for one transaction
 DELETED_AT_ONCE = 5000  # hits
 
 
 class CatchUp:
     """The rest that rules need, in portions: older records, the evaluation of groups, the deletion of old hits."""
 
-    def __init__(self, correlator: Correlator, feeding: RuleFeeding) -> None:
+    def __init__(self, correlator: Correlator, feeding: RuleFeeding, elapsed: Callable[[], float]) -> None:
         self._correlator = correlator
         self._feeding = feeding
         self._feeds: dict[frozenset[int], Feed] = {}
-        self._judged_at_once = min(_FIRST_JUDGED, JUDGED_AT_ONCE)
+        self._fed = PortionSize(FED_AT_ONCE, _SECONDS, elapsed, _FIRST_FED)
+        self._judged = PortionSize(JUDGED_AT_ONCE, _SECONDS, elapsed, _FIRST_JUDGED)
         self._has_garbage = True  # hits of rules that were fed again, or do not run
 
     def is_due(self, *, can_judge: bool) -> bool:
@@ -43,9 +46,11 @@ class CatchUp:
     ) -> list[AlertChange]:
         """Do a part of it. Return what becomes of alerts."""
         if self._feeding.feeding:
-            self._feed(connection, rows, position)
+            with self._fed.measured(self._fed.count):
+                self._feed(connection, rows, position)
         elif can_judge and (number := self._feeding.to_judge()) is not None:
-            return self._judge(connection, rows, number, verified)
+            with self._judged.measured(self._judged.count):
+                return self._judge(connection, rows, number, verified)
         elif self._has_garbage:
             self._has_garbage = hits.delete_others(connection, self._feeding.numbers, DELETED_AT_ONCE) > 0
         return []
@@ -53,7 +58,7 @@ class CatchUp:
     def _feed(self, connection: Connection, rows: StoredRows, position: int) -> None:
         """Feed the next records to the rules that are furthest behind."""
         places, after, others = self._feeding.to_feed()
-        portion = records.read_unmatched(connection, after, FED_AT_ONCE)
+        portion = records.read_unmatched(connection, after, self._fed.count)
         through = min(portion.through, position, others if others is not None else position)
         batch = [record for record in portion.records if record.id <= through]
         key = frozenset(places)
@@ -77,10 +82,9 @@ class CatchUp:
         self, connection: Connection, rows: StoredRows, number: int, verified: datetime | None
     ) -> list[AlertChange]:
         """Evaluate some of the groups of a rule that were touched."""
-        began_at = time.monotonic()
         place = self._feeding.numbers[number]
-        touched = hits.read_touched(connection, place, self._judged_at_once)
-        if len(touched) < self._judged_at_once:
+        touched = hits.read_touched(connection, place, self._judged.count)
+        if len(touched) < self._judged.count:
             self._feeding.judging.discard(number)
         hits.forget_touched(connection, place, [row.group_id for row in touched])
         spans = {row.group_values: span_of(row.first_at, row.last_at) for row in touched}
@@ -88,7 +92,6 @@ class CatchUp:
         changes = self._correlator.take_again(rows, number, spans, verified, later)
         self._feeding.note_too_early(connection, self._correlator.too_early)
         self._feeding.judging.update(self._touched_above(number))
-        self._judged_at_once = _next_portion(self._judged_at_once, time.monotonic() - began_at)
         return changes
 
     def _touched_above(self, number: int) -> set[int]:
@@ -96,9 +99,3 @@ class CatchUp:
         rules = self._correlator.rules
         name, later = rules[number].name.id, self._feeding.later()
         return {place for place in later if any(step.rule_id == name for step in rules[place].steps)}
-
-
-def _next_portion(count: int, seconds: float) -> int:
-    """Return how many groups to evaluate next, if a count of them took so long."""
-    wanted = round(count * JUDGED_SECONDS / max(seconds, 0.001))
-    return max(1, min(wanted, 2 * count, JUDGED_AT_ONCE))

@@ -6,6 +6,7 @@ process that takes over, changes nothing.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -39,9 +40,11 @@ class Correlating:
         *,
         sources: Sequence[str] | None = None,
         keep: timedelta = KEEP,
+        elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
         self._rules = rules
         self._addressing = addressing
+        self._elapsed = elapsed
         self.is_idle = all(rule.correlation is None for rule in rules)
         """Whether there is no correlation at all."""
         self.backlog = BacklogWatch(sources)
@@ -90,7 +93,7 @@ class Correlating:
         self._has_ended_unexpected = True
         if self._correlator is not None and not is_aligned:
             self._cache.clear()
-            self._catch_up = CatchUp(self._correlator, self.feeding)
+            self._catch_up = CatchUp(self._correlator, self.feeding, self._elapsed)
             self._aligned = position, self.backlog.progress
 
     def hits(self, batch: Sequence[Record]) -> GroupedHits:

@@ -25,6 +25,7 @@ from actionwatch.base.model import Alert, AlertChange, Match, Record
 from actionwatch.matching import ledger_store
 from actionwatch.matching.addressing import Addressing
 from actionwatch.matching.correlating import Correlating
+from actionwatch.matching.portion_size import PortionSize
 from actionwatch.matching.rule_failures import FailureLog
 from actionwatch.rules.engine import RuleFailure
 from actionwatch.store import correlations, positions, records
@@ -33,8 +34,9 @@ from actionwatch.store.positions import MATCHED, Overtaken
 
 MANY_BATCHES = 10  # after so many, what is verified is read again although more waits: there may always be more
 CATCH_UP_SECONDS = 0.1  # after each batch
-BATCH = 2000  # records a transaction: long enough to spread its cost, short enough to let other writers in
-LATE_FACTOR = 5  # so many times as many if they are older than those before: each batch folds their groups again
+BATCH = 2000  # records a transaction, at most: long enough to spread its cost, short enough to let other writers in
+BATCH_SECONDS = 0.5  # for one transaction
+LATE_FACTOR = 5  # so many times both if they are older than those before: each batch folds their groups again
 
 log = structlog.get_logger()
 
@@ -63,11 +65,12 @@ class RecordMatcher:
         batch_size: int = BATCH,
         correlating: Correlating | None = None,
         failures: FailureLog | None = None,
+        elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._addressing = addressing
         self._clock = clock
-        self._batch_size = batch_size
+        self._elapsed = elapsed
         self._running = self._requested = (engine, correlating or Correlating((), addressing))
         self._failures = failures or FailureLog()
         self.step_count = 0
@@ -75,7 +78,7 @@ class RecordMatcher:
         self.has_learned = self._correlating.is_idle
         """Whether correlations were once evaluated for all that was stored, since this matcher was made."""
         self._verified: datetime | None = None
-        self._order = _Order()
+        self._order = _Order(batch_size, elapsed)
         self._opened_count = 0
         self._lock = threading.Lock()
         self._is_stopping = False
@@ -150,8 +153,8 @@ class RecordMatcher:
             position = positions.read(connection, MATCHED)
             # Plain rules ignore backlog.
             read = records.read_that_may_alert if correlating.is_idle else records.read_unmatched
-            size = self._batch_size * (LATE_FACTOR if self._order.is_late else 1)
-            portion = read(connection, position, size)
+            most = self._order.size.count
+            portion = read(connection, position, most)
         correlating.align(self._database, position, self._clock)
         if portion.through == position:
             correlating.backlog.note_batch((), is_more=False)  # what was put off while backlog was read is due
@@ -159,13 +162,13 @@ class RecordMatcher:
         # In event order, so that the order in which the upstream returned the records makes no difference.
         ordered = sorted(portion.records, key=_event_order)
         matches = list(self._running[0].evaluate([record for record in ordered if not record.is_backlog]))
-        self._commit(position, portion.through, matches, ordered, is_more=len(ordered) == size)
+        self._commit(position, portion.through, matches, ordered, is_more=len(ordered) == most)
         self._order.note_batch(ordered, self._clock())
         return True
 
     def _catch_up(self) -> None:
         """Do what correlations need that read older records, but let new records wait for no longer than a moment."""
-        ends_at = time.monotonic() + CATCH_UP_SECONDS
+        ends_at = self._elapsed() + CATCH_UP_SECONDS
         correlating = self._correlating
         while correlating.is_behind and not self._must_leave():
             with self._database.write() as connection:
@@ -177,7 +180,7 @@ class RecordMatcher:
                 if correlating.is_level:
                     positions.move(connection, position, position, is_correlated=True)
             self._note_opened(opened)
-            if time.monotonic() >= ends_at:
+            if self._elapsed() >= ends_at:
                 return
 
     def _apply_verified_time(self) -> None:
@@ -197,7 +200,7 @@ class RecordMatcher:
         """
         correlating = self._correlating
         found = correlating.hits(batch)
-        with self._database.write() as connection:
+        with self._database.write() as connection, self._order.size.measured(len(batch)):
             positions.check(connection, before)
             changes = correlating.take_batch(connection, batch, found, self._verified, is_more=is_more)
             opened = self._write(connection, matches, changes)
@@ -234,14 +237,21 @@ class RecordMatcher:
 class _Order:
     """The order of batches: one is older than those before it while a source reads a backlog, and its newest records."""
 
-    def __init__(self) -> None:
-        self.is_late = False
+    def __init__(self, batch_size: int, elapsed: Callable[[], float]) -> None:
+        self._is_late = False
         self._newest: datetime | None = None
+        self._usual = PortionSize(batch_size, BATCH_SECONDS, elapsed)
+        self._late = PortionSize(batch_size * LATE_FACTOR, BATCH_SECONDS * LATE_FACTOR, elapsed, batch_size)
+
+    @property
+    def size(self) -> PortionSize:
+        """The size of the next batch."""
+        return self._late if self._is_late else self._usual
 
     def note_batch(self, ordered: Sequence[Record], now: datetime) -> None:
         """Note a batch, in event order. A record of the future makes no later one late."""
         if ordered:
-            self.is_late = self._newest is not None and ordered[0].occurred_at < self._newest
+            self._is_late = self._newest is not None and ordered[0].occurred_at < self._newest
             self._newest = _later(self._newest, min(ordered[-1].occurred_at, now))
 
 

@@ -116,6 +116,7 @@ class App:
             self.clock,
             correlating=_correlations(self, rules),
             failures=self.rule_failures,
+            elapsed=self.machine.elapsed,
         )
 
     @property
@@ -172,4 +173,5 @@ class App:
 
 def _correlations(app: App, rules: Sequence[Rule]) -> Correlating:
     """Return correlations by rules, which continue from the stored hits."""
-    return Correlating(rules, app.addressing, sources=[source.name for source in app.settings.sources])
+    names = [source.name for source in app.settings.sources]
+    return Correlating(rules, app.addressing, sources=names, elapsed=app.machine.elapsed)

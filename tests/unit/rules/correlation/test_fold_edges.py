@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -102,7 +103,7 @@ def test_a_state_goes_on_from_an_alert(
 ) -> None:
     """After a restart, hits join the open alert, and what it contains does not count again."""
     state = new_fold(rule, START)
-    state.restore(begun)
+    state.restore(deepcopy(begun))  # the state adds to it
     _push(state, *hits)
     assert shapes(state) == alerts
 
