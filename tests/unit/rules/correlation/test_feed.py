@@ -11,13 +11,13 @@ from msgspec import structs
 
 from actionwatch.base.model import Group, Hit, Record, RuleName
 from actionwatch.base.unicode import canonical
-from actionwatch.rules.correlations.feed import Feed, as_number
+from actionwatch.rules.correlations.feed import Feed, as_number, in_order
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.folds.hit_window import HitWindow
 from actionwatch.rules.model import Correlation, Rule, Step, Threshold
 from actionwatch.rules.when import When
 from tests.cases import in_one_test
-from tests.unit.rules.correlation.kit import HEAD, at, flat, hit, loaded, make, minutes, record_at
+from tests.unit.rules.correlation.kit import HEAD, at, flat, hit, loaded, make, minutes, objects_held, record_at
 from tests.unit.rules.correlation.live import ABOVE, FEED
 
 INNER = "type: event_count, rules: a, group-by: [userName, clusterId], timespan: 5m, condition: {gte: 2}"
@@ -30,6 +30,7 @@ def above_inner(text: str) -> Sequence[Rule]:
 
 
 RULES = above_inner("type: value_count, group-by: [userName, description], condition: {gte: 2, field: clusterId}")
+COUNTED = above_inner("type: event_count, group-by: [userName], condition: {gte: 2}")
 ABSENCE = make(threshold=Threshold("lt", 1), expected=(("eve",),))
 GROUP: Group = ("eve", "c1")
 
@@ -45,7 +46,10 @@ def inner_hits(found: FoundAlert, group: Group = GROUP, rules: Sequence[Rule] = 
     inner = next(each for each in correlations if each.name.name == "inner")
     newest = found.firing.records[-1] if found.firing is not None and found.firing.records else found.last_seen
     assert newest is None or isinstance(newest, Record)
-    return [(where, each) for _, where, each in Feed(rules, correlations).inner_hits(inner, group, found, newest)]
+    feed = Feed(rules, correlations)
+    made = [(where, each) for _, where, each in feed.inner_hits(inner, group, found, newest)]
+    assert feed.take_failures() == []
+    return made
 
 
 def alert(*hits: Hit, firing: Hit | None = None, **more: object) -> FoundAlert:
@@ -78,6 +82,25 @@ def test_an_alert_of_what_is_missing_is_a_hit_too() -> None:
     without_records = structs.replace(hit(5), records=())
     assert inner_hits(alert(without_records, firing=without_records))[0][0] == ("eve", None)
     assert inner_hits(alert(), ("eve", None)) == [], "there is no value to count"
+
+
+def test_alerts_with_the_same_newest_record_keep_their_groups() -> None:
+    """The group of an alert is not found by the values of its newest record, as that of a record is."""
+    correlations = [rule.correlation for rule in RULES if rule.correlation is not None]
+    feed, newest = Feed(RULES, correlations), there(5)
+    groups: Sequence[Group] = (("eve", "c1"), ("ann", "c2"), ("eve", "c3"))
+    found = [each for group in groups for each in feed.inner_hits(correlations[0], group, alert(), newest)]
+    assert [(group, made.value) for _, group, made in found] == [
+        (("eve", "d"), ("c1",)), (("ann", "d"), ("c2",)), (("eve", "d"), ("c3",)),
+    ]  # fmt: skip
+
+
+def test_an_alert_of_all_groups_without_a_record_has_the_group_of_no_value() -> None:
+    """What neither the group of the alert nor a record says is absent."""
+    inner = replace(next(rule.correlation for rule in RULES if rule.correlation is not None), group_by=())
+    (count,) = (rule.correlation for rule in COUNTED if rule.correlation and rule.name.name == "outer")
+    ((_, group, made),) = Feed(COUNTED, [inner, count]).inner_hits(inner, (), alert(), None)
+    assert (group, made.records) == ((None,), ())
 
 
 def groups_of(text: str, **record: object) -> list[Group]:
@@ -117,6 +140,12 @@ def test_groups_of_the_same_values_are_found_once(monkeypatch: pytest.MonkeyPatc
     assert found == [(record.user_name, record.cluster.id) for record in read]
     first, again = (group for each in (read[0], read[4]) for group in feed.hits([each])[0])
     assert first is again
+    held = [
+        objects_held(feed).total()
+        for count in (20, 200)
+        if feed.hits([record_at(minute, user=f"u{minute}") for minute in range(count)])
+    ]
+    assert abs(held[1] - held[0]) < 20
 
 
 @pytest.mark.parametrize(("chars", "is_remembered"), [(250, True), (251, False), (5_000, False)])
@@ -165,6 +194,16 @@ def test_an_absence_of_alerts_reads_their_groups_first() -> None:
     assert [group for group, _ in inner_hits(found, ("eve", "c1"), MISSED)] == [("eve",)]
     assert [group for group, _ in inner_hits(found, (None, "c1"), MISSED)] == [("bob",)]
     assert inner_hits(alert(), (None, "c1"), MISSED) == []
+
+
+@pytest.mark.parametrize("is_backlog_first", [False, True])
+def test_of_an_action_of_two_sources_the_record_that_may_alert_counts(*, is_backlog_first: bool) -> None:
+    """Whichever was read first, whatever stands between them."""
+    new, other = (structs.replace(hit(5), key=key, records=(record_at(5, key=key),)) for key in ("a", "b"))
+    old = structs.replace(new, records=(record_at(5, key="a", is_backlog=True),))
+    both = [old, other, new] if is_backlog_first else [new, other, old]
+    assert in_order(both) == [new, other]
+    assert in_order([old, old]) == in_order([old]) == [old]
 
 
 def test_an_unknown_field_is_not_read() -> None:
@@ -235,18 +274,18 @@ def test_a_rule_that_fails_on_a_record_stops_no_other_rule(monkeypatch: pytest.M
 
     monkeypatch.setattr("actionwatch.rules.correlations.feed.canonical", read)
     (counted,) = (rule.name.id for rule in RULES if rule.name.name == "a")
-    plain, by_time, by_cluster = (
+    by_cluster, by_time, plain = (
         replace(
             make(threshold=Threshold("gte", 2), group_by=(field,)),
             steps=(Step(counted),),
             name=RuleName(name, name, name),
         )
-        for field, name in (("userName", "plain"), ("userName", "by time"), ("cluster", "by cluster"))
+        for field, name in (("cluster", "by cluster"), ("userName", "by time"), ("userName", "plain"))
     )
-    feed = Feed(RULES, [plain, replace(by_time, when=OddMoment()), by_cluster])
+    feed = Feed(RULES, [by_cluster, replace(by_time, when=OddMoment()), plain])
     records = [record_at(1), record_at(2), record_at(3, cluster="odd"), record_at(4)]
     assert [(minutes(made.at), number) for number, _, made in flat(feed.hits(records))] == [
-        (1, 0), (1, 1), (1, 2), (2, 0), (2, 2), (3, 0), (3, 1), (4, 0), (4, 1), (4, 2),
+        (1, 0), (1, 1), (1, 2), (2, 0), (2, 2), (3, 1), (3, 2), (4, 0), (4, 1), (4, 2),
     ]  # fmt: skip
     assert [(failure.rule.name, failure.record_key, failure.what) for failure in feed.take_failures()] == [
         ("by time", records[1].key, "OverflowError: too large"),
