@@ -18,6 +18,7 @@ from actionwatch.base.model import Alert, Mode, Record
 from actionwatch.rules.case_runner import SimulationResult
 from actionwatch.rules.correlations.context import StreamBounds
 from actionwatch.rules.correlations.correlator import Correlator
+from actionwatch.rules.correlations.fold_cache import FoldCache
 from actionwatch.rules.correlations.memory_rows import MemoryRows
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.model import Correlation, CorrelationType, Rule
@@ -126,7 +127,8 @@ class _Run:
         self._rules = rules
         self._history = history
         self._is_in_order = is_in_order
-        self._correlator = Correlator(rules, bounds)
+        self._cache = FoldCache()
+        self._correlator = Correlator(rules, bounds, cache=self._cache)
         self._rows = MemoryRows(self._correlator.rules)
         for number, spans in self._correlator.begin().items():
             self._correlator.take_again(self._rows, number, spans, None)
@@ -150,7 +152,8 @@ class _Run:
         if self._is_in_order:
             verified = min(batch[-1].occurred_at, verified_until)
             self._conclude(batch, verified)
-            self._rows.forget_before(verified)
+            if self._rows.forget_before(verified):
+                self._cache.clear()  # its folds know alerts that are forgotten now
             return
         for at, together in groupby(batch, key=lambda record: record.seen_at):
             before = min(at - _JUST_BEFORE, verified_until)

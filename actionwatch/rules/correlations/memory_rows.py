@@ -162,7 +162,9 @@ class MemoryAlerts:
 
     def forget_before(self, at: datetime) -> None:
         """Forget what cannot matter to hits after a verified time."""
-        self.drop([each.id for number, each in self._alerts.values() if not self._is_needed(number, each, at)])
+        needed = {name: each for name, (number, each) in self._alerts.items() if self._is_needed(number, each, at)}
+        kept = {*needed, *(each.leader for each in needed.values())}
+        self.drop([name for name in self._alerts if name not in kept])
         for tables in (self._groups, self._shared):
             for groups in tables:
                 for group in [group for group, its in groups.items() if not its]:
@@ -215,14 +217,15 @@ class MemoryRows:
         self.records = records or MemoryRecords()
         self._left_count = 0
 
-    def forget_before(self, at: datetime) -> None:
-        """Forget what cannot matter to hits after a verified time, if that is much of what there is."""
+    def forget_before(self, at: datetime) -> bool:
+        """Forget what cannot matter to hits after a verified time, if that is much of what there is. Return whether it is."""
         if self.hits.count < 2 * self._left_count + _FEW:
-            return
+            return False
         self.hits.forget_before(at)
         self.alerts.forget_before(at)
         self.records.keep({each.alert_id for each in self.alerts})
         self._left_count = self.hits.count
+        return True
 
 
 def newest(hits: Sequence[Hit], step: int | None, since: datetime) -> Hit | None:

@@ -54,9 +54,11 @@ class Publisher:
             if old not in above and old.rule_id in self._numbers:
                 self._remove(self._numbers[old.rule_id], old, known.id)
         for place, (number, group, hit) in above.items():
-            before = self._rows.hits.at(number, group, hit.order) if place in known.above else None
-            if before is not None and [each.key for each in before.records] == [each.key for each in hit.records]:
-                continue
+            if place in known.above:
+                before = self._rows.hits.at(number, group, hit.order)
+                # Without it, the hit is so old that it was forgotten: nothing is found there again.
+                if before is None or [each.key for each in before.records] == [each.key for each in hit.records]:
+                    continue
             self._rows.hits.replace(number, group, hit)
             self._touch(number, group).add(hit)
         known.above = tuple(above)

@@ -12,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionwatch.base.model import CorrelatedAlert, Record
+from actionwatch.rules.correlations import memory_rows
 from actionwatch.rules.correlations.fold_cache import MOST
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.order import running
 from actionwatch.rules.model import Correlation, Rule
+from actionwatch.service import simulation
 from actionwatch.service.simulation import ends, replay, simulate
 from tests.unit.rules.correlation.kit import MINUTE, START, at, loaded, objects_held, outcome_of, record_at
 from tests.unit.rules.correlation.live import (
@@ -326,13 +328,17 @@ def test_while_nothing_is_verified_what_waits_is_not_reported(rules: str, drawn:
     _assert_alerts_of(service, folded(RULES[rules], drawn))
 
 
+@EACH
 @FEW
-@given(records())
-def test_a_replay_gives_what_a_simulation_gives(drawn: list[Record]) -> None:
+@given(records(), st.sampled_from([1, 5, 2000]))
+def test_a_replay_gives_what_a_simulation_gives(rules: str, drawn: list[Record], batch_size: int) -> None:
     """A backtest, which keeps only what it needs, finds the same alerts with the same counts and ends."""
     ordered = sorted(drawn, key=in_event_order)
-    replayed = replay(ALL, ordered, begin=START, end=END)
-    simulated = simulate(ALL, ordered, begin=START, start=START, until=END, verified_until=END)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(simulation, "_BATCH", batch_size)
+        patch.setattr(memory_rows, "_FEW", 0)  # it forgets after each batch
+        replayed = replay(RULES[rules], ordered, begin=START, end=END)
+    simulated = simulate(RULES[rules], ordered, begin=START, start=START, until=END, verified_until=END)
     whole = {each.id: (each.count, each.first_at, each.last_at, each.resolved_at) for each in simulated.alerts}
     assert {each.id: (each.count, each.first_at, each.last_at, each.resolved_at) for each in replayed.alerts} == whole
     kept = {alert_id: [record.key for record in held] for alert_id, held in replayed.records.items()}
