@@ -332,8 +332,8 @@ class Simulation:
             self._step(f"tail {setup.sources[SECOND]}")
 
     def decide(self, chance: random.Random) -> None:
-        """Acknowledge, resolve or silence an alert like an operator, or replay dead letters."""
-        decision = chance.choice(("ack", "resolve", "silence", "retry", "readdress"))
+        """Acknowledge, resolve, silence or reopen an alert like an operator, or replay dead letters."""
+        decision = chance.choice(("ack", "resolve", "silence", "reopen", "retry", "readdress"))
         people = self.process.app.dead_letters(self.process.service.worker.wake)
         self.oracle.has_retried |= decision in ("retry", "readdress")
         if decision == "retry":
@@ -342,7 +342,10 @@ class Simulation:
             people.retry(DeliveryFilter(), "sam", to=self.setup.receivers["hook"])
         elif known := self.oracle.alert_ids():
             actions = self.process.app.operator_actions(self.process.service.worker.wake)
-            actions.act(decision, chance.choice(known), "sam")
+            if decision == "reopen":
+                actions.reopen(chance.choice(self.oracle.decided_ids() or known), "sam")
+            else:
+                actions.act(decision, chance.choice(known), "sam")
 
     # -- what happens between two commits or requests
 

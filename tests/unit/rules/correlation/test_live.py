@@ -8,7 +8,7 @@ from datetime import datetime
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from actionwatch.base.model import CorrelatedAlert, Record
@@ -328,9 +328,34 @@ def test_while_nothing_is_verified_what_waits_is_not_reported(rules: str, drawn:
     _assert_alerts_of(service, folded(RULES[rules], drawn))
 
 
+def _stream(*what: tuple[int, str, str, str]) -> list[Record]:
+    """Make records from minutes, the first letters of kinds, users and clusters."""
+    kinds = {"B": "BACKUP", "C": "CREATE_CLUSTER", "D": "DELETE_CLUSTER"}
+    return [
+        record_at(minute, kinds[kind], user=user, cluster=cluster, key=f"k{n:03}")
+        for n, (minute, kind, user, cluster) in enumerate(what)
+    ]
+
+
+# A cached fold, the leader of a shared alert, and the hit of an inner alert, each after the rows of it were forgotten.
+FORGOTTEN = [
+    _stream((72, "B", "eve", "y"), (90, "D", "eve", "x"), (136, "B", "eve", "x")),
+    _stream(
+        *((12, "B", "eve", "y"), (16, "C", "eve", "y"), (25, "B", "bob", "y"), (28, "C", "bob", "y")),
+        *((44, "B", "eve", "y"), (48, "C", "eve", "y"), (63, "B", "bob", "y"), (63, "C", "eve", "x")),
+        *((64, "D", "eve", "y"), (65, "C", "eve", "y"), (66, "B", "bob", "y"), (68, "B", "eve", "y")),
+        *((71, "B", "bob", "x"), (73, "C", "bob", "y")),
+    ),
+    _stream((33, "B", "bob", "x"), (39, "B", "bob", "y"), (170, "B", "bob", "x"), (176, "B", "bob", "x")),
+]
+
+
 @EACH
 @FEW
 @given(records(), st.sampled_from([1, 5, 2000]))
+@example(FORGOTTEN[0], 1)
+@example(FORGOTTEN[1], 1)
+@example(FORGOTTEN[2], 1)
 def test_a_replay_gives_what_a_simulation_gives(rules: str, drawn: list[Record], batch_size: int) -> None:
     """A backtest, which keeps only what it needs, finds the same alerts with the same counts and ends."""
     ordered = sorted(drawn, key=in_event_order)
