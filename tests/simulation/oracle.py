@@ -119,12 +119,6 @@ class Oracle:
         with self._database.read() as connection:
             return list(connection.execute(wanted).scalars())
 
-    def decided_ids(self) -> list[str]:
-        """Return the alerts about records that are acknowledged or resolved."""
-        wanted = select(ALERT.c.id).where(ALERT.c.rule_name != "actionwatch_self", ALERT.c.status != "open")
-        with self._database.read() as connection:
-            return list(connection.execute(wanted.order_by(ALERT.c.id)).scalars())
-
     def note_end(self) -> None:
         """Note that all faults end now: the states of messages before they end, and which actions follow."""
         for source in self.sources.values():
@@ -277,13 +271,20 @@ class Oracle:
             self.wrong.append(f"doubled: the message {message_id} is in no delivery")
 
     def _check_opened(self, rows: Sequence[Any], reopened: Mapping[str, int]) -> None:
-        """Each receiver learns once that an alert is open, and once more for each time that a person opened it again.
+        """Each receiver learns once that an alert is open, and again each time that it had learned of its end.
 
         A fallback delivery, or a message that an operator sent elsewhere, is one more, and names the one that it replaces.
         """
         firsts = [row for row in rows if row.event == "opened" and row.status == "sent"]
         opened = Counter((row.alert_id, row.receiver, row.fallback_of, row.ref) for row in firsts)
-        doubled = [place[:2] for place, count in opened.items() if count > 1 + reopened[place[0]]]
+        ended = Counter(
+            (row.alert_id, row.receiver)
+            for row in rows
+            if row.event in ("acked", "resolved") and row.status != "suppressed"
+        )
+        doubled = [
+            place[:2] for place, count in opened.items() if count > 1 + min(reopened[place[0]], ended[place[:2]])
+        ]
         self.wrong += [f"doubled: alert {alert} was opened more than once at {name}" for alert, name in doubled]
 
     def _check_order(self, by_id: Mapping[str, Any], ends: Mapping[str, Receiver]) -> None:

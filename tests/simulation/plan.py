@@ -72,5 +72,6 @@ def schedule_of(seed: int) -> Schedule:
         if chance.random() < 0.4:
             events.append(chance.choice(DISTURBANCES))
         events.append("run")
+    events += ["decide"] * chance.randrange(3)  # now there are alerts
     timeline = tuple(Event(what, chance.getrandbits(32)) for what in events)
     return Schedule(seed, nature, setup, timeline, settling=chance.choice((1, 1, 1, 2)))

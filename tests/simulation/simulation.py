@@ -333,7 +333,7 @@ class Simulation:
 
     def decide(self, chance: random.Random) -> None:
         """Acknowledge, resolve, silence or reopen an alert like an operator, or replay dead letters."""
-        decision = chance.choice(("ack", "resolve", "silence", "reopen", "retry", "readdress"))
+        decision = chance.choice(("ack", "resolve", "silence", "reopen", "reopen", "retry", "readdress"))
         people = self.process.app.dead_letters(self.process.service.worker.wake)
         self.oracle.has_retried |= decision in ("retry", "readdress")
         if decision == "retry":
@@ -342,10 +342,14 @@ class Simulation:
             people.retry(DeliveryFilter(), "sam", to=self.setup.receivers["hook"])
         elif known := self.oracle.alert_ids():
             actions = self.process.app.operator_actions(self.process.service.worker.wake)
-            if decision == "reopen":
-                actions.reopen(chance.choice(self.oracle.decided_ids() or known), "sam")
-            else:
-                actions.act(decision, chance.choice(known), "sam")
+            alert_id = chance.choice(known)
+            if decision != "reopen":
+                actions.act(decision, alert_id, "sam")
+                return
+            actions.act(chance.choice(("ack", "resolve")), alert_id, "sam")
+            for _ in range(chance.randrange(3)):  # receivers have the decision, or not yet
+                self._step("deliver")
+            actions.reopen(alert_id, "sam")
 
     # -- what happens between two commits or requests
 
