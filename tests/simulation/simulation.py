@@ -9,7 +9,7 @@ import contextlib
 import random
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -105,6 +105,8 @@ class Simulation:
         self._parts = self.machine.parts(chance, self.database)
         self._followed = timedelta(0)
         """How far the clock was off when the waits in the store last followed it."""
+        self._stepped_over: Collection[tuple[str, int]] = ()
+        """The messages that waited when it was set."""
         self._starts = random.Random(f"{schedule.seed} starts")
         self.setup = schedule.setup
         self.oracle = Oracle(self.worlds, self.database, schedule, tally)
@@ -141,6 +143,8 @@ class Simulation:
         deaths = self._starts.choice((0, 0, 0, 0, 0, 0, 0, 1))
         self.oracle.note_start(self.setup, self.machine.now())
         waits = self.oracle.waits()
+        if self.machine.off_by != self._followed:  # those that came after the step wait by the new time
+            waits = {each: at for each, at in waits.items() if each in self._stepped_over}
         while True:
             self._is_dead = False
             self.database.fails_next = deaths > 0 and self._starts.random() < 0.2
@@ -304,6 +308,7 @@ class Simulation:
         self._step("clock")  # nothing is left of an earlier step
         waits, step = self.oracle.waits(), timedelta(seconds=chance.choice((-3600, 25 * 3600, -40, 40, -300, 90)))
         self.machine.off_by += step
+        self._stepped_over = waits.keys()
         if chance.random() < 0.5:  # otherwise a poll or a kill comes first, and it looks like a stop
             self._step("clock")
             self._followed = self.machine.off_by

@@ -13,9 +13,10 @@ from tests.unit.rules.correlation.kit import MINUTE, at, make
 
 @st.composite
 def hits_of(draw: st.DrawFn, steps: int, values: st.SearchStrategy[Any] | None = None) -> list[Hit]:
-    """Draw records at whole minutes, ties included; each meets one step or several."""
+    """Draw records at whole minutes, dense or not, ties included; each meets one step or several."""
     drawn: list[Hit] = []
-    for number, minute in enumerate(draw(st.lists(st.integers(0, 45), max_size=14))):
+    last, least = draw(st.sampled_from([8, 16, 45])), draw(st.sampled_from([0, 8, 16]))
+    for number, minute in enumerate(draw(st.lists(st.integers(0, last), min_size=least, max_size=20))):
         met = draw(st.sets(st.integers(0, steps - 1), min_size=1, max_size=2))
         value = None if values is None else draw(values)
         drawn += [Hit(at(minute), step, f"k{number:02}", (), value) for step in sorted(met)]
@@ -51,14 +52,15 @@ def patterns(draw: st.DrawFn, steps: int) -> tuple[Pattern, ...]:
 @st.composite
 def sequences(draw: st.DrawFn) -> tuple[Correlation, list[Hit]]:
     """Draw a sequence or a set with patterns, and hits."""
+    steps = draw(st.integers(2, 4))
     rule = make(
         draw(st.sampled_from([CorrelationType.TEMPORAL, CorrelationType.TEMPORAL_ORDERED])),
-        steps=4,
-        patterns=draw(patterns(4)),
+        steps=steps,
+        patterns=draw(patterns(steps)),
         timespan=draw(st.integers(1, 15)) * MINUTE,
-        realert=draw(st.integers(1, 12)) * MINUTE,
+        realert=draw(st.sampled_from([1, 2, 5, 12])) * MINUTE,
     )
-    return rule, draw(hits_of(4))
+    return rule, draw(hits_of(steps))
 
 
 @st.composite
