@@ -216,7 +216,7 @@ class Oracle:
             self.wrong.append(f"matched {matched - wanted} too often, {missed} too seldom")
         self._check_last(matched, live)
         self._check_rows(rows, ends)
-        self._check_opened(rows, reopened)
+        self._check_opened(rows, ends, reopened)
         self._check_counts(rows, ends, {row.id: row.match_count for row in alerts if row.status == "open"})
         unaddressed = {row.id for row in alerts} - {row.alert_id for row in rows}
         self.wrong += [f"lost: alert {alert} has no message" for alert in unaddressed]
@@ -270,17 +270,18 @@ class Oracle:
         for message_id in {each for counts in taken.values() for each in counts} - by_id.keys():
             self.wrong.append(f"doubled: the message {message_id} is in no delivery")
 
-    def _check_opened(self, rows: Sequence[Any], reopened: Mapping[str, int]) -> None:
+    def _check_opened(self, rows: Sequence[Any], ends: Mapping[str, Receiver], reopened: Mapping[str, int]) -> None:
         """Each receiver learns once that an alert is open, and again each time that it had learned of its end.
 
         A fallback delivery, or a message that an operator sent elsewhere, is one more, and names the one that it replaces.
         """
         firsts = [row for row in rows if row.event == "opened" and row.status == "sent"]
         opened = Counter((row.alert_id, row.receiver, row.fallback_of, row.ref) for row in firsts)
+        decided = {each for end in ends.values() for each, posted in end.taken if posted.data.get("status") != "open"}
         ended = Counter(
             (row.alert_id, row.receiver)
             for row in rows
-            if row.event in ("acked", "resolved") and row.status != "suppressed"
+            if row.id in decided or (row.event in ("acked", "resolved") and row.status != "suppressed")
         )
         doubled = [
             place[:2] for place, count in opened.items() if count > 1 + min(reopened[place[0]], ended[place[:2]])

@@ -256,13 +256,20 @@ class SourceOracle:
         since, now = self._reach(), self.world.clock()
         truth = self.world.organisation.truth()
         gone = {seen_as(one) for one in truth if one.gone_at is not None and one.at >= since}
-        columns = RECORD.c.action_kind, RECORD.c.description, RECORD.c.vanished_at, RECORD.c.is_time_readable
+        columns = (
+            RECORD.c.source,
+            RECORD.c.action_kind,
+            RECORD.c.description,
+            RECORD.c.vanished_at,
+            RECORD.c.is_time_readable,
+        )
         with self._database.read() as connection:
             rows = connection.execute(select(*columns).where(RECORD.c.source.startswith(self._kind))).all()
         marked = [row for row in rows if row.vanished_at is not None]
-        shown = Counter(
-            (kind, text or "") for kind, text, vanished_at, is_timed in rows if not vanished_at and is_timed
-        )
+        shown = Counter[Seen]()
+        for name in {row.source for row in rows}:  # after a new name, some are stored under both
+            its = (row for row in rows if row.source == name and not row.vanished_at and row.is_time_readable)
+            shown |= Counter((row.action_kind, row.description or "") for row in its)
         unmarked = shown - seen(self.world.organisation.visible(now))
         if self._is_proved and (missed := gone & unmarked.keys()):
             self._note_silent(f"vanished: {missed}")

@@ -46,9 +46,7 @@ class Chains:
             self._now.append(hit)
 
     def drop_before(self, horizon: datetime) -> None:
-        """Drop what begins before a time."""
-        if self._now and self._now[0].at < horizon:
-            self._finish_time()
+        """Drop what begins before a time. Only hits that were taken after it can complete a pattern."""
         while self._begun and self._begun[0][1].drop_before(horizon) and not self._begun[0][1]:
             del self._begun[0]
 
