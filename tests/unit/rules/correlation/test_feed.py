@@ -198,7 +198,7 @@ def test_an_absence_of_alerts_reads_their_groups_first() -> None:
 
 @pytest.mark.parametrize("is_backlog_first", [False, True])
 def test_of_an_action_of_two_sources_the_record_that_may_alert_counts(*, is_backlog_first: bool) -> None:
-    """Whichever was read first, whatever stands between them."""
+    """It does not matter which was read first, nor which hit is between them."""
     new, other = (structs.replace(hit(5), key=key, records=(record_at(5, key=key),)) for key in ("a", "b"))
     old = structs.replace(new, records=(record_at(5, key="a", is_backlog=True),))
     both = [old, other, new] if is_backlog_first else [new, other, old]
