@@ -528,7 +528,10 @@ def seen_at_once(record: Record) -> Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordFilter:
-    """The filter of the commands `actions` and `records`; None and empty mean everything. Entities match by id or name."""
+    """The filter of the commands `actions` and `records`; None and empty mean everything. Entities match by id or name.
+
+    `text`: words, each of which is in a name or an id of the record, or in its description. Only stored records have it.
+    """
 
     kinds: Sequence[str] = ()
     user: str | None = None
@@ -537,5 +540,6 @@ class RecordFilter:
     operations: Sequence[str] = ()
     scope: str | None = None
     keyword: str | None = None
+    text: str | None = None
     since: datetime | None = None
     until: datetime | None = None

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from actionwatch.base.model import RecordFilter
+from actionwatch.base.search_words import words_of
 from actionwatch.cli import completing
 from actionwatch.cli.options import since_option, until_option
 from actionwatch.cli.output import echo
@@ -49,12 +50,29 @@ def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def with_filter(*args: Any, **values: Any) -> Any:
-        wanted = RecordFilter(**{name: values.pop(name) for name in names})
+        wanted = RecordFilter(**{name: values.pop(name) for name in names if name in values})
         return function(*args, wanted=wanted, **values)
 
     for option in reversed(_OPTIONS):
         option(with_filter)
     return with_filter
+
+
+def _checked(text: str | None) -> str | None:
+    try:
+        words_of(text)
+    except ValueError as exc:
+        raise click.BadParameter(str(exc)) from exc
+    return text
+
+
+text_option = click.option(
+    "--text",
+    metavar="WORDS",
+    callback=lambda _context, _option, text: _checked(text),
+    help="Only with each of these words in the user, cluster, account, kind or description, or a key that begins with it.",
+)
+"""For stored records, which the upstream cannot search in this way."""
 
 
 def _normalised(kinds: Sequence[str]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from actionwatch.cli.context import open_reader, reading_store
 from actionwatch.cli.options import FILE, duration, limit_option, output_option
 from actionwatch.cli.output import echo, print_items, spell
 from actionwatch.cli.receipts import proof, receipts
-from actionwatch.cli.record_filter import filter_options
+from actionwatch.cli.record_filter import filter_options, text_option
 from actionwatch.text.formats.exports import FORMATS, ExportFormat
 from actionwatch.text.payloads import instant, record_document
 from actionwatch.text.times import local_times, spell_time
@@ -56,6 +56,7 @@ command.add_command(proof)
 
 @command.command("list")
 @filter_options
+@text_option
 @click.option(
     "--around",
     type=(str, duration),
@@ -70,12 +71,13 @@ command.add_command(proof)
 def list_records(
     config: str, limit: int, form: str, wanted: RecordFilter, around: tuple[str, timedelta] | None
 ) -> None:
-    """List stored records, newest first. Without --since or --around, searches only the newest 250,000.
+    """List stored records, newest first. Without --since or --around, only the newest 250,000 descriptions are searched.
 
     The key of a record names it in other commands; a unique prefix is enough.
 
     \b
     actionwatch records list --user eve@example.com --since 7d
+    actionwatch records list --text "eve delete"               # in any name, id or description
     actionwatch records list --around 00066144a47081b8 1h      # what else did this user do?
     """
     from actionwatch.queries import records
@@ -89,8 +91,8 @@ def list_records(
         if form == "table" and sys.stdout.isatty():
             shown = {record.key: short_key(connection, record.key, _SHORT_KEY) for record in page.items}
     print_records(page.items, form, "no matching records", lambda record: shown.get(record.key, record.key))
-    if page.next is not None and len(page.items) < limit:
-        searched = f"the newest {records.SEARCHED_ONCE:,} records were searched, back to {spell_time(page.next[0])}"
+    if page.oldest is not None and len(page.items) < limit:
+        searched = f"the newest {records.SEARCHED_ONCE:,} records were searched, back to {spell_time(page.oldest)}"
         echo(f"note: {searched}: use --since to search further back", err=True)
 
 
@@ -107,6 +109,7 @@ def _around(record: Record, span: timedelta, wanted: RecordFilter) -> RecordFilt
 
 @command.command("export")
 @filter_options
+@text_option
 @click.option(
     "-o",
     "--output",

@@ -23,8 +23,8 @@ class Page(Generic[Item]):
 
     @property
     def oldest(self) -> datetime | None:
-        """How far back the list was read, if it continues and is ordered by time."""
-        return next((each for each in self.next or () if isinstance(each, datetime)), None)
+        """How far back everything was read, if the list continues and is ordered by time."""
+        return max((each for each in self.next or () if isinstance(each, datetime)), default=None)
 
     @property
     def level(self) -> Level | None:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import Connection
 
 from actionwatch.base.model import Alert, Record, RecordFilter
+from actionwatch.base.search_words import caseless, words_of
 from actionwatch.queries.pages import Page, only
-from actionwatch.store import alerts, receipts, record_search, records
+from actionwatch.store import alerts, receipts, record_search, record_values, records
 from actionwatch.store.receipts import WindowReceipt
-from actionwatch.store.statements import PageKey
+from actionwatch.store.statements import PageKey, PageKind
 
 SEARCHED = 10_000  # records, for one of several pages: a tenth of a second where none matches
 SEARCHED_ONCE = 250_000  # for a list that has only one page: a search of millions takes seconds
 _RECEIPTS_SHOWN = 5
+_SUGGESTED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +34,31 @@ class FoundRecord:
 def search(
     connection: Connection, wanted: RecordFilter, limit: int, most: int | None, after: PageKey | None = None
 ) -> Page[Record]:
-    """Return the next records that match a filter, newest first, after a place. Looks at about `most`; None: at all."""
+    """Return the next records that match a filter, newest first, after a place. Looks at about `most`; None: at all.
+
+    Records of a user, a cluster, an account or a kind are found however old they are; `most` bounds the search in descriptions.
+    """
     return Page(*record_search.search(connection, wanted, limit, after, most))
+
+
+def place_of(wanted: RecordFilter) -> tuple[PageKind, ...]:
+    """Return of what the places of a list with this filter are made, for its cursor."""
+    place = (datetime, str, str)
+    return (*place, *place) if words_of(wanted.text) else place
+
+
+def suggest(connection: Connection, word: str) -> list[tuple[str, str]]:
+    """Return texts to search for that contain a word, and what each is: users, clusters, accounts and kinds, by their names.
+
+    Where only the id has the word, the text is the id, and the name is in what it is.
+    """
+    found = record_values.suggest(connection, word, _SUGGESTED)
+    return [
+        (each.name, each.field)
+        if caseless(word) in caseless(each.name)
+        else (each.entity_id, f"{each.field} {each.name}")
+        for each in found
+    ]
 
 
 def find(connection: Connection, beginning: str) -> Record:

@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 from actionwatch.base.errors import NotFound
 from actionwatch.base.model import Level
 from actionwatch.base.rule_state import RuleEntry, RuleState
-from actionwatch.base.unicode import canonical
+from actionwatch.base.search_words import caseless, words_of
 from actionwatch.rules.blindness import Blindness, BlindSpan, Effect
 from actionwatch.rules.coverage import cover_techniques, is_tagged, tactics_of
 from actionwatch.rules.model import Rule
@@ -47,7 +47,7 @@ class RuleOrder(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RuleFilter:
-    """Which rules a list has: those with a text in name, title, id or tags, of these levels, a tactic, a technique.
+    """Which rules a list has: those with all words in name, title, id or tags, of these levels, a tactic, a technique.
 
     `is_blind`: only those that could not fire for some time, for a reason that concerns them alone.
     """
@@ -82,14 +82,19 @@ def choose(
 
 
 def _is_wanted(rule: Rule, wanted: RuleFilter, blind: Collection[str]) -> bool:
-    texts = " ".join((rule.name.name, rule.name.title, rule.name.id, *rule.name.tags))
+    texts = caseless(" ".join((rule.name.name, rule.name.title, rule.name.id, *rule.name.tags)))
     return (
-        (not wanted.text or canonical(wanted.text).casefold() in canonical(texts).casefold())
+        all(caseless(word) in texts for word in words_of(wanted.text))
         and (not wanted.levels or rule.level in wanted.levels)
         and (not wanted.tactic or wanted.tactic in tactics_of(rule))
         and (not wanted.technique or is_tagged(rule, wanted.technique))
         and (not wanted.is_blind or rule.name.id in blind)
     )
+
+
+def names_with(rules: Iterable[Rule], word: str) -> list[str]:
+    """Return the names of the rules in use that contain a word, in order."""
+    return [rule.name.name for rule in in_use(rules) if caseless(word) in caseless(rule.name.name)]
 
 
 class BlindDocument(TypedDict):

@@ -27,6 +27,7 @@ from actionwatch.store import (
     positions,
     receipts,
     record_aliases,
+    record_blocks,
     records,
     retention,
     rule_history,
@@ -156,6 +157,7 @@ def run_once(database: Transactions, kept: Retention, now: datetime, back: Lookb
         with database.write() as connection:
             last = record_aliases.delete_unused(connection, last, BATCH)
     with database.write() as connection:
+        record_blocks.delete_unused_values(connection)
         sessions.delete_ended(connection, now)
         tokens.delete_ended(connection, forgotten)  # until then, people see who had access
         kept_filters.delete_unused(connection, forgotten)

@@ -22,8 +22,9 @@ from sqlalchemy import (
 
 from actionwatch.base.clock import MICROSECOND, Spans, to_micros
 from actionwatch.base.model import Alert, Level, RecordFilter, RuleName, Status
+from actionwatch.base.search_words import words_of
 from actionwatch.base.unicode import forms
-from actionwatch.store import record_search, row_history, seals
+from actionwatch.store import record_search, record_values, row_history, seals
 from actionwatch.store.column_types import RowFormat
 from actionwatch.store.statements import LAST_CHARACTER, PageKey, bulk_insert, bulk_join, first_two, has_row, portions
 from actionwatch.store.tables import (
@@ -161,7 +162,8 @@ class AlertFilter:
     """A filter of alerts; None and empty mean everything. `since` and `until` are times of opening, both included.
 
     `rules` are names or ids. An alert belongs to a user, an account or a cluster (its id or name) if one of its records does.
-    `text` is in its title or body, in whatever case. `needs_person`: only open ones, without those of shadow rules.
+    Each word of `text` is in its title, its body, the name of its rule or its id, or in a user, a cluster, an account or a kind
+    of its records. `needs_person`: only open ones, without those of shadow rules.
     """
 
     levels: Sequence[Level] = ()
@@ -203,16 +205,24 @@ class AlertFilter:
         if self.rules:
             yield or_(ALERT.c.rule_name.in_(self.rules), ALERT.c.rule_id.in_(self.rules))
         if self.user or self.cluster or self.account:
-            held = select(ALERT_RECORD.c.record_id).join(RECORD, RECORD.c.id == ALERT_RECORD.c.record_id)
-            wanted = record_search.conditions(RecordFilter(user=self.user, cluster=self.cluster, account=self.account))
-            yield held.where(ALERT_RECORD.c.alert_id == ALERT.c.id, *wanted).exists()
-        if self.text:
-            texts = (ALERT.c.title, ALERT.c.body)
-            yield or_(*(each.icontains(form, autoescape=True) for form in forms(self.text) for each in texts))
+            wanted = RecordFilter(user=self.user, cluster=self.cluster, account=self.account)
+            yield _has_record(*record_search.conditions(wanted))
+        yield from map(_has_word, words_of(self.text))
         if self.since:
             yield ALERT.c.opened_at >= self.since
         if self.until:
             yield ALERT.c.opened_at <= self.until
+
+
+def _has_record(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    held = select(ALERT_RECORD.c.record_id).join(RECORD, RECORD.c.id == ALERT_RECORD.c.record_id)
+    return held.where(ALERT_RECORD.c.alert_id == ALERT.c.id, *conditions).exists()
+
+
+def _has_word(word: str) -> ColumnElement[bool]:
+    texts = (ALERT.c.title, ALERT.c.body, ALERT.c.rule_name, ALERT.c.id)
+    is_written = (each.icontains(form, autoescape=True) for form in forms(word) for each in texts)
+    return or_(*is_written, _has_record(record_values.has_value_with(word)))
 
 
 EVERY = AlertFilter()

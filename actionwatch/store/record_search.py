@@ -8,12 +8,30 @@ from datetime import datetime
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Tuple, and_, desc, false, func, literal, or_, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Tuple,
+    and_,
+    desc,
+    false,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+    true,
+    tuple_,
+)
 
-from actionwatch.base.clock import MICROSECOND
+from actionwatch.base.clock import EPOCH, MICROSECOND
 from actionwatch.base.model import Record, RecordFilter
+from actionwatch.base.search_words import words_of
 from actionwatch.base.unicode import forms
+from actionwatch.store import record_blocks
 from actionwatch.store.database import StoreReader
+from actionwatch.store.record_blocks import SIZE
 from actionwatch.store.record_keys import (
     IN_TIME,
     OTHER_KEYS_FROM,
@@ -23,11 +41,14 @@ from actionwatch.store.record_keys import (
     timed,
 )
 from actionwatch.store.record_rows import IS_COUNTED, RECORDS, place_of, record_of
+from actionwatch.store.record_values import Wanted, has_value_with, is_named, wanted_of
 from actionwatch.store.records import newest_id
 from actionwatch.store.statements import PageKey, stream_rows, without_index
 from actionwatch.store.tables import HAS_OTHER_KEY, RECORD
 
 _PORTION = 1000  # records in memory
+_END: PageKey = (EPOCH, "", "")
+_NEWEST_FIRST = tuple(map(desc, IN_TIME))
 _OTHERS_IN_TIME = (RECORD.c.occurred_at, *IN_TIME)  # the index of the records that have other keys
 
 
@@ -37,34 +58,120 @@ def search(
     """Read the next records that match a filter, newest first, after a place. Also return after which place the list continues.
 
     A place is the event time, the key and the source; None: the list ends. Looks at about `most` records whose keys begin with
-    the time, and at as many others (None: at all), so that even a list without any record may continue.
+    the time, and at as many others (None: at all), so that even a list without any record may continue. Records of a user, a
+    cluster, an account or a kind are found however old they are: `most` counts what was read for them in vain.
+
+    With a text, a place is two: how far all records were read, and how far those were whose values have the words. So a record
+    with a word in its description only may come after older ones.
     """
+    if words_of(wanted.text):
+        return _search_text(connection, wanted, limit, after, most)
+    values = wanted_of(connection, wanted)
+    return _search(connection, wanted, limit, after, most, conditions(_timeless(wanted)), values)
+
+
+def _timeless(wanted: RecordFilter) -> RecordFilter:
+    return replace(wanted, since=None, until=None)
+
+
+def _search_text(
+    connection: Connection, wanted: RecordFilter, limit: int, after: PageKey | None, most: int | None
+) -> tuple[list[Record], PageKey | None]:
+    """Search all of the next `most` records for the words; and for the rest of the page, the blocks that have their values."""
+    plain = replace(wanted, text=None)
+    has_values = and_(*map(has_value_with, words_of(wanted.text)))
+    read_to, valued_to = (after[:3], after[3:]) if after else (None, None)
+    found: list[Record] = []
+    if read_to != _END:
+        matching = conditions(_timeless(wanted))
+        if valued_to and read_to and valued_to < read_to:
+            matching.append(or_(tuple_(*_OTHERS_IN_TIME) < _place(valued_to), has_values.is_not(true())))
+        found, place = _search(connection, plain, limit, read_to, most, matching, wanted_of(connection, plain))
+        read_to = place or _END
+    valued_to = min(valued_to or read_to, read_to)
+    if len(found) < limit and valued_to != _END:
+        matching = [*conditions(_timeless(plain)), has_values]
+        values = wanted_of(connection, wanted)
+        older, place = _search(connection, plain, limit - len(found), valued_to, most, matching, values)
+        found, valued_to = [*found, *older], place or _END
+    return found, None if read_to == valued_to == _END else (*read_to, *valued_to)
+
+
+def _search(
+    connection: Connection,
+    wanted: RecordFilter,
+    limit: int,
+    after: PageKey | None,
+    most: int | None,
+    matching: Sequence[ColumnElement[bool]],
+    values: Sequence[Wanted],
+) -> tuple[list[Record], PageKey | None]:
+    """Search within the times of a filter for records that meet conditions. `values`: what those must have; empty: any."""
     low, high = key_bounds(wanted.since, wanted.until)
-    below = _below(high, after)
-    newest_first = tuple(map(desc, IN_TIME))
-    in_time = (RECORD.c.record_key >= low, *below)
-    others_below = _others_below(wanted.until, after)
-    key: str | None = None
+    below, others_below = _below(high, after), _others_below(wanted.until, after)
+    chosen = RECORDS.where(*matching)
     reached: list[PageKey] = []
     if most is not None:
-        nth = select(RECORD.c.record_key).where(*in_time).order_by(*newest_first).offset(most - 1).limit(1)
-        key = connection.execute(nth).scalar()
-        at = key_time(key) if key else None
-        reached += [(at, key, "")] if at and key else []
+        reached += [] if values else _nth(connection, most, RECORD.c.record_key >= low, *below)
         reached += _nth_other(connection, most, _others_from(wanted.since, None), others_below)
+    low = max([low, *map(_lowest_key, reached)])
+    if values:
+        found, end = _read_blocks(connection, chosen, values, (low, high, after), limit, most)
+        reached += end
+    else:
+        statement = chosen.where(RECORD.c.record_key >= low, *below).order_by(*_NEWEST_FIRST).limit(limit + 1)
+        found = list(map(record_of, connection.execute(statement)))
     horizon = max(reached, default=None)  # what is behind it is left to the next search
-    if horizon is not None and horizon[1] >= OTHER_KEYS_FROM:
-        key = key_floor(horizon[0] + MICROSECOND)
-    others = RECORDS.where(*conditions(replace(wanted, since=None, until=None)), HAS_OTHER_KEY)
-    statements = (
-        _matching(wanted).where(RECORD.c.record_key >= max(key or low, low), *below).order_by(*newest_first),
-        others.where(*_others_from(wanted.since, horizon), *others_below).order_by(*map(desc, _OTHERS_IN_TIME)),
-    )
-    rows = (row for statement in statements for row in connection.execute(statement.limit(limit + 1)))
-    found = sorted(map(record_of, rows), key=place_of, reverse=True)
+    others = chosen.where(HAS_OTHER_KEY, *_others_from(wanted.since, horizon), *others_below)
+    rows = connection.execute(others.order_by(*map(desc, _OTHERS_IN_TIME)).limit(limit + 1))
+    found = sorted([*found, *map(record_of, rows)], key=place_of, reverse=True)
     if len(found) > limit:
         return found[:limit], place_of(found[limit - 1])
     return found, horizon
+
+
+def _read_blocks(
+    connection: Connection,
+    chosen: Select[Any],
+    values: Sequence[Wanted],
+    bounds: tuple[str, str, PageKey | None],
+    limit: int,
+    most: int | None,
+) -> tuple[list[Record], list[PageKey]]:
+    """Read the records with keys within bounds and behind a place, in the blocks that have the values: one more than `limit`.
+
+    Also return the place where it stopped, after `most` records that it read in vain.
+    """
+    low, high, after = bounds
+    end = min(high, _lowest_key(after)) if after else high
+    found: list[Record] = []
+    in_vain = 0
+    for block in record_blocks.walk(connection, values, low, end):
+        below = [RECORD.c.record_key <= block.high] if block.high < end else _below(high, after)
+        statement = chosen.where(RECORD.c.record_key >= max(low, block.low), *below).order_by(*_NEWEST_FIRST)
+        new = list(map(record_of, connection.execute(statement.limit(limit + 1 - len(found)))))
+        found += new
+        if len(found) > limit:
+            break
+        in_vain += max(block.size - len(new) * SIZE, 0)  # each record that was found pays for a block
+        at = key_time(block.low)
+        if most is not None and in_vain >= most and at is not None and block.low < end:
+            return found, [(at, block.low, "")]
+    return found, []
+
+
+def _nth(connection: Connection, number: int, *bounds: ColumnElement[bool]) -> list[PageKey]:
+    """Return the place of the record with that number within bounds, newest first; nothing if there are fewer."""
+    nth = select(RECORD.c.record_key).where(*bounds).order_by(*_NEWEST_FIRST).offset(number - 1).limit(1)
+    key: str | None = connection.execute(nth).scalar()
+    at = key_time(key) if key else None
+    return [(at, key, "")] if at and key else []
+
+
+def _lowest_key(place: PageKey) -> str:
+    """Return the lowest key of a record with a time in its key that is not behind a place."""
+    at, key, _ = place
+    return key_floor(at + MICROSECOND) if key >= OTHER_KEYS_FROM else key
 
 
 def _nth_other(connection: Connection, number: int, *bounds: Sequence[ColumnElement[bool]]) -> list[PageKey]:
@@ -177,23 +284,27 @@ def _matching(wanted: RecordFilter) -> Select[Any]:
     return RECORDS.where(*conditions(wanted))
 
 
-def _ascii_lower(text: str) -> str:
-    return text.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")
-
-
 def _is_entity(name: str) -> Callable[[str], ColumnElement[bool]]:
-    return lambda value: or_(RECORD.c[f"{name}_id"] == value, RECORD.c[f"{name}_name"].in_(forms(value)))
+    return lambda value: is_named(name, value, RECORD.c[f"{name}_name"], RECORD.c[f"{name}_id"])
+
+
+def _describes(word: str) -> ColumnElement[bool]:
+    return or_(*(RECORD.c.description.icontains(form, autoescape=True) for form in forms(word)))
+
+
+def _has_words(text: str) -> ColumnElement[bool]:
+    return and_(*(or_(has_value_with(word), _describes(word)) for word in words_of(text)))
 
 
 _CONDITIONS: Mapping[str, Callable[[Any], ColumnElement[bool]]] = {
     "kinds": RECORD.c.action_kind.in_,
     "operations": RECORD.c.operation.in_,
-    # `lower` of the store knows only ASCII.
-    "user": lambda name: func.lower(RECORD.c.user_name).in_(map(_ascii_lower, forms(name))),
+    "user": lambda name: is_named("user", name, RECORD.c.user_name, null()),
     "scope": lambda scope: RECORD.c.scope == scope,
     "account": _is_entity("account"),
     "cluster": _is_entity("cluster"),
-    "keyword": lambda word: or_(*(RECORD.c.description.icontains(form, autoescape=True) for form in forms(word))),
+    "keyword": _describes,
+    "text": _has_words,
     "since": lambda since: RECORD.c.occurred_at >= since,
     "until": lambda until: RECORD.c.occurred_at <= until,
 }

@@ -14,7 +14,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, and_, bindparam, d
 
 from actionwatch.base.model import Record
 from actionwatch.base.unicode import canonical
-from actionwatch.store import seals
+from actionwatch.store import record_blocks, seals
 from actionwatch.store.record_keys import IN_TIME, timed
 from actionwatch.store.record_rows import (
     IS_COUNTED,
@@ -139,7 +139,9 @@ def insert_new(connection: Connection, records: Iterable[Record], classify: Clas
         return 0
     columns = columns_of(ordered, list(map(classify, ordered)))
     _count_stored(connection, ordered)
-    return bulk_insert(connection, RECORD, columns)
+    new_count = bulk_insert(connection, RECORD, columns)
+    record_blocks.note_stored(connection, columns)
+    return new_count
 
 
 def find_unknown(connection: Connection, records: Iterable[Record]) -> Collection[Record]:
@@ -383,6 +385,7 @@ def delete_older(
     deleted = seals.delete(connection, RECORD, RECORD.c.id.in_(doomed))
     for source, count in Counter(row.source for row in deleted).items():
         connection.execute(_ADD_DELETED, {"name": source, "added": count})
+    record_blocks.note_deleted(connection, [row.record_key for row in deleted])
     return doomed
 
 

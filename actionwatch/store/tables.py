@@ -149,6 +149,33 @@ RECORD_COUNT = Table(
     Column("first_seen_at", Instant, nullable=False),
 )
 
+# The distinct users, clusters, accounts and kinds of the records, by which people search: see `record_values.py`.
+RECORD_VALUE = Table(
+    "record_value",
+    METADATA,
+    Column("id", _ROW_ID, primary_key=True, autoincrement=True),
+    # What identifies it: the three columns that follow, or their hash if they are long.
+    Column("value_key", Text, nullable=False),
+    Column("field", Text, nullable=False),
+    # Empty if it has none.
+    Column("name", Text, nullable=False),
+    Column("entity_id", Text, nullable=False),
+    # The name and the id, in the form in which a search compares them.
+    Column("searched", Text, nullable=False),
+    Index("record_value_by_key", "value_key", unique=True),
+)
+
+# The records in the order of their keys, in blocks, each with the set of the values that its records have: a search reads only
+# the blocks that have those it looks for. See `record_blocks.py`.
+RECORD_BLOCK = Table(
+    "record_block",
+    METADATA,
+    Column("low_key", Text, primary_key=True),
+    Column("high_key", Text, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("value_bits", LargeBinary, nullable=False),
+)
+
 RECEIPT = Table(
     "receipt",
     METADATA,

@@ -12,6 +12,7 @@ from starlette.datastructures import QueryParams
 
 from actionwatch.base.clock import utc_now
 from actionwatch.base.model import LEVELS, STATUSES, RecordFilter
+from actionwatch.base.search_words import words_of
 from actionwatch.instaclustr.kinds import normalise_kind
 from actionwatch.queries import PAGE_SIZE, deliveries, silences
 from actionwatch.queries.rules import RuleFilter, RuleOrder
@@ -69,8 +70,15 @@ def _check_time(text: str) -> str:
     return text
 
 
+def _check_words(text: str) -> str:
+    """Check that a search has not too many words. Raises: ValueError."""
+    words_of(text)
+    return text
+
+
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_CHARS)]
 _Time = Annotated[Text, AfterValidator(_check_time)]
+_Words = Annotated[Text, AfterValidator(_check_words)]
 _Level = Annotated[str, AfterValidator(_known(LEVELS)), JsonSchema({"enum": list(LEVELS)})]
 ANY = "any"  # of the statuses
 _STATUSES = [*STATUSES, ANY]
@@ -123,7 +131,10 @@ class AlertQuery(_Subjects):
     source: Text | None = Field(None, description="Only of this source")
     assigned: Text | None = Field(None, description="Only assigned to this person")
     unassigned: bool = Field(False, description="Only assigned to nobody")
-    text: Text | None = Field(None, description="Text in the title or body")
+    text: _Words | None = Field(
+        None,
+        description="Words, each in the title, body, rule or id, or in a user, cluster, account or kind of its records",
+    )
 
     def filter(self, now: datetime) -> AlertFilter:
         """Return the filter at an instant."""
@@ -149,7 +160,11 @@ class RecordQuery(_Subjects):
     """Which records a list has."""
 
     kind: list[Text] = Field([], description="Only this kind; may be repeated")
-    text: Text | None = Field(None, description="Text in the description")
+    text: _Words | None = Field(
+        None,
+        description="Words, each in the user, cluster, account, kind or description, or the beginning of the key. A record "
+        "with a word in its description only may follow older ones",
+    )
 
     def filter(self, now: datetime) -> RecordFilter:
         """Return the filter at an instant."""
@@ -159,7 +174,7 @@ class RecordQuery(_Subjects):
             user=self.user,
             cluster=self.cluster,
             account=self.account,
-            keyword=self.text,
+            text=self.text,
             since=since,
             until=until,
         )
@@ -168,7 +183,7 @@ class RecordQuery(_Subjects):
 class RuleQuery(Strict):
     """Which rules the page has, and in which order."""
 
-    text: Text | None = Field(None, description="Text in the name, title, id or tags")
+    text: _Words | None = Field(None, description="Words, each in the name, title, id or tags")
     level: list[_Level] = Field([], description="Only this level; may be repeated")
     tactic: _Tactic | None = Field(None, description="Only with this tactic of ATT&CK")
     technique: Text | None = Field(None, description="Only with this technique of ATT&CK, or one below it")

@@ -275,6 +275,12 @@ CREATE TABLE public.record_alias (
     ordinal integer NOT NULL,
     record_key text NOT NULL COLLATE pg_catalog."C"
 );
+CREATE TABLE public.record_block (
+    low_key text NOT NULL COLLATE pg_catalog."C",
+    high_key text NOT NULL COLLATE pg_catalog."C",
+    size integer NOT NULL,
+    value_bits bytea NOT NULL
+);
 CREATE TABLE public.record_count (
     source text NOT NULL COLLATE pg_catalog."C",
     stored_count bigint NOT NULL,
@@ -288,6 +294,21 @@ CREATE SEQUENCE public.record_id_seq
     NO MAXVALUE
     CACHE 1;
 ALTER SEQUENCE public.record_id_seq OWNED BY public.record.id;
+CREATE TABLE public.record_value (
+    id bigint NOT NULL,
+    value_key text NOT NULL COLLATE pg_catalog."C",
+    field text NOT NULL COLLATE pg_catalog."C",
+    name text NOT NULL COLLATE pg_catalog."C",
+    entity_id text NOT NULL COLLATE pg_catalog."C",
+    searched text NOT NULL COLLATE pg_catalog."C"
+);
+CREATE SEQUENCE public.record_value_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+ALTER SEQUENCE public.record_value_id_seq OWNED BY public.record_value.id;
 CREATE TABLE public.replica (
     id text NOT NULL,
     host text NOT NULL,
@@ -452,6 +473,7 @@ ALTER TABLE ONLY public.alert_record ALTER COLUMN id SET DEFAULT nextval('public
 ALTER TABLE ONLY public.linked_account ALTER COLUMN id SET DEFAULT nextval('public.linked_account_id_seq'::regclass);
 ALTER TABLE ONLY public.receipt ALTER COLUMN id SET DEFAULT nextval('public.receipt_id_seq'::regclass);
 ALTER TABLE ONLY public.record ALTER COLUMN id SET DEFAULT nextval('public.record_id_seq'::regclass);
+ALTER TABLE ONLY public.record_value ALTER COLUMN id SET DEFAULT nextval('public.record_value_id_seq'::regclass);
 ALTER TABLE ONLY public.row_history ALTER COLUMN id SET DEFAULT nextval('public.row_history_id_seq'::regclass);
 ALTER TABLE ONLY public.rule_history ALTER COLUMN id SET DEFAULT nextval('public.rule_history_id_seq'::regclass);
 INSERT INTO public.alembic_version VALUES ('1000', '1000');
@@ -494,7 +516,12 @@ INSERT INTO public.record VALUES (1, 'acme', '0006611894927700-00000000000000000
 INSERT INTO public.record VALUES (2, 'acme', '000661189825fe00-00000000000000000002', 1795608120000000, 1795608120000000, 'DELETE_CLUSTER', NULL, NULL, 'medium', NULL, 'eve', 'Zürich 2', NULL, NULL, NULL, NULL, NULL, NULL, NULL, true, false, NULL, NULL, '{}');
 INSERT INTO public.record VALUES (3, 'acme', '000661189bb98500-00000000000000000003', 1795608180000000, 1795608180000000, 'DELETE_CLUSTER', NULL, NULL, 'medium', NULL, 'eve', 'Zürich 3', NULL, NULL, NULL, NULL, NULL, NULL, NULL, true, false, NULL, NULL, '{}');
 INSERT INTO public.record_alias VALUES ('alias_key', 7, 'record_key');
+INSERT INTO public.record_block VALUES ('0006611894927700-00000000000000000001', '000661189bb98500-00000000000000000003', 3, '\x06');
 INSERT INTO public.record_count VALUES ('acme', 3, 0, 1795608060000000);
+INSERT INTO public.record_value VALUES (1, 'user 3 eve ', 'user', 'eve', '', 'eve
+');
+INSERT INTO public.record_value VALUES (2, 'kind 14 DELETE_CLUSTER ', 'kind', 'DELETE_CLUSTER', '', 'delete_cluster
+');
 INSERT INTO public.row_history VALUES (1, 'alert', 'f5a50fbb-2165-56ab-b53d-b8f2948c0854', 'ee86c11eee8f878adc49ffe4db75f568a53a060de5e9fd0b57ff36cdae9bc9fd');
 INSERT INTO public.row_history VALUES (2, 'alert', '70966863-97a6-5ce8-8f86-7b248b85fa63', '480725dba3b5a7b07c0e148ce0bd1a18754aecdfd63a856cac730d15f2079c6b');
 INSERT INTO public.row_history VALUES (3, 'alert', 'f87bd3cb-31eb-5c49-90d0-3d53e00daa66', '632e5fe57044b52a7996ec6f234687d9f69e54451226e1df2f3e1fab72d22e24');
@@ -560,6 +587,7 @@ SELECT pg_catalog.setval('public.alert_record_id_seq', 3, true);
 SELECT pg_catalog.setval('public.linked_account_id_seq', 1, false);
 SELECT pg_catalog.setval('public.receipt_id_seq', 3, true);
 SELECT pg_catalog.setval('public.record_id_seq', 3, true);
+SELECT pg_catalog.setval('public.record_value_id_seq', 2, true);
 SELECT pg_catalog.setval('public.row_history_id_seq', 24, true);
 SELECT pg_catalog.setval('public.rule_history_id_seq', 3, true);
 ALTER TABLE ONLY public.alembic_version
@@ -600,10 +628,14 @@ ALTER TABLE ONLY public.receiver
     ADD CONSTRAINT receiver_pkey PRIMARY KEY (name);
 ALTER TABLE ONLY public.record_alias
     ADD CONSTRAINT record_alias_pkey PRIMARY KEY (alias_key, ordinal);
+ALTER TABLE ONLY public.record_block
+    ADD CONSTRAINT record_block_pkey PRIMARY KEY (low_key);
 ALTER TABLE ONLY public.record_count
     ADD CONSTRAINT record_count_pkey PRIMARY KEY (source);
 ALTER TABLE ONLY public.record
     ADD CONSTRAINT record_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY public.record_value
+    ADD CONSTRAINT record_value_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.replica
     ADD CONSTRAINT replica_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.row_history
@@ -672,6 +704,7 @@ CREATE INDEX receipt_by_time ON public.receipt USING btree (source, starts_at, e
 CREATE UNIQUE INDEX record_by_key ON public.record USING btree (record_key, source);
 CREATE INDEX record_by_source ON public.record USING btree (source, record_key);
 CREATE INDEX record_untimed ON public.record USING btree (occurred_at, record_key, source) WHERE (record_key >= 'g'::text);
+CREATE UNIQUE INDEX record_value_by_key ON public.record_value USING btree (value_key);
 CREATE INDEX record_vanished ON public.record USING btree (source, record_key, vanished_at) WHERE (vanished_at IS NOT NULL);
 CREATE INDEX row_history_by_row ON public.row_history USING btree (table_name, row_key, id);
 CREATE INDEX rule_history_by_rule ON public.rule_history USING btree (rule_id, id);

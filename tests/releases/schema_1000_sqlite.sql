@@ -288,6 +288,14 @@ CREATE TABLE record_alias (
 	PRIMARY KEY (alias_key, ordinal)
 );
 INSERT INTO "record_alias" VALUES('alias_key',7,'record_key');
+CREATE TABLE record_block (
+	low_key TEXT NOT NULL, 
+	high_key TEXT NOT NULL, 
+	size INTEGER NOT NULL, 
+	value_bits BLOB NOT NULL, 
+	PRIMARY KEY (low_key)
+);
+INSERT INTO "record_block" VALUES('0006611894927700-00000000000000000001','000661189bb98500-00000000000000000003',3,X'06');
 CREATE TABLE record_count (
 	source TEXT NOT NULL, 
 	stored_count BIGINT NOT NULL, 
@@ -296,6 +304,19 @@ CREATE TABLE record_count (
 	PRIMARY KEY (source)
 );
 INSERT INTO "record_count" VALUES('acme',3,0,1795608060000000);
+CREATE TABLE record_value (
+	id INTEGER NOT NULL, 
+	value_key TEXT NOT NULL, 
+	field TEXT NOT NULL, 
+	name TEXT NOT NULL, 
+	entity_id TEXT NOT NULL, 
+	searched TEXT NOT NULL, 
+	PRIMARY KEY (id)
+);
+INSERT INTO "record_value" VALUES(1,'user 3 eve ','user','eve','','eve
+');
+INSERT INTO "record_value" VALUES(2,'kind 14 DELETE_CLUSTER ','kind','DELETE_CLUSTER','','delete_cluster
+');
 CREATE TABLE row_history (
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
 	table_name TEXT NOT NULL, 
@@ -540,6 +561,7 @@ CREATE UNIQUE INDEX record_by_key ON record (record_key, source);
 CREATE INDEX record_by_source ON record (source, record_key);
 CREATE INDEX record_untimed ON record (occurred_at, record_key, source) WHERE record_key >= 'g';
 CREATE INDEX record_vanished ON record (source, record_key, vanished_at) WHERE vanished_at IS NOT NULL;
+CREATE UNIQUE INDEX record_value_by_key ON record_value (value_key);
 CREATE INDEX row_history_by_row ON row_history (table_name, row_key, id);
 CREATE INDEX rule_history_by_rule ON rule_history (rule_id, id);
 CREATE INDEX seal_by_last_id ON seal (table_name, kind, last_id);

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
 from fastapi import Query
@@ -19,8 +18,9 @@ router = open_router()
 
 @router.get("/records", responses=errors(400))
 def list_records(query: Annotated[RecordQuery, Query()], parts: AtOnce) -> RecordPage:
-    """Search records, newest first. A page reads 10,000 records: it may be empty although others follow."""
-    wanted, after = query.filter(parts.clock()), query.after(datetime, str, str)
+    """Search records, newest first. A page may be empty although others follow: it searches 10,000 descriptions."""
+    wanted = query.filter(parts.clock())
+    after = query.after(*records.place_of(wanted))
     with parts.database.read() as connection:
         page = records.search(connection, wanted, query.limit, records.SEARCHED, after)
     return {"items": [record_document(each) for each in page.items], "next": cursor(page.next)}

@@ -32,6 +32,7 @@ from actionwatch.web.console import (
     rules,
     sign_in,
     silences,
+    suggestions,
 )
 from actionwatch.web.console.form_tokens import FormTokens
 from actionwatch.web.console.forms import Fields
@@ -63,6 +64,7 @@ _PAGES: Mapping[str, View] = {
     "/records/{key}": records.show,
     "/deliveries": deliveries.show,
     "/silences": silences.show,
+    "/suggestions": suggestions.show,
     "/rules": rules.show_list,
     "/rules/{name}": rules.show,
     "/draft": drafts.show,

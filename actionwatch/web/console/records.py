@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import structlog
 from markupsafe import Markup
@@ -39,7 +39,7 @@ def show_list(request: Request, parts: Parts) -> Response:
     now = parts.clock()
     query = UrlQuery(request.query_params)
     wanted = read_form(query, RecordQuery).filter(now)
-    after = query.after(datetime, str, str)
+    after = query.after(*records.place_of(wanted))
     with parts.database.read() as connection:
         page = None if query.problems else records.search(connection, wanted, PAGE_SIZE, records.SEARCHED, after)
     return render_search(

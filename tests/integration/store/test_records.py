@@ -376,7 +376,9 @@ OTHERS = ("SCAN record USING INDEX record_untimed", "SEARCH record USING INDEX r
     "ask",
     [
         lambda connection: record_search.search(connection, RecordFilter(), 9, None, None)[0],
-        lambda connection: record_search.search(connection, RecordFilter(since=NOON, user="eve"), 9, None, None)[0],
+        lambda connection: record_search.search(connection, RecordFilter(since=NOON, scope="account"), 9, None, None)[
+            0
+        ],
         lambda connection: list(records.stream_since(connection, NOON, 9)),
         lambda connection: list(records.stream_since(connection, None, 9)),
         lambda connection: list(records.stream_since(connection, NOON, 9, until=NOON, only=[("source", ["acme"])])),
@@ -616,7 +618,7 @@ def test_records_of_a_deleted_alert_can_be_deleted(database: Database) -> None:
 def test_retention_passes_once_over_what_stays(database: Database) -> None:
     """A batch begins after the one before it, and not with the old records that a rule still needs."""
     only_sqlite(database)
-    stays, goes = 2000, 20
+    stays, goes = 4000, 20
     store(
         database,
         *(make_record(n, minutes=n, action_kind="BACKUP" if n < stays else "LOGIN") for n in range(stays + goes)),

@@ -51,6 +51,10 @@ def web(database: Database) -> Iterator[httpx.Client]:
         ({"account": "a-1"}, [2]),
         ({"kind": "create cluster"}, [2]),
         ({"text": "100%"}, [1]),
+        ({"text": "EVE orders"}, [1, 3]),
+        ({"text": "C-1 hand"}, [1]),
+        ({"text": "retail create"}, [2]),
+        ({"text": "' \" % _ \\"}, []),
         ({"until": "5m"}, [2, 3]),
         ({"user": "nobody"}, []),
     ],
@@ -147,17 +151,17 @@ def test_a_search_is_bounded_and_continues(
     monkeypatch.setattr(queries, "SEARCHED", 10)
     with database.write() as connection:
         given = [make_record(number, minutes=-number, **_key(number, is_timed=is_timed)) for number in range(25)]
-        rare = make_record(99, minutes=-30, user_name="rare", **_key(99, is_timed=is_timed))
+        rare = make_record(99, minutes=-30, description="a rare word", **_key(99, is_timed=is_timed))
         records.insert_new(connection, [*given, rare])
     with Served(database).open() as client:
-        found = [len(LINK.findall(text)) for text in pages_of(client, "/records?user=rare")]
+        found = [len(LINK.findall(text)) for text in pages_of(client, "/records?text=rare")]
         assert found == [0, 0, 1]
-        page = client.get("/records?user=rare").text
+        page = client.get("/records?text=rare").text
         assert "No record matches among those back to" in page
         links = re.findall(r'href="(/records/export[^"]+)"', page)
         assert len(links) == len(FORMATS), "an empty page with older ones leads to the file too"
         assert client.get(html.unescape(links[0])).text.count("\n") == 1
-        assert "/records/export" not in client.get("/records?user=rare&since=soon").text
+        assert "/records/export" not in client.get("/records?text=rare&since=soon").text
 
 
 def test_searches_read_the_index(database: Database) -> None:
@@ -165,7 +169,7 @@ def test_searches_read_the_index(database: Database) -> None:
     only_sqlite(database)
     place = (NOON, make_record().key, "acme")
     with database.read() as connection, statements() as ran:
-        record_search.search(connection, RecordFilter(user="eve"), 50, place, 100)
+        record_search.search(connection, RecordFilter(scope="account"), 50, place, 100)
         receipts.read_covering(connection, make_record(), 5)
     with database.read() as connection:
         plans = []

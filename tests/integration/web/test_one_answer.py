@@ -133,6 +133,8 @@ LISTS = {
         "records?since=2026-11-25T12:01:00Z&until=2026-11-25T12:03:00Z"
     ),
     "records list --keyword nothing": "records?text=nothing",
+    "records list --text EVE": "records?text=EVE",
+    "records list --text c-1 --user bob": "records?text=c-1&user=bob",
 }
 """Each question to a command, and the same one to the API and the console."""
 

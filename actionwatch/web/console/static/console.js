@@ -105,6 +105,28 @@
     event.preventDefault();
   });
 
+  // The box of a search suggests names for its last word.
+  const box = document.querySelector("input[data-suggest]");
+  if (box) {
+    let timer = null;
+    const suggest = async () => {
+      const typed = box.value;
+      const answer = await fetch(`${box.dataset.suggest}&text=${encodeURIComponent(typed)}`).catch(() => null);
+      if (!answer?.ok || typed !== box.value) return;
+      const options = (await answer.json()).map(({ text, what }) => {
+        const option = document.createElement("option");
+        option.value = text;
+        option.label = what;
+        return option;
+      });
+      box.list.replaceChildren(...options);
+    };
+    box.addEventListener("input", () => {
+      clearTimeout(timer);
+      timer = setTimeout(suggest, 200);
+    });
+  }
+
   // The service sends news only while somebody looks.
   const note = document.querySelector("[data-new]");
   if (note) {
