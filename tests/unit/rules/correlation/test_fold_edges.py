@@ -149,7 +149,53 @@ def test_a_final_alert_does_not_wait(rule: Correlation) -> None:
     """An alert that no later record can undo does not wait for verified time."""
     state = new_fold(rule, START)
     _push(state, (1, 0), (2, 1))
-    assert state.alerts()[0].is_judged(None)
+    (found,) = state.alerts()
+    assert found.is_judged(None)
+    assert not found.has_waited
+
+
+@pytest.mark.parametrize("rule", [make(threshold=Threshold("gte", 999)), SPIKE])
+def test_a_long_window_is_forgotten(rule: Correlation) -> None:
+    """Of a window with more hits than asked, only times and values are left; of a shorter one, and of no other, all."""
+    state = new_fold(rule, START)
+    for number in range(300):
+        state.push(hit(number / 100), is_quiet=True)
+    state.forget_hits((), 300)
+    assert objects_held(state)["Hit"] == 300
+    held = state.size
+    state.forget_hits((), 299)
+    assert objects_held(state)["Hit"] == 0
+    assert state.size < held / 10
+
+
+@pytest.mark.parametrize("rule", [COUNT, SPIKE, SET])
+def test_the_hits_of_an_alert_are_forgotten(rule: Correlation) -> None:
+    """An alert whose hits only rows need lacks them from then on; others keep theirs."""
+    state = new_fold(rule, START)
+    _push(state, *((minute, minute % 2) for minute in (41, 42, 43)))
+    (found,) = state.alerts()
+    found.id = "one"
+    state.forget_hits({"other"}, 9)
+    assert (len(found.hits), found.is_partial) == (3, False)
+    state.forget_hits({"one"}, 9)
+    assert (len(found.hits), found.is_partial) == (0, True)
+
+
+def test_what_only_another_pattern_excludes_is_no_part_of_an_alert() -> None:
+    """While a pattern waits, its alert takes hits that some pattern wants, and no others."""
+    rule = make(CorrelationType.TEMPORAL, steps=4, patterns=(Pattern((0,), (1,)), Pattern((2,), (3,))))
+    state = new_fold(rule, START)
+    _push(state, (0, 0))
+    assert shapes(state) == [(10, [0])]
+    _push(state, (1, 3), (2, 0))
+    assert shapes(state) == [(10, [0, 2])]
+
+
+def test_a_step_that_is_not_the_last_completes_no_chain() -> None:
+    """The first two steps in the wrong order, then the first again, are no chain."""
+    state = new_fold(CHAIN, START)
+    _push(state, (0, 1), (1, 0), (2, 0))
+    assert shapes(state) == []
 
 
 def test_the_first_that_completes_a_pattern_fires_it() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actionwatch.base.model import Hit
-from actionwatch.rules.correlations.folds.hit_window import HitWindow
+from actionwatch.rules.correlations.folds.hit_window import CountedWindow, HitWindow
 from tests.unit.rules.correlation.kit import at, objects_held
 
 STEPS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 30), st.booleans()), max_size=60)
@@ -70,6 +70,39 @@ def test_a_window_made_of_another_is_independent() -> None:
     second = HitWindow(first)
     second.append(Hit(at(2), 0, "b", ()))
     assert (len(first), len(second)) == (1, 2)
+
+
+@given(STEPS)
+def test_a_counted_window_that_forgets_counts_the_same(steps: list[tuple[int, int, bool]]) -> None:
+    """Of hits that are forgotten, times and values stay until they leave the window."""
+    window, plain, now, whole_from = CountedWindow(), deque[Hit](), 0, -1
+    for number, (pause, span, is_forgotten) in enumerate(steps):
+        now += pause
+        left = []
+        while plain and plain[0].at < at(now - span):
+            left.append(plain.popleft().value)
+        assert window.drop_before(at(now - span)) == left
+        hit = Hit(at(now), 0, f"{number:03}", (), number)
+        window.hits.append(hit)
+        plain.append(hit)
+        if is_forgotten:
+            window.forget()
+            whole_from = number
+        is_whole = plain[0].value > whole_from
+        assert (len(window), window.first_at, window.is_whole) == (len(plain), plain[0].at, is_whole)
+        assert list(window.hits) == [each for each in plain if each.value > whole_from]
+
+
+def test_what_left_a_counted_window_is_let_go() -> None:
+    """Of forgotten hits, at most one in eight has left the window, and twenty take as much as one that is held."""
+    window = CountedWindow()
+    for number in range(1000):
+        window.hits.append(Hit(at(number), 0, str(number), (), number))
+        window.forget()
+        window.drop_before(at(number - 100))
+        assert window.size <= 8 / 7 * len(window) / 20 + 1
+    assert (len(window), window.size) == (101, 6)
+    assert objects_held(window)["Hit"] == 0
 
 
 def test_hits_that_left_are_let_go() -> None:
