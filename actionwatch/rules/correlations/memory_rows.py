@@ -12,7 +12,7 @@ from actionwatch.base.clock import ALWAYS
 from actionwatch.base.model import AlertChange, CorrelatedAlert, Group, Hit, HitOrder, KeptRecord, Record
 from actionwatch.rules.correlations.evaluate import Span
 from actionwatch.rules.correlations.feed import GroupedHits, is_backlog
-from actionwatch.rules.model import BASELINE, NEVER, Correlation, CorrelationType
+from actionwatch.rules.model import BASELINE, Correlation, CorrelationType
 
 _FEW = 20_000  # hits that may stay although they do not matter
 _order, _at = attrgetter("order"), attrgetter("at")
@@ -178,9 +178,9 @@ class MemoryAlerts:
             return True
         rule = self._rules[number]
         _, leader = self._alerts.get(known.leader or "", (number, known))
-        end = (leader.back_at or NEVER) if rule.is_absence else leader.fired_at + rule.realert
-        end = max(end, known.until)
-        return end == NEVER or end + rule.reach >= at
+        if rule.is_absence and leader.back_at is None:
+            return True  # the alert that groups share is still open
+        return known.until + rule.reach >= at
 
 
 class MemoryRecords:
