@@ -233,6 +233,17 @@ def test_a_window_that_cannot_be_proved_is_cut_few_times(swept: Swept) -> None:
     assert len(swept.left()) == 25
 
 
+def test_a_window_whose_bounds_are_ignored_is_not_cut(swept: Swept) -> None:
+    """If the upstream ignores bounds, each part would bring everything again: the whole window waits."""
+    refute(swept)
+    swept.world.faults.add("times_ignored:both")
+    added = swept.add(-3 * HOUR, -3 * HOUR + 40 * MINUTE, reach=6 * HOUR, must_read=True, failure_count=0)
+    swept.sweep()
+    assert [(each.starts_at, each.ends_at, each.failure_count) for each in swept.left()] == [
+        (added.starts_at, added.ends_at, 1)
+    ]
+
+
 @pytest.mark.parametrize(("failures", "minutes"), [(0, 1), (1, 2), (5, 32), (6, 60), (40, 60)])
 def test_the_wait_doubles_with_each_failure(swept: Swept, failures: int, minutes: int) -> None:
     """What fails again waits twice as long, up to an hour."""
