@@ -296,6 +296,12 @@ def undo(alert: Alert, by: str, at: datetime) -> Alert:
     return replace(alert, status=Status.ACKED, reopened_by=by, reopened_at=at, **undone)
 
 
+def decision_about(alert: Alert) -> str:
+    """Return the newest decision about an alert, which an undo takes back, such as `acked by sam`; empty while it is open."""
+    who = {Status.ACKED: alert.acked_by, Status.RESOLVED: alert.resolved_by}.get(alert.status)
+    return f"{alert.status.value} by {who}" if who is not None else ""
+
+
 def _join_records(alert: Alert, records: Sequence[Record], level: Level) -> Alert:
     """Count more records into an alert; they come in event order, `level` is the highest of theirs."""
     late = [each for each in (alert.late_by, *(record.late_by for record in records)) if each is not None]

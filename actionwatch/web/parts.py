@@ -53,8 +53,10 @@ class Actions(Protocol):
         """Resolve an alert. Return it, and whether this changed it."""
         ...
 
-    def reopen(self, alert_id: str, who: str, comment: str = "", *, is_undo: bool = False) -> tuple[Alert, bool]:
-        """Open an alert again, or take the last decision back. Return it, and whether this changed it."""
+    def reopen(
+        self, alert_id: str, who: str, comment: str = "", *, is_undo: bool = False, of: str = ""
+    ) -> tuple[Alert, bool]:
+        """Open an alert again, or take the last decision back if it is that one. Return it, and whether this changed it."""
         ...
 
     def assign(self, alert_id: str, who: str, to: str | None, comment: str = "") -> tuple[Alert, bool]:

@@ -21,7 +21,6 @@ from playwright.sync_api import Browser, BrowserContext, Dialog, Page, Request, 
 from tests.waiting import LIMIT
 
 AXE = Path(__file__).with_name("axe.min.js")
-SERIOUS = ("serious", "critical")
 WIDTHS = (375, 1280)
 SCHEMES = ("light", "dark")
 
@@ -74,16 +73,23 @@ class Viewer:
         return found
 
     def barriers(self) -> list[str]:
-        """Return what axe finds serious."""
+        """Return what axe finds."""
         # By the protocol of the browser, because the policy of the pages allows no other script.
         self.page.evaluate(AXE.read_text())
         found: dict[str, Any] = self.page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")
         return [
             f"{each['id']}: {node['html'][:200]} {node['failureSummary']}"
             for each in found["violations"]
-            if each["impact"] in SERIOUS
             for node in each["nodes"]
         ]
+
+    def faint(self) -> list[str]:
+        """Return the texts that have too little contrast in the other colour scheme. `barriers` was called before."""
+        is_dark = self.page.evaluate("() => matchMedia('(prefers-color-scheme: dark)').matches")
+        self.page.emulate_media(color_scheme="light" if is_dark else "dark", reduced_motion="reduce")
+        found: dict[str, Any] = self.page.evaluate("() => axe.run(document, {runOnly: ['color-contrast']})")
+        self.page.emulate_media(color_scheme="dark" if is_dark else "light", reduced_motion="reduce")
+        return [node["html"][:200] for each in found["violations"] for node in each["nodes"]]
 
     def _note(self, what: str, is_wrong: bool = True) -> None:
         if is_wrong:

@@ -24,7 +24,7 @@ from actionwatch.web.filters import ANY, REPEATABLE, AlertQuery, Paging, read_fo
 from actionwatch.web.parts import Parts
 from actionwatch.web.query import UrlQuery, grouped
 
-NOTHING_GIVEN = {"author": "", "comment": "", "span": SPANS[0], "to": ""}
+NOTHING_GIVEN = {"author": "", "comment": "", "span": SPANS[0], "to": "", "of": ""}
 PATH = "/alerts"
 MAX_NAME_CHARS = 60  # of a kept filter
 _PLACES = ("after", "select", "group", "unfold")  # what belongs to one page of a list, or one way to show it

@@ -7,6 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from actionwatch.alerts.ledger import decision_about
 from actionwatch.base.model import Alert, Record, Status
 from actionwatch.queries import alerts, names
 from actionwatch.rules.explain import Explanation, explain, feeders_of
@@ -61,6 +62,7 @@ def show_with(request: Request, parts: Parts, code: int = 200, done: str = "", *
         escalation=found.escalation,
         note=_NOTES[done].format(shorten(found.alert.title, _TITLE_CHARS)) if done in _NOTES else "",
         may_undo=_UNDONE.get(done) is found.alert.status,
+        decision=decision_about(found.alert),
         **{"problem": "", "drafts": (), "given": NOTHING_GIVEN, **decision},
     )
 

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from actionwatch.base.access import is_own_name, is_person
+from actionwatch.base.errors import DecidedSince
 from actionwatch.base.model import Alert, Silence, Status
 from actionwatch.base.plurals import counted, is_or_are
 from actionwatch.text.escaping import one_line
@@ -22,7 +23,7 @@ from actionwatch.web.console.silencing import read_span, show_drafts
 from actionwatch.web.parts import Parts
 from actionwatch.web.requests import author_of, decide_each
 
-_TYPED = ("action", "author", "comment", "span", "to")
+_TYPED = ("action", "author", "comment", "span", "to", "of")
 _DONE = {
     "ack": ("alert", "acknowledged"),
     "resolve": ("alert", "resolved"),
@@ -37,7 +38,7 @@ _NEEDS_COMMENT = {
     "silence": "The reason is missing: a silence needs one, with a person to ask.",
     "note": "The note is empty: write it into the field of the comment.",
 }
-_UNDOABLE = ("ack", "resolve")
+_UNDOABLE = {"ack": Status.ACKED.value, "resolve": Status.RESOLVED.value}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class _Result:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """The fields of a form; `span` is the length of a silence, `to` whom an alert is assigned to."""
+    """The fields of a form; `span` is the length of a silence, `to` whom an alert is assigned to, `of` what is undone."""
 
     parts: Parts
     action: str
@@ -67,6 +68,7 @@ class _Asked:
     comment: str
     span: timedelta
     to: str | None
+    of: str
 
     def draft(self, alert_id: str) -> Silence:
         """Return the silence that this would make. Raises: ValueError, ActionwatchError."""
@@ -83,7 +85,7 @@ class _Asked:
             "ack": lambda: actions.acknowledge(alert_id, self.author, self.comment),
             "resolve": lambda: actions.resolve(alert_id, self.author, self.comment),
             "reopen": lambda: actions.reopen(alert_id, self.author, self.comment),
-            "undo": lambda: actions.reopen(alert_id, self.author, self.comment, is_undo=True),
+            "undo": lambda: actions.reopen(alert_id, self.author, self.comment, is_undo=True, of=self.of),
             "take": lambda: actions.assign(alert_id, self.author, self.author, self.comment),
             "assign": lambda: actions.assign(alert_id, self.author, self.to, self.comment),
             "note": lambda: actions.note(alert_id, self.author, self.comment),
@@ -105,7 +107,7 @@ def _read(request: Request, parts: Parts, given: Mapping[str, str]) -> _Asked:
     if action == "assign" and to is not None and (not is_person(to) or is_own_name(to)):
         raise ValueError(f"{one_line(to)} is not the name of a person.")
     span = read_span(parts, given["span"]) if action == "silence" else timedelta(0)
-    return _Asked(parts, action, author, given["comment"], span, to)
+    return _Asked(parts, action, author, given["comment"], span, to, given["of"])
 
 
 def submit_one(request: Request, parts: Parts, fields: Fields) -> Response:
@@ -120,6 +122,8 @@ def submit_one(request: Request, parts: Parts, fields: Fields) -> Response:
         missed = asked.decide(alert_id).missed
     except ValueError as exc:
         return show_with(request, parts, 400, problem=str(exc), given=given)
+    except DecidedSince as exc:
+        return show_with(request, parts, 409, problem=f"Not undone: {exc}.", given=given)
     return RedirectResponse(link(f"/alerts/{alert_id}", done="known" if missed else asked.action), 303)
 
 
@@ -159,7 +163,8 @@ def _show_done(
     note = f"{counted(len(changed), noun)} {is_or_are(len(changed))} {word}." if changed else ""
     undo = [alert_id for alert_id, _ in changed] if asked.action in _UNDOABLE else []
     titles = [title for _, title in changed if title]
-    given = {"author": asked.author, "comment": "", "span": "", "to": ""}
+    of = f"{_UNDOABLE.get(asked.action, '')} by {asked.author}"
+    given = {"author": asked.author, "comment": "", "span": "", "to": "", "of": of}
     return show_list_with(request, asked.parts, note=note, titles=titles, undo=undo, missed=missed, given=given)
 
 

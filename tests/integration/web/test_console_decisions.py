@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -89,6 +90,22 @@ def test_a_decision_is_undone_from_its_note(web: httpx.Client, database: Databas
         assert decide(web, "undo").headers["location"] == "/alerts/alert-1?done=undo"
         assert stored(database)[0].status is Status.OPEN
         assert ">Undo</button>" not in web.get(f"/alerts/alert-1?done={action}").text
+
+
+def test_undo_takes_back_only_its_own_decision(web: httpx.Client, database: Database, served: Served) -> None:
+    """If somebody else has decided since, Undo changes nothing, on the page of the alert and in the list, and says who."""
+    for path in ("/alerts/alert-1/decision", "/alerts"):
+        form = {"form_token": form_token(web, "/alerts/alert-1"), "author": "sam", "id": "alert-1"}
+        answer = web.post(path, data={**form, "action": "ack"})
+        shown = web.get(answer.headers["location"]).text if answer.is_redirect else answer.text
+        of = re.findall(r'name="of" value="([^"]*)"', shown)
+        assert of == ["acked by sam"]
+        served.parts().actions.resolve("alert-1", "kim")
+        refused = web.post(path, data={**form, "action": "undo", "of": of[0]})
+        assert refused.status_code == (200 if path == "/alerts" else 409)
+        assert "the alert was resolved by kim since: nothing is undone" in refused.text
+        assert stored(database)[0].resolved_by == "kim"
+        served.parts().actions.reopen("alert-1", "kim")
 
 
 def test_an_undone_resolve_keeps_who_acknowledged(web: httpx.Client, database: Database) -> None:

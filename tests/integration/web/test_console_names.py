@@ -68,7 +68,7 @@ def test_an_alert_names_what_held_its_messages_back(web: httpx.Client) -> None:
     text = seen(page)
     assert "hook: not sent, because of silence: move of payments (kim)" in text
     assert "mail: not sent, because of inhibition: All clusters deleted" in text
-    assert f'<a href="/alerts/{ABOVE}" title="{ABOVE}">All clusters deleted</a>' in page
+    assert f'<a class="ref" href="/alerts/{ABOVE}" title="{ABOVE}">All clusters deleted</a>' in page
     assert "Production <1>" in text
     assert [each for each in (CLUSTER, ACCOUNT, ABOVE, HIDING) if each in text] == []
     assert {CLUSTER, ACCOUNT, ABOVE, HIDING} <= hovered(page)

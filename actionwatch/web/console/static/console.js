@@ -69,15 +69,27 @@
   count();
 
   // A long action shows that it runs, until the page changes or a download has begun.
-  const busy = (element) => {
-    element?.setAttribute("aria-busy", "true");
-    setTimeout(() => element?.removeAttribute("aria-busy"), 30_000);
-  };
-  document.addEventListener("submit", (event) => busy(event.submitter));
-  document.addEventListener("click", (event) => busy(event.target.closest?.("a[data-slow]")));
-  addEventListener("pageshow", () => {
+  const running = document.querySelector("[data-running]");
+  const rest = () => {
     for (const each of document.querySelectorAll("[aria-busy]")) each.removeAttribute("aria-busy");
+    running.textContent = "";
+  };
+  const run = (event, element, form) => {
+    if (document.querySelector("[aria-busy]")) return event.preventDefault(); // pressed twice
+    element.setAttribute("aria-busy", "true");
+    const what = element.dataset.runs ?? form?.dataset.runs ?? "Working…";
+    running.textContent = what.replace(/\{(\w+)\}/, (_, field) => form.elements[field].value);
+    setTimeout(rest, form ? 30_000 : 5_000);
+  };
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (form.getAttribute("method") !== "dialog") run(event, event.submitter ?? form, form);
   });
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest?.("a[data-runs]");
+    if (link) run(event, link);
+  });
+  addEventListener("pageshow", rest);
 
   document.addEventListener("keydown", (event) => {
     const target = event.target;
