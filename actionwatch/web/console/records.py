@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from actionwatch.base.model import Record, RecordFilter
 from actionwatch.instaclustr.kinds import KINDS
-from actionwatch.queries import PAGE_SIZE, records
+from actionwatch.queries import PAGE_SIZE, names, records
 from actionwatch.store.statements import PageKey
 from actionwatch.text.formats.exports import FORMATS, ExportFormat
 from actionwatch.text.payloads import instant
@@ -42,13 +42,14 @@ def show_list(request: Request, parts: Parts) -> Response:
     after = query.after(*records.place_of(wanted))
     with parts.database.read() as connection:
         page = None if query.problems else records.search(connection, wanted, PAGE_SIZE, records.SEARCHED, after)
+    subject, named = wanted.user or wanted.cluster or wanted.account, names.of_records(page.items if page else ())
     return render_search(
         request,
         "records.html",
         now,
         query,
         page,
-        subject=wanted.user or wanted.cluster or wanted.account,
+        subject=named.get(subject, subject) if subject else None,
         kinds=sorted(KINDS),
         exports=[
             (form.name, href("/records/export", given_query(request), format=name, after=None))

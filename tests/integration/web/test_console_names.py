@@ -112,6 +112,13 @@ def test_a_filter_by_id_has_the_name(web: httpx.Client) -> None:
     assert CLUSTER in hovered(page)
 
 
+def test_the_timeline_of_a_cluster_has_its_name(web: httpx.Client) -> None:
+    """The list of records by the id of a cluster or an account is headed by its name."""
+    for name, value, shown in (("cluster", CLUSTER, "payments"), ("account", ACCOUNT, "Production <1>")):
+        assert f"Records of {shown}" in seen(web.get("/records", params={name: value}).text)
+    assert f"Records of {GONE}" in seen(web.get("/records", params={"cluster": GONE}).text)
+
+
 def test_text_that_is_no_matcher_stays(database: Database) -> None:
     """A damaged store may have any text as a matcher."""
     broken = Silence("x", ("cluster", 'cluster="'), "kim", "x", NOON, NOON + HOUR)
