@@ -23,6 +23,7 @@ NAMES = (
     "seals",
     "pages",
     "strangers",
+    "search",
 )
 
 

@@ -32,4 +32,5 @@ def show(request: Request, parts: Parts) -> Response:
         if finds_records:
             with parts.database.read() as connection:
                 found += records.suggest(connection, word)
-    return JSONResponse([{"text": before + name, "what": what} for name, what in found if visible(name) == name])
+    shown = ((name, what) for name, what in found if visible(name) == name and len(before + name) <= MAX_CHARS)
+    return JSONResponse([{"text": before + name, "what": what} for name, what in shown])

@@ -123,7 +123,7 @@ def test_search_covers_the_newest_records_unless_since_is_given(desk: Desk) -> N
     """`records list` does not read millions of records to find nothing: it searches the newest, and reports how far back."""
     desk.act("DELETE_CLUSTER", 50)
     assert desk.call("run", "--once").status == 0
-    search = ["records", "list", "--kind", "DELETE_CLUSTER", "-o", "json"]
+    search = ["records", "list", "--operation", "DELETE", "-o", "json"]
     assert (len(desk.call(*search).json), desk.call(*search).err) == (1, "")
     micros = int(datetime.now(UTC).timestamp() * 1_000_000)
     with contextlib.closing(sqlite3.connect(desk.file)) as store, store:
@@ -134,6 +134,13 @@ def test_search_covers_the_newest_records_unless_since_is_given(desk: Desk) -> N
     assert "use --since to search further back" in found.err
     assert (len(desk.call(*search, "--since", "1d").json), desk.call(*search, "--since", "1d").err) == (1, "")
     assert desk.call("records", "list", "--limit", "3").err == ""
+    of_kind = desk.call("records", "list", "--kind", "DELETE_CLUSTER", "-o", "json")
+    assert (len(of_kind.json), of_kind.err) == (1, ""), "a kind is found however old its records are"
+    with_words = desk.call("records", "list", "--text", "delete cluster", "-o", "json")
+    assert with_words.json == of_kind.json
+    assert "note: the newest 250,000 records were searched, back to " in with_words.err
+    refused = desk.call("records", "list", "--text", " ".join("abcdefghijk"))
+    assert (refused.status, "a search has at most 10 words, and this one has 11" in refused.err) == (2, True)
 
 
 def test_unknown_kind_has_a_suggestion(filled: Desk) -> None:

@@ -238,6 +238,17 @@ def test_keys_move_through_lists(browser: Browser, web: httpx.Client) -> None:
         assert viewer.wrong == []
 
 
+def test_the_search_box_suggests_names(browser: Browser, web: httpx.Client) -> None:
+    """While a person types, the box of each list has names with the last word to choose from, as text."""
+    with viewing(browser, origin_of(web)) as viewer:
+        for path, what in (("/alerts", "user"), ("/records", "user"), ("/rules", "rule")):
+            viewer.open(path)
+            viewer.page.locator("[data-search]").press_sequentially("eve SCRIPT")
+            options = viewer.page.locator(f"#suggestions option[label={what}]")
+            expect(options.first).to_have_attribute("value", re.compile("^eve .*<script>"))
+        assert viewer.wrong == []
+
+
 def test_times_are_in_the_zone_of_the_viewer(browser: Browser, web: httpx.Client) -> None:
     """A time is local, with UTC on hover, and the foot of the page names the zone. Without a script it is UTC."""
     with viewing(browser, origin_of(web), timezone_id="Australia/Sydney") as viewer:

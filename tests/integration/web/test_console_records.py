@@ -183,3 +183,22 @@ def test_searches_read_the_index(database: Database) -> None:
     assert "USING INDEX record_untimed ((occurred_at,record_key,source)<(?,?,?))" in others
     assert "USING COVERING INDEX receipt_by_time (source=? AND starts_at<?)" in covering
     assert not any("SCAN record" in plan or "TEMP B-TREE" in plan for plan in (nth, nth_other, timed, others))
+
+
+def test_the_search_box_suggests_names(web: httpx.Client) -> None:
+    """Each list with a box asks one address for the names that have its last word, and what each is; words before it stay."""
+    for path, of in (("/alerts", "alerts"), ("/records", "records"), ("/rules", "rules")):
+        page = web.get(path).text
+        assert f'list="suggestions" data-search data-suggest="/suggestions?of={of}"' in page
+        assert page.count('<datalist id="suggestions"></datalist>') == 1
+
+    def suggested(text: str, of: str = "records") -> list[tuple[str, str]]:
+        answer = web.get("/suggestions", params={"of": of, "text": text}).raise_for_status()
+        return [(each["text"], each["what"]) for each in answer.json()]
+
+    assert suggested("deleted ORD") == [("deleted orders", "cluster")]
+    assert suggested("cluster") == [("CREATE_CLUSTER", "kind"), ("DELETE_CLUSTER", "kind")]
+    assert suggested("a-1") == [("a-1", "account retail")]
+    assert (
+        suggested("eve", "rules") == suggested("") == suggested("eve ") == suggested("x" * 501) == suggested("%") == []
+    )
