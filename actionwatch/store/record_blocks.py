@@ -22,6 +22,7 @@ from actionwatch.store.tables import RECORD, RECORD_BLOCK
 
 SIZE = 512  # records: reading a block takes a millisecond, and reading the sets of 10 million records 50
 _MOST = 4 * SIZE  # of a block into which another source puts its records of the same time
+_FEW = SIZE // 8
 _FIRST_READ, _MOST_READ = 64, 4096  # sets in one statement: a search for what is frequent ends soon
 _MOST_JOINED = 16 * SIZE
 _B = RECORD_BLOCK.c
@@ -40,12 +41,6 @@ class Block:
     size: int
     bits: int
 
-    def may_have(self, wanted: Wanted) -> bool:
-        """Return whether one of its records may have what is wanted."""
-        if wanted.key is not None and self.low <= f"{wanted.key}{LAST_CHARACTER}" and wanted.key <= self.high:
-            return True
-        return bool(self.bits & wanted.bits)
-
 
 def note_stored(connection: Connection, columns: Mapping[str, Sequence[Any]]) -> None:
     """Add records, given by column in the order of their keys, to the blocks in which they are."""
@@ -62,14 +57,18 @@ def note_stored(connection: Connection, columns: Mapping[str, Sequence[Any]]) ->
 
 
 def note_deleted(connection: Connection, keys: Sequence[str]) -> None:
-    """Make the blocks again in which records with these keys were."""
+    """Take the records that had these keys out of their blocks. A block of which little is left gets its values again."""
     ordered = sorted(keys)
     start = 0
     while start < len(ordered):
         block = _read_at(connection, ordered[start])
-        if block is not None:
+        after = bisect_right(ordered, max(block.high if block else "", ordered[start]), start)
+        size = block.size - (after - start) if block else 0
+        if block and size > _FEW:
+            connection.execute(RECORD_BLOCK.update().where(_B.low_key == block.low).values(size=size))
+        elif block:
             _make_again(connection, block.low, block.high)
-        start = bisect_right(ordered, max(block.high if block else "", ordered[start]), start)
+        start = after
 
 
 def _read_at(connection: Connection, key: str) -> Block | None:
@@ -136,12 +135,14 @@ def walk(connection: Connection, wanted: Sequence[Wanted], low: str, high: str) 
 
     Neighbours are joined, each time twice as many, so that one statement reads them.
     """
-    if any(not each.bits and each.key is None for each in wanted):
-        return
+    for each in wanted:
+        if not each.bits:  # only a key has it, if at all
+            low, high = max(low, each.key or LAST_CHARACTER), min(high, f"{each.key or ''}{LAST_CHARACTER}")
     joined, most = None, SIZE
-    for block in _read_back(connection, low, high):
-        is_chosen = all(map(block.may_have, wanted))
+    for row in _read_back(connection, low, high):
+        is_chosen = _may_have(row, wanted)
         if is_chosen:
+            block = _block_of(row)
             joined = Block(block.low, joined.high, joined.size + block.size, 0) if joined else block
         if joined and (joined.size >= most or not is_chosen):
             yield joined
@@ -150,16 +151,27 @@ def walk(connection: Connection, wanted: Sequence[Wanted], low: str, high: str) 
         yield joined
 
 
-def _read_back(connection: Connection, low: str, high: str) -> Iterator[Block]:
-    """Yield all blocks with keys from `low` to `high`, the newest first."""
+def _may_have(row: Sequence[Any], wanted: Sequence[Wanted]) -> bool:
+    """Return whether a record of a block may have all that is wanted."""
+    low, high, _, packed = row
+    bits = int.from_bytes(packed, "little")
+    for each in wanted:
+        is_there = each.key is not None and low <= f"{each.key}{LAST_CHARACTER}" and each.key <= high
+        if not is_there and not bits & each.bits:
+            return False
+    return True
+
+
+def _read_back(connection: Connection, low: str, high: str) -> Iterator[Sequence[Any]]:
+    """Yield the rows of all blocks with keys from `low` to `high`, the newest first."""
     limit, is_next = _FIRST_READ, _B.low_key <= high
-    while True:
+    while low <= high:
         statement = select(*_BLOCK).where(is_next).order_by(_B.low_key.desc()).limit(limit)
-        blocks = list(map(_block_of, connection.execute(statement)))
-        yield from takewhile(lambda block: block.high >= low, blocks)
-        if len(blocks) < limit or blocks[-1].high < low:
+        rows = connection.execute(statement).all()
+        yield from takewhile(lambda row: row[1] >= low, rows)
+        if len(rows) < limit or rows[-1][1] < low:
             return
-        limit, is_next = min(4 * limit, _MOST_READ), _B.low_key < blocks[-1].low
+        limit, is_next = min(4 * limit, _MOST_READ), _B.low_key < rows[-1][0]
 
 
 def delete_unused_values(connection: Connection) -> None:

@@ -13,6 +13,7 @@ import tempfile
 import time
 from datetime import timedelta
 from itertools import accumulate
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -80,7 +81,7 @@ def _fill(database: Database, parts: int) -> str:
 def _record(number: int, chance: random.Random, **changes: str) -> Record:
     at = NOON + number * STEP
     cluster = _choose(chance, 500)
-    values = {
+    values: dict[str, Any] = {
         "raw": "x" * 100,
         "user_name": f"user{_choose(chance, 1000)}.name@example.com",
         "cluster": Entity(f"{cluster:08x}-1111-4111-8111-{cluster:012x}", f"kafka-prod-{cluster}"),

@@ -304,11 +304,12 @@ QUESTIONS: dict[str, Question] = {
     "alerts at work, of rules": lambda c: alerts.read_at_work(c, RECENT, NOON, ["cluster_deleted"]),
     # lists
     "records list": _records_found(),
+    # It reads a block for each of the records that it finds.
+    "records list --user": lambda c: record_search.search(c, RecordFilter(user="user 7"), 2, None, 4 * FEW),
     **{
         f"records list --{name}": _records_found(**{name: value})
         for name, value in {
             "kinds": ("KIND_7",),
-            "user": "user 7",
             "account": "a",
             "cluster": "c",
             "operations": ("DELETE",),

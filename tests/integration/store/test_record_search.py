@@ -100,6 +100,7 @@ def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (record_blocks, record_search):
         monkeypatch.setattr(module, "SIZE", 4)
     monkeypatch.setattr(record_blocks, "_MOST", 8)
+    monkeypatch.setattr(record_blocks, "_FEW", 1)
     monkeypatch.setattr(record_blocks, "_FIRST_READ", 2)
 
 
@@ -189,19 +190,19 @@ def values(database: Database) -> list[str]:
 def test_values_follow_the_records(database: Database) -> None:
     """A new name of a cluster is another value; a value that is rolled back, or whose last record is deleted, is gone."""
     old, new = Entity("c-1", "orders"), Entity("c-1", "orders-2")
-    store(database, *(make_record(n, minutes=n, cluster=old) for n in range(6)))
+    store(database, *(make_record(n, minutes=n, cluster=old) for n in range(8)))
     other = Database(url_of(database))  # as another process
     with contextlib.suppress(ZeroDivisionError), other.write() as connection:
         records.insert_new(connection, [make_record(9, user_name="lost")])
         raise ZeroDivisionError
-    store(other, *(make_record(n, minutes=n, cluster=new, user_name="sam") for n in range(6, 12)))
+    store(other, *(make_record(n, minutes=n, cluster=new, user_name="sam") for n in range(8, 14)))
     other.close()
     assert values(database) == ["DELETE_CLUSTER", "eve", "orders", "orders-2", "sam"]
-    assert found_by(database, text="c-1 orders") == list(reversed(range(12)))
+    assert found_by(database, text="c-1 orders") == list(reversed(range(14)))
     with database.read() as connection:
         assert record_values.suggest(connection, "ORDERS-", 9) == [record_values.Value("cluster", "orders-2", "c-1")]
     with database.write() as connection:
-        records.delete_older(connection, NOON + timedelta(minutes=6), 100, 100)
+        records.delete_older(connection, NOON + timedelta(minutes=8), 100, 100)
         record_blocks.delete_unused_values(connection)
         check_blocks(connection)
     assert values(database) == ["DELETE_CLUSTER", "orders-2", "sam"]
