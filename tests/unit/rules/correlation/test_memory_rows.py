@@ -230,3 +230,23 @@ def test_an_alert_that_can_still_change_is_not_forgotten(monkeypatch: pytest.Mon
     add(rows, 0, *[hit(1_000)] * 3)
     rows.forget_before(at(1_000) + timedelta(microseconds=1))
     assert {each.id for each in rows.alerts} == {"open", "waits", "held", "joined"}
+
+
+def test_a_missing_group_is_known_as_long_as_the_alert_that_it_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group that is back may be missing again while the shared alert is open, and joins it then."""
+    monkeypatch.setattr(memory_rows, "_FEW", 0)
+    absence = make(
+        name=RuleName("absence", "b", "B"),
+        threshold=Threshold("lt", 1),
+        group_by=("userName",),
+        expected=(("eve",), ("bob",)),
+        alert=AlertBlock(group_by=()),
+    )
+    rows = MemoryRows([absence])
+    leader, back = alert("a", 1, ("eve",)), alert("b", 2, ("bob",), leader="a", back_at=at(12))
+    rows.alerts.put(0, [leader, back])
+    rows.alerts.forget_before(at(5_000))
+    assert {each.id for each in rows.alerts} == {"a", "b"}
+    leader.back_at = at(5_000)
+    rows.alerts.forget_before(at(9_000))
+    assert not list(rows.alerts)
