@@ -217,6 +217,17 @@ def test_counts_that_become_unusable_hide_nothing(world: World, database: Databa
     assert on.requests() == (1, 1)
 
 
+def test_refused_counts_do_not_fail_a_poll(world: World, database: Database) -> None:
+    """If the upstream refuses counts while pages come, the poll asks once and reads the overlap."""
+    on = make_busy(world, database)
+    on.client.refuses_counts = True
+    for number in range(3):
+        world.log(ago=500 + number)
+        pages, counts = on.requests()
+        assert counts <= 2  # the second one is that after a walk
+        assert pages >= 8
+
+
 @pytest.mark.parametrize(
     ("bounds", "micros"),
     [("", 400), ("bounds:exclusive", 0), ("bounds:exclusive_end", 400), ("bounds:exclusive_start", 0)],
