@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from msgspec import structs
 from sqlalchemy import Connection, select
 
 from actionwatch.base.model import Entity, Record, RecordFilter
@@ -125,6 +126,7 @@ def test_a_list_by_words_is_what_a_plain_filter_finds(database: Database, seed: 
     """The pages of a list have each record with all words once, whatever the size of a page and how far it looks."""
     chance = random.Random(seed)
     every = [make_any(number, chance) for number in range(60)]
+    every += [structs.replace(each, source="copy") for each in every[::4]]  # one action, as another source read it
     rest = list(every)
     while rest:
         some, rest = rest[: chance.choice((1, 7, 20))], rest[20:]
