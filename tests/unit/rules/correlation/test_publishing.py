@@ -9,7 +9,7 @@ from actionwatch.rules.correlations.context import StreamBounds
 from actionwatch.rules.correlations.evaluate import Span
 from actionwatch.rules.correlations.memory_rows import MemoryHits
 from tests.unit.rules.correlation.correlating import Run, backups, keys
-from tests.unit.rules.correlation.kit import START, at
+from tests.unit.rules.correlation.kit import START, at, record_at
 from tests.unit.rules.correlation.live import BY, OVER
 from tests.unit.rules.correlation.test_folding import ABSENCE, rules_of
 
@@ -55,6 +55,17 @@ def test_an_inner_alert_that_is_as_it_was_is_not_replaced() -> None:
     assert noted == ["replace", "at"]
     run.take(*backups(1.5))  # fires earlier
     assert noted[2:] == ["remove", "replace"]
+
+
+def test_an_inner_alert_that_waits_is_no_hit_yet() -> None:
+    """What may still be excluded does not count in the rule above, until so much time is verified."""
+    waiting = f"type: temporal, rules: [a, b], {BY}: 10m, condition: a and not b"
+    for excluding, found in ((record_at(5, "CREATE_CLUSTER", key="b"), []), (None, [(ChangeKind.OPEN, ["00001.0"])])):
+        run = Run(rules_of(waiting, above()))
+        made = run.take(*backups(1), verified=2)
+        made += run.take(*[excluding] if excluding else [], verified=7)
+        assert made == []
+        assert of_rule(run, 1, run.take(verified=12)) == found
 
 
 def test_an_inner_alert_is_published_to_a_rule_that_is_new() -> None:
