@@ -68,7 +68,7 @@ def test_held_deliveries_say_why(database: Database) -> None:
     with Served(database).open() as client:
         text = client.get("/deliveries?state=held").text
     assert "Cluster deleted" in text
-    assert "silence <code>silence-1</code>" in text
+    assert '<a class="ref" href="/silences" title="silence-1">silence-1</a>' in text
     assert "reported in the summary of the silence" in text
 
 
