@@ -13,6 +13,7 @@ import pytest
 from actionwatch import __version__
 from actionwatch.alerts.silences import make_silence
 from actionwatch.base.delivery import DeliveryStatus
+from actionwatch.base.model import Event, Status
 from actionwatch.base.rule_state import EntryOrigin, RuleEntry, RuleState
 from actionwatch.rules.blindness import Blindness, BlindSpan, Effect, RuleBlindness
 from actionwatch.rules.coverage import cover_techniques
@@ -56,6 +57,19 @@ def test_deliveries_by_state(served: Served) -> None:
         assert "Title 1" not in client.get("/deliveries?receiver=old").text
         wrong = client.get("/deliveries?state=sent")
     assert (wrong.status_code, "state: sent is unknown: use waiting, held, dead" in wrong.text) == (400, True)
+
+
+@pytest.mark.parametrize("status", Status)
+def test_a_dead_resolution_of_an_alert_that_is_open_again_is_marked(database: Database, status: Status) -> None:
+    """To send it late would say that the alert is resolved."""
+    row = make_delivery("alert-1", event=Event.RESOLVED)
+    with database.write() as connection:
+        alerts.insert_new(connection, [(make_alert(status=status), "g")])
+        delivery_transitions.enqueue(connection, [row])
+        delivery_transitions.bury(connection, row, "gave up after 8 attempts: 503")
+    with Served(database).open() as client:
+        text = client.get("/deliveries?state=dead").text
+    assert ("The alert is no longer resolved" in text) is (status is not Status.RESOLVED)
 
 
 def test_held_deliveries_say_why(database: Database) -> None:
