@@ -20,7 +20,7 @@ from actionwatch.store import hits, records
 
 FED_AT_ONCE = 2000  # records that rules are fed in one transaction, at most
 JUDGED_AT_ONCE = 250  # groups, as many as one statement takes, at most: all their hits are in memory
-_FIRST_FED = 100
+_LEAST_FED = 100
 _FIRST_JUDGED = 10
 _SECONDS = 0.05  # for one transaction
 DELETED_AT_ONCE = 5000  # hits
@@ -33,8 +33,8 @@ class CatchUp:
         self._correlator = correlator
         self._feeding = feeding
         self._feeds: dict[frozenset[int], Feed] = {}
-        self._fed = PortionSize(FED_AT_ONCE, _SECONDS, elapsed, _FIRST_FED)
-        self._judged = PortionSize(JUDGED_AT_ONCE, _SECONDS, elapsed, _FIRST_JUDGED)
+        self._fed = PortionSize(FED_AT_ONCE, _SECONDS, elapsed, first=_LEAST_FED, least=_LEAST_FED)
+        self._judged = PortionSize(JUDGED_AT_ONCE, _SECONDS, elapsed, first=_FIRST_JUDGED)
         self._has_garbage = True  # hits of rules that were fed again, or do not run
 
     def is_due(self, *, can_judge: bool) -> bool:

@@ -35,6 +35,7 @@ from actionwatch.store.positions import MATCHED, Overtaken
 MANY_BATCHES = 10  # after so many, what is verified is read again although more waits: there may always be more
 CATCH_UP_SECONDS = 0.1  # after each batch
 BATCH = 2000  # records a transaction, at most: long enough to spread its cost, short enough to let other writers in
+LEAST = 100
 BATCH_SECONDS = 0.5  # for one transaction
 LATE_FACTOR = 5  # so many times both if they are older than those before: each batch folds their groups again
 
@@ -240,8 +241,10 @@ class _Order:
     def __init__(self, batch_size: int, elapsed: Callable[[], float]) -> None:
         self._is_late = False
         self._newest: datetime | None = None
-        self._usual = PortionSize(batch_size, BATCH_SECONDS, elapsed)
-        self._late = PortionSize(batch_size * LATE_FACTOR, BATCH_SECONDS * LATE_FACTOR, elapsed, batch_size)
+        self._usual = PortionSize(batch_size, BATCH_SECONDS, elapsed, least=LEAST)
+        self._late = PortionSize(
+            batch_size * LATE_FACTOR, BATCH_SECONDS * LATE_FACTOR, elapsed, first=batch_size, least=LEAST
+        )
 
     @property
     def size(self) -> PortionSize:

@@ -9,9 +9,15 @@ from contextlib import contextmanager
 class PortionSize:
     """The size of the next portion, from how long the last one took."""
 
-    def __init__(self, most: int, seconds: float, elapsed: Callable[[], float], first: int | None = None) -> None:
-        """Others may wait for `seconds`, by `elapsed`. `first`: the size of the first portion; None: `most`."""
+    def __init__(
+        self, most: int, seconds: float, elapsed: Callable[[], float], *, first: int | None = None, least: int = 1
+    ) -> None:
+        """Others may wait for `seconds`, by `elapsed`. `first`: the size of the first portion; None: `most`.
+
+        `least`: not less, however long it takes, because the cost of a transaction itself is paid more often by smaller portions.
+        """
         self._most = most
+        self._least = min(most, least)
         self._seconds = seconds
         self._elapsed = elapsed
         self.count = min(most, first or most)
@@ -28,4 +34,4 @@ class PortionSize:
         wanted = round(count * self._seconds / took)
         if took <= self._seconds:
             wanted = min(max(wanted, self.count), 2 * self.count)
-        self.count = max(1, min(wanted, self._most))
+        self.count = max(self._least, min(wanted, self._most))

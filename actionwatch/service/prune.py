@@ -45,6 +45,7 @@ from actionwatch.tail.cursor import COARSEST_UNIT
 from actionwatch.tail.planning import reaches_back
 
 BATCH = 5000  # rows per transaction
+_USE_NOTED = timedelta(days=2)  # the use of a kept filter is noted once a day
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 log = structlog.get_logger()
@@ -160,7 +161,7 @@ def run_once(database: Transactions, kept: Retention, now: datetime, back: Lookb
         record_blocks.delete_unused_values(connection)
         sessions.delete_ended(connection, now)
         tokens.delete_ended(connection, forgotten)  # until then, people see who had access
-        kept_filters.delete_unused(connection, forgotten)
+        kept_filters.delete_unused(connection, min(forgotten, now - _USE_NOTED))
     if any(deleted.values()):
         log.info("store_pruned", **deleted)
     return deleted

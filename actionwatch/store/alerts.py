@@ -26,7 +26,16 @@ from actionwatch.base.search_words import words_of
 from actionwatch.base.unicode import forms
 from actionwatch.store import record_search, record_values, row_history, seals
 from actionwatch.store.column_types import RowFormat
-from actionwatch.store.statements import LAST_CHARACTER, PageKey, bulk_insert, bulk_join, first_two, has_row, portions
+from actionwatch.store.statements import (
+    LAST_CHARACTER,
+    PageKey,
+    bulk_insert,
+    bulk_join,
+    first_two,
+    has_prefix,
+    has_row,
+    portions,
+)
 from actionwatch.store.tables import (
     ALERT,
     ALERT_HISTORY,
@@ -41,6 +50,7 @@ from actionwatch.store.tables import (
 )
 
 # The column of each attribute.
+_LEAST_ID_CHARS = 6  # of the beginning of an id in a search: people copy eight
 _RULE = {"rule_id": "rule.id", "rule_name": "rule.name", "rule_title": "rule.title", "tags": "rule.tags"}
 _COLUMN_NAMES = {"count": "match_count", "group": "group_values", "user": "user_name", "cluster": "cluster_name"}
 _OTHERS = {_COLUMN_NAMES.get(name, name): name for name in Alert.__struct_fields__[2:]}
@@ -220,9 +230,10 @@ def _has_record(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
 
 
 def _has_word(word: str) -> ColumnElement[bool]:
-    texts = (ALERT.c.title, ALERT.c.body, ALERT.c.rule_name, ALERT.c.id)
+    texts = (ALERT.c.title, ALERT.c.body, ALERT.c.rule_name)
     is_written = (each.icontains(form, autoescape=True) for form in forms(word) for each in texts)
-    return or_(*is_written, _has_record(record_values.has_value_with(word)))
+    is_id = [has_prefix(ALERT.c.id, word.lower())] if len(word) >= _LEAST_ID_CHARS else []
+    return or_(*is_written, *is_id, _has_record(record_values.has_value_with(word)))
 
 
 EVERY = AlertFilter()

@@ -29,6 +29,8 @@ from actionwatch.store.replicas import Replicas
 from actionwatch.store.schema import LOG_TRIGGER, OWN_TABLES
 from actionwatch.store.tables import METADATA
 
+# A search hashes the values with a word. If they do not fit, the server compares them with each record: that takes minutes.
+_WORK_MEM = "SELECT set_config('work_mem', '64MB', false) WHERE pg_size_bytes(current_setting('work_mem')) < 64 << 20"
 _IDLE = f"idle_in_transaction_session_timeout = '{FROZEN_AFTER.total_seconds():g}s'"
 _COLUMNS = """
 SELECT pg_class.relname, attname, format_type(atttypid, atttypmod), collname, attnotnull, coalesce(attnum = ANY (indkey), false)
@@ -141,6 +143,8 @@ class PostgresqlBackend:
 
         @event.listens_for(engine, "connect")
         def _prepare(connection: Any, _: object) -> None:
+            connection.execute(_WORK_MEM)
+            connection.commit()
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
 

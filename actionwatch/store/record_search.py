@@ -293,7 +293,7 @@ def _describes(word: str) -> ColumnElement[bool]:
 
 
 def _has_words(text: str) -> ColumnElement[bool]:
-    return and_(*(or_(has_value_with(word), _describes(word)) for word in words_of(text)))
+    return and_(true(), *(or_(has_value_with(word), _describes(word)) for word in words_of(text)))
 
 
 _CONDITIONS: Mapping[str, Callable[[Any], ColumnElement[bool]]] = {

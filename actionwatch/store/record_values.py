@@ -173,6 +173,8 @@ def suggest(connection: Connection, text: str, limit: int) -> list[Value]:
 
 def delete_unused(connection: Connection, used: int) -> None:
     """Delete the values whose bits are not among those that are used."""
+    packed = used.to_bytes(MOST_BITS // 8, "little")
     ids = connection.execute(select(_V.id)).scalars().all()
-    for some in portions([number for number in ids if not used >> (number % MOST_BITS) & 1]):
+    places = ((number, number % MOST_BITS) for number in ids)
+    for some in portions([number for number, place in places if not packed[place >> 3] >> (place & 7) & 1]):
         connection.execute(RECORD_VALUE.delete().where(_V.id.in_(some)))

@@ -30,16 +30,18 @@ _NOTES = {
     "silence": "The silence is active, and its summary will report what it hid: {}",
     "known": "Nothing changed, because somebody has already decided this. A comment is kept in the history: {}",
 }
-_UNDONE = {"ack": Status.ACKED, "resolve": Status.RESOLVED}
+UNDONE = {"ack": Status.ACKED, "resolve": Status.RESOLVED}
 
 
 def show(request: Request, parts: Parts) -> Response:
     """Show one alert. A unique prefix of its id is enough."""
-    return show_with(request, parts, done=request.query_params.get("done", ""))
+    return show_with(request, parts, done=request.query_params.get("done", ""), by=request.query_params.get("by", ""))
 
 
-def show_with(request: Request, parts: Parts, code: int = 200, done: str = "", **decision: Any) -> Response:
-    """Show one alert with the state of a decision about it: what was `done`, `problem`, `drafts`, the `given` values."""
+def show_with(
+    request: Request, parts: Parts, code: int = 200, done: str = "", by: str = "", **decision: Any
+) -> Response:
+    """Show one alert with the state of a decision: what was `done` `by` whom, `problem`, `drafts`, the `given` values."""
     with parts.database.read() as connection:
         found = alerts.read_details(connection, request.path_params["alert_id"])
         people = alerts.read_people(connection)
@@ -61,7 +63,7 @@ def show_with(request: Request, parts: Parts, code: int = 200, done: str = "", *
         held_by=held_by,
         escalation=found.escalation,
         note=_NOTES[done].format(shorten(found.alert.title, _TITLE_CHARS)) if done in _NOTES else "",
-        may_undo=_UNDONE.get(done) is found.alert.status,
+        may_undo=done in UNDONE and decision_about(found.alert) == f"{UNDONE[done].value} by {by}",
         decision=decision_about(found.alert),
         **{"problem": "", "drafts": (), "given": NOTHING_GIVEN, **decision},
     )

@@ -16,7 +16,7 @@ from actionwatch.base.model import Alert, Silence, Status
 from actionwatch.base.plurals import counted, is_or_are
 from actionwatch.text.escaping import one_line
 from actionwatch.web.console.alert_list import show_list_with
-from actionwatch.web.console.alerts import show_with
+from actionwatch.web.console.alerts import UNDONE, show_with
 from actionwatch.web.console.forms import Fields, check_comment, check_form, given_in, selected
 from actionwatch.web.console.page import link
 from actionwatch.web.console.silencing import read_span, show_drafts
@@ -124,7 +124,10 @@ def submit_one(request: Request, parts: Parts, fields: Fields) -> Response:
         return show_with(request, parts, 400, problem=str(exc), given=given)
     except DecidedSince as exc:
         return show_with(request, parts, 409, problem=f"Not undone: {exc}.", given=given)
-    return RedirectResponse(link(f"/alerts/{alert_id}", done="known" if missed else asked.action), 303)
+    done = {"done": "known" if missed else asked.action}
+    if asked.action in UNDONE and not missed:
+        done["by"] = asked.author  # the page offers to take back this decision, and no newer one
+    return RedirectResponse(link(f"/alerts/{alert_id}", done), 303)
 
 
 def submit_several(request: Request, parts: Parts, fields: Fields) -> Response:

@@ -46,7 +46,9 @@ def _keep(parts: Parts, person: str, kept: KeptFilter) -> None:
     if not kept.query:
         raise ValueError("Nothing is filtered: choose what the list shows first.")
     if len(kept.query) > _MAX_QUERY_CHARS:
-        raise ValueError(f"This filter has {len(kept.query):,} characters: shorten it to {_MAX_QUERY_CHARS:,}.")
+        raise ValueError(
+            f"This filter has {counted(len(kept.query), 'character')}: shorten it to {_MAX_QUERY_CHARS:,}."
+        )
     with parts.database.write(is_durable=True) as connection:
         has_room = kept_filters.keep(connection, person, kept)
     if not has_room:

@@ -16,11 +16,11 @@ from sqlalchemy import Connection, select
 
 from actionwatch.base.model import Entity, Record, RecordFilter
 from actionwatch.base.search_words import MOST_WORDS, caseless, words_of
-from actionwatch.store import record_blocks, record_search, record_values, records
+from actionwatch.store import alerts, record_blocks, record_search, record_values, records
 from actionwatch.store.database import Database
 from actionwatch.store.record_rows import place_of
 from actionwatch.store.tables import RECORD_BLOCK, RECORD_VALUE
-from tests.builders import NOON, make_record, only_sqlite, url_of
+from tests.builders import NOON, make_alert, make_record, only_sqlite, url_of
 from tests.statements import statements
 
 USERS = ("eve@example.com", "Bob", "JÜRGEN", "50%_of", None)
@@ -209,6 +209,25 @@ def test_values_follow_the_records(database: Database) -> None:
         check_blocks(connection)
     assert values(database) == ["DELETE_CLUSTER", "orders-2", "sam"]
     assert found_by(database, text="eve") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [("10", []), ("0123a", []), ("0123ab", ["0123abcd"]), ("0123ABCD", ["0123abcd"])]
+)
+def test_an_alert_is_found_by_the_beginning_of_its_id(database: Database, text: str, found: list[str]) -> None:
+    """Ids contain short words by chance: people copy eight characters."""
+    made = [make_alert(name, title="T", body="B") for name in ("0123abcd", "ffff0123ab10")]
+    with database.write() as connection:
+        alerts.insert_new(connection, [(each, each.id) for each in made])
+    with database.read() as connection:
+        assert [each.id for each in alerts.read_newest(connection, 9, alerts.AlertFilter(text=text))] == found
+
+
+def test_a_text_of_separators_only_finds_all(database: Database) -> None:
+    """It has no words."""
+    store(database, make_record(1))
+    with database.read() as connection:
+        assert len(list(record_search.stream(connection, RecordFilter(text="\x1c")))) == 1
 
 
 def test_a_search_has_few_words_of_any_characters(database: Database) -> None:

@@ -68,7 +68,7 @@ def stored(database: Database) -> tuple[Alert, list[str]]:
 def test_acknowledging_and_resolving_record_who(web: httpx.Client, database: Database) -> None:
     """Both change the alert once, keep author and comment, and lead back to the alert; a second person sees that."""
     answer = decide(web, "ack", comment="on it <b>now</b>")
-    assert (answer.status_code, answer.headers["location"]) == (303, "/alerts/alert-1?done=ack")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/alerts/alert-1?done=ack&by=sam")
     alert, history = stored(database)
     assert (alert.status, alert.acked_by) == (Status.ACKED, "sam")
     assert any(line.startswith("acknowledged: by sam") and "on it <b>now</b>" in line for line in history)
@@ -76,7 +76,7 @@ def test_acknowledging_and_resolving_record_who(web: httpx.Client, database: Dat
     assert f"Acknowledged: {alert.title}" in page
     assert "on it &lt;b&gt;now&lt;/b&gt;" in page
     assert decide(web, "ack", author="kim").headers["location"].endswith("done=known")
-    assert decide(web, "resolve", author="kim").headers["location"].endswith("done=resolve")
+    assert decide(web, "resolve", author="kim").headers["location"].endswith("done=resolve&by=kim")
     alert, _ = stored(database)
     assert (alert.status, alert.acked_by, alert.resolved_by) == (Status.RESOLVED, "sam", "kim")
     assert decide(web, "resolve").headers["location"].endswith("done=known")
@@ -105,6 +105,9 @@ def test_undo_takes_back_only_its_own_decision(web: httpx.Client, database: Data
         assert refused.status_code == (200 if path == "/alerts" else 409)
         assert "the alert was resolved by kim since: nothing is undone" in refused.text
         assert stored(database)[0].resolved_by == "kim"
+        assert 'value="undo">Undo</button>' not in web.get("/alerts/alert-1?done=resolve&by=sam").text, (
+            "a page that is loaded again"
+        )
         served.parts().actions.reopen("alert-1", "kim")
 
 

@@ -166,6 +166,16 @@ def test_filters_end_with_the_person(served: Served, database: Database) -> None
     assert stored(database) == []
 
 
+def test_a_filter_in_use_outlives_records_of_some_hours(served: Served, database: Database) -> None:
+    """Its use is noted once a day, so it stays for longer than the records, if these are kept for less."""
+    with served.open() as client:
+        client.headers.update(session(client, give_token(database)))
+        send(client, "mine")
+    for hours, count in ((21, 1), (50, 0)):
+        run_once(database, Retention(records=timedelta(hours=12)), NOON + timedelta(hours=hours))
+        assert len(stored(database)) == count
+
+
 @pytest.mark.parametrize("has_script", [True, False])
 def test_a_filter_is_kept_in_a_browser(served: Served, database: Database, browser: Browser, has_script: bool) -> None:
     """With and without a script, on a phone: name it, follow it later, remove it."""

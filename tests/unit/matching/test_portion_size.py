@@ -25,7 +25,7 @@ from actionwatch.matching.portion_size import PortionSize
 def test_next_portion_takes_about_the_time(count: int, took: float, following: int) -> None:
     """The second portion, after one that took so long."""
     times = iter((7.0, 7.0 + took))
-    size = PortionSize(1000, 0.5, lambda: next(times), 100)
+    size = PortionSize(1000, 0.5, lambda: next(times), first=100)
     with size.measured(count):
         pass
     assert size.count == following
@@ -34,12 +34,23 @@ def test_next_portion_takes_about_the_time(count: int, took: float, following: i
 @pytest.mark.parametrize(("most", "first", "count"), [(1000, None, 1000), (1000, 10, 10), (5, 10, 5)])
 def test_first_portion(most: int, first: int | None, count: int) -> None:
     """No portion is larger than the largest."""
-    size = PortionSize(most, 0.5, lambda: 1.0, first)
+    size = PortionSize(most, 0.5, lambda: 1.0, first=first)
     assert size.count == count
     for _ in range(9):
         with size.measured(size.count):
             pass
     assert size.count == most
+
+
+@pytest.mark.parametrize(("most", "least", "smallest"), [(1000, 50, 50), (20, 50, 20), (1000, 1, 1)])
+def test_no_portion_is_smaller_than_the_least(most: int, least: int, smallest: int) -> None:
+    """Where each transaction takes long, whatever it does, many small ones would take forever."""
+    times = iter(range(0, 10_000, 2))
+    size = PortionSize(most, 0.5, lambda: float(next(times)), least=least)
+    for _ in range(20):
+        with size.measured(size.count):
+            pass
+    assert size.count == smallest
 
 
 def test_portion_that_fails_is_not_measured() -> None:

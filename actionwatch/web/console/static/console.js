@@ -75,7 +75,7 @@
     running.textContent = "";
   };
   const run = (event, element, form) => {
-    if (document.querySelector("[aria-busy]")) return event.preventDefault(); // pressed twice
+    if (element.matches("[aria-busy]") || form?.querySelector("[aria-busy]")) return event.preventDefault(); // pressed twice
     element.setAttribute("aria-busy", "true");
     const what = element.dataset.runs ?? form?.dataset.runs ?? "Working…";
     running.textContent = what.replace(/\{(\w+)\}/, (_, field) => form.elements[field].value);
