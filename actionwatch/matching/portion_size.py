@@ -14,7 +14,7 @@ class PortionSize:
     ) -> None:
         """Others may wait for `seconds`, by `elapsed`. `first`: the size of the first portion; None: `most`.
 
-        `least`: not less, however long it takes, because the cost of a transaction itself is paid more often by smaller portions.
+        `least`: not less, however long it takes: smaller portions pay the cost of a transaction itself more often.
         """
         self._most = most
         self._least = min(most, least)
