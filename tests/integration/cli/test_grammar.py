@@ -58,7 +58,7 @@ ARGUMENTS: dict[Path_, tuple[str, ...]] = {
 }
 NAMES_ITS_STORES: Path_ = ("store", "copy")
 FREE = (
-    *("user", "account", "cluster", "keyword", "name", "matchers", "comment", "author", "given", "rules_"),
+    *("user", "account", "cluster", "keyword", "text", "name", "matchers", "comment", "author", "given", "rules_"),
     *("faults", "origin", "target", "noted"),
 )
 """Parameters with any text as their value: a shell completes nothing."""

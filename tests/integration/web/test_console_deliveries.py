@@ -107,7 +107,7 @@ def test_a_double_click_sends_once(web: httpx.Client, database: Database, letter
 
 def outcome(page: str) -> str:
     """Return what a page says about the decision before it."""
-    return "".join(re.findall(r'<div class="note good" role="status"><p>(.*?)</p>', page))
+    return "".join(re.findall(r'<div class="note good" role="status"[^>]*><p>(.*?)</p>', page))
 
 
 def test_another_receiver(web: httpx.Client, database: Database, letters: list[Delivery]) -> None:
