@@ -299,7 +299,12 @@ def undo(alert: Alert, by: str, at: datetime) -> Alert:
 def decision_about(alert: Alert) -> str:
     """Return the newest decision about an alert, which an undo takes back, such as `acked by sam`; empty while it is open."""
     who = {Status.ACKED: alert.acked_by, Status.RESOLVED: alert.resolved_by}.get(alert.status)
-    return f"{alert.status.value} by {who}" if who is not None else ""
+    return spell_decision(alert.status, who) if who is not None else ""
+
+
+def spell_decision(status: Status, who: str) -> str:
+    """Return a decision as a text, by which an undo knows the one that it is about."""
+    return f"{status.value} by {who}"
 
 
 def _join_records(alert: Alert, records: Sequence[Record], level: Level) -> Alert:

@@ -35,7 +35,7 @@ from actionwatch.store.positions import MATCHED, Overtaken
 MANY_BATCHES = 10  # after so many, what is verified is read again although more waits: there may always be more
 CATCH_UP_SECONDS = 0.1  # after each batch
 BATCH = 2000  # records a transaction, at most: long enough to spread its cost, short enough to let other writers in
-LEAST = 100
+LEAST = 100  # records a transaction, however long they take: it has a cost by itself
 BATCH_SECONDS = 0.5  # for one transaction
 LATE_FACTOR = 5  # so many times both if they are older than those before: each batch folds their groups again
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from actionwatch.base.errors import StoreError
 from actionwatch.store import kept_filters
 from actionwatch.store.database import Database
 from actionwatch.store.kept_filters import KeptFilter
-
-_USE_NOTED_EVERY = timedelta(days=1)
 
 
 def read(database: Database, person: str | None, now: datetime) -> Sequence[KeptFilter]:
@@ -20,7 +18,7 @@ def read(database: Database, person: str | None, now: datetime) -> Sequence[Kept
         return ()
     with database.read() as connection:
         found = kept_filters.read(connection, person)
-    if any(each.used_at < now - _USE_NOTED_EVERY for each in found):
+    if any(each.used_at < now - kept_filters.USE_NOTED_EVERY for each in found):
         with contextlib.suppress(StoreError), database.write() as connection:
             kept_filters.note_use(connection, person, now)
     return found

@@ -45,7 +45,6 @@ from actionwatch.tail.cursor import COARSEST_UNIT
 from actionwatch.tail.planning import reaches_back
 
 BATCH = 5000  # rows per transaction
-_USE_NOTED = timedelta(days=2)  # the use of a kept filter is noted once a day
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 log = structlog.get_logger()
@@ -161,7 +160,7 @@ def run_once(database: Transactions, kept: Retention, now: datetime, back: Lookb
         record_blocks.delete_unused_values(connection)
         sessions.delete_ended(connection, now)
         tokens.delete_ended(connection, forgotten)  # until then, people see who had access
-        kept_filters.delete_unused(connection, min(forgotten, now - _USE_NOTED))
+        kept_filters.delete_unused(connection, min(forgotten, now - 2 * kept_filters.USE_NOTED_EVERY))
     if any(deleted.values()):
         log.info("store_pruned", **deleted)
     return deleted

@@ -49,8 +49,8 @@ from actionwatch.store.tables import (
     SELF_ALERT,
 )
 
-# The column of each attribute.
 _LEAST_ID_CHARS = 6  # of the beginning of an id in a search: people copy eight
+# The column of each attribute.
 _RULE = {"rule_id": "rule.id", "rule_name": "rule.name", "rule_title": "rule.title", "tags": "rule.tags"}
 _COLUMN_NAMES = {"count": "match_count", "group": "group_values", "user": "user_name", "cluster": "cluster_name"}
 _OTHERS = {_COLUMN_NAMES.get(name, name): name for name in Alert.__struct_fields__[2:]}

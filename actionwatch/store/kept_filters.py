@@ -6,13 +6,14 @@ A person is a name that a token, a provider or a proxy proves. Retention deletes
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, select
 
 from actionwatch.store.statements import upsert
 from actionwatch.store.tables import KEPT_FILTER
 
+USE_NOTED_EVERY = timedelta(days=1)
 MAX_KEPT = 100  # of a person: each is a link on their list of alerts
 
 

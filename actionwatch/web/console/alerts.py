@@ -7,7 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actionwatch.alerts.ledger import decision_about
+from actionwatch.alerts.ledger import decision_about, spell_decision
 from actionwatch.base.model import Alert, Record, Status
 from actionwatch.queries import alerts, names
 from actionwatch.rules.explain import Explanation, explain, feeders_of
@@ -47,6 +47,7 @@ def show_with(
         people = alerts.read_people(connection)
         refs = [*((row.why, row.ref) for row in found.deliveries), *((stop.why, stop.ref) for stop in found.stops)]
         held_by = names.of_stops(connection, refs)
+    newest = decision_about(found.alert)
     return render(
         request,
         "alert.html",
@@ -63,8 +64,8 @@ def show_with(
         held_by=held_by,
         escalation=found.escalation,
         note=_NOTES[done].format(shorten(found.alert.title, _TITLE_CHARS)) if done in _NOTES else "",
-        may_undo=done in UNDONE and decision_about(found.alert) == f"{UNDONE[done].value} by {by}",
-        decision=decision_about(found.alert),
+        may_undo=done in UNDONE and newest == spell_decision(UNDONE[done], by),
+        decision=newest,
         **{"problem": "", "drafts": (), "given": NOTHING_GIVEN, **decision},
     )
 

@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from actionwatch.alerts.ledger import spell_decision
 from actionwatch.base.access import is_own_name, is_person
 from actionwatch.base.errors import DecidedSince
 from actionwatch.base.model import Alert, Silence, Status
@@ -38,7 +39,6 @@ _NEEDS_COMMENT = {
     "silence": "The reason is missing: a silence needs one, with a person to ask.",
     "note": "The note is empty: write it into the field of the comment.",
 }
-_UNDOABLE = {"ack": Status.ACKED.value, "resolve": Status.RESOLVED.value}
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +164,9 @@ def _show_done(
     missed = [*gone, *(result.missed for _, result in done if result.missed is not None)]
     noun, word = _DONE[asked.action]
     note = f"{counted(len(changed), noun)} {is_or_are(len(changed))} {word}." if changed else ""
-    undo = [alert_id for alert_id, _ in changed] if asked.action in _UNDOABLE else []
+    undo = [alert_id for alert_id, _ in changed] if asked.action in UNDONE else []
     titles = [title for _, title in changed if title]
-    of = f"{_UNDOABLE.get(asked.action, '')} by {asked.author}"
+    of = spell_decision(UNDONE[asked.action], asked.author) if undo else ""
     given = {"author": asked.author, "comment": "", "span": "", "to": "", "of": of}
     return show_list_with(request, asked.parts, note=note, titles=titles, undo=undo, missed=missed, given=given)
 
