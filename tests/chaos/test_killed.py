@@ -28,7 +28,7 @@ from tests.end_to_end import kit
 from tests.upstreams import logged_actions, stored
 from tests.waiting import beside, pause, wait_until
 
-KILLS = 40
+KILLS = 15  # the simulator kills far more often; here the process and its files are real
 FAULTS = (
     (),
     ("order:shuffled",),
