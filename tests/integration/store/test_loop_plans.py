@@ -1,7 +1,7 @@
 """What the service runs again and again is served by an index, on a large store: each statement of a round, in both databases.
 
-`test_plans.py` asks chosen questions, retention too. Here the whole service runs, so that a statement that somebody adds is
-checked.
+`test_plans.py` asks chosen questions, retention too, and also with statistics on SQLite. Here the whole service runs, so that
+a statement that somebody adds is checked.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from actionwatch.store.database import Database
 from actionwatch.web.metrics import StoreCollector
 from tests.builders import url_of
 from tests.integration.notifiers.http_end import HttpEnd, Reply, Request
-from tests.integration.store.test_plans import SIZES, STORES, check_statement, filled_store
+from tests.integration.store.test_plans import SIZES, check_statement, filled_store
 from tests.positions import move_to
 from tests.statements import run_statements
 
@@ -112,7 +112,7 @@ class Rounds:
         list(StoreCollector(self.app.database, ["acme"], self.app.clock).collect())
 
 
-@pytest.fixture(scope="module", params=STORES)
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def rounds(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rounds]:
     """Run rounds with one, two, three and many new alerts."""
     folder = tmp_path_factory.mktemp("rounds")
