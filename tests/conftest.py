@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import balance
+from tests.next_release import NextRelease
 from tests.plain_logs import log_plainly
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much, HealthCheck.large_base_example]
@@ -59,13 +61,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose the server of PostgreSQL and the form of logs."""
+    """Choose the server of PostgreSQL and the form of logs, and keep bytecode."""
     log_plainly()
+    _keep_bytecode(config)
     _, _, version = config.getoption("--store").partition("-")
     if version:
         from tests import postgresql
 
         postgresql.choose(version)
+
+
+def _keep_bytecode(config: pytest.Config) -> None:
+    """Let workers and children share their bytecode, as installed commands do: compiling takes half of a collection or a start.
+
+    Where nothing keeps them from it, they share what is beside the modules. Elsewhere they share the cache of pytest.
+    """
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None) and config.cache is not None:
+        sys.dont_write_bytecode = False
+        os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = str(config.cache.mkdir("bytecode"))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -98,21 +111,6 @@ def pytest_sessionfinish() -> None:
     forked.end()
 
 
-@pytest.fixture(scope="session", autouse=True)
-def bytecode_kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Let all children share their bytecode, as installed commands do, because compiling takes most of a start.
-
-    Where nothing keeps them from it, they share the one beside the modules.
-    """
-    folder = tmp_path_factory.getbasetemp()
-    with pytest.MonkeyPatch.context() as patch:
-        if os.environ.get("PYTHONDONTWRITEBYTECODE"):
-            is_worker = "PYTEST_XDIST_WORKER" in os.environ
-            patch.delenv("PYTHONDONTWRITEBYTECODE")
-            patch.setenv("PYTHONPYCACHEPREFIX", str((folder.parent if is_worker else folder) / "bytecode"))
-        yield
-
-
 @pytest.fixture(scope="session")
 def store_kind(request: pytest.FixtureRequest) -> str:
     """The kind of the store under test. Each fixture that opens this store uses it."""
@@ -142,6 +140,18 @@ def first_seed(request: pytest.FixtureRequest) -> int:
     """Return the first seed."""
     found: int = request.config.getoption("--soak-from")
     return found
+
+
+@pytest.fixture(scope="session")
+def next_release(tmp_path_factory: pytest.TempPathFactory) -> NextRelease:
+    """The next release, whose schema this version can use: one for all tests, because each compiles a copy of the package."""
+    return NextRelease(tmp_path_factory.mktemp("next"))
+
+
+@pytest.fixture(scope="session")
+def excluding_release(tmp_path_factory: pytest.TempPathFactory) -> NextRelease:
+    """A next release whose schema this version cannot use."""
+    return NextRelease(tmp_path_factory.mktemp("excluding"), is_expanding=False)
 
 
 @pytest.fixture

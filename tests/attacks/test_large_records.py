@@ -66,9 +66,9 @@ def read_all(client: Client) -> list[Record]:
     ],
 )
 def test_page_of_countless_values_does_not_fill_the_memory(start: bytes, piece: bytes) -> None:
-    """15 MB of the smallest values, which would take gigabytes as objects, are refused before they are decoded."""
+    """6 MB of the smallest values, which would take hundreds as objects, are refused before they are decoded."""
     end = start.translate(bytes.maketrans(b"[{", b"]}"), b'"totalResults":1,"resourcesa')[::-1]
-    body = start + (piece + b",") * (15 * MEGABYTE // (len(piece) + 1)) + piece + end
+    body = start + (piece + b",") * (6 * MEGABYTE // (len(piece) + 1)) + piece + end
     with Upstream(lambda asked: Response(200, body)) as upstream, upstream.client() as client:
         with at_most(3 * 16), pytest.raises(OversizedPage, match="values"):
             read_all(client)

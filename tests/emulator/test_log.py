@@ -1,4 +1,4 @@
-"""The log's columns compared with a simple reading of the parameters, and at full size."""
+"""The log's columns compared with a simple reading of the parameters, and with many actions."""
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ from tests.examples import examples
 
 ACCOUNTS = (None, EntityRef("a1", "one"), EntityRef("a2", "two"))
 CLUSTERS = (None, EntityRef("c1", "red"), EntityRef("c2", "blue"))
-MILLION = 1_000_000
+MANY = 200_000
 
 actions = st.builds(
     Action,
@@ -61,20 +61,20 @@ def test_columns_give_the_same_as_a_simple_walk(
         assert found.counts == dict(Counter(action.kind for action in expected))
 
 
-def test_million_actions_are_returned_completely() -> None:
-    """Of a million actions none is missing from counts, windows or pages, at either end and in the middle."""
+def test_many_actions_are_returned_completely() -> None:
+    """Of many actions none is missing from counts, windows or pages, at either end and in the middle."""
     organisation = Organisation()
     start = datetime(2026, 1, 1, tzinfo=UTC)
-    organisation.extend_synthetic(MILLION, start, start + timedelta(milliseconds=MILLION))
-    organisation.append("LOGIN", at=start + timedelta(milliseconds=500_000))
+    organisation.extend_synthetic(MANY, start, start + timedelta(milliseconds=MANY))
+    organisation.append("LOGIN", at=start + timedelta(milliseconds=MANY // 2))
     first = int(start.timestamp() * 1000)
-    whole = organisation.page(LogQuery(LogFilter(), first, first + MILLION, 0, 1))
-    assert (whole.total, sum((whole.counts or {}).values())) == (MILLION + 1, MILLION + 1)
-    middle = organisation.page(LogQuery(LogFilter(), first + 499_999, first + 500_000, 0, 10))
+    whole = organisation.page(LogQuery(LogFilter(), first, first + MANY, 0, 1))
+    assert (whole.total, sum((whole.counts or {}).values())) == (MANY + 1, MANY + 1)
+    middle = organisation.page(LogQuery(LogFilter(), first + MANY // 2 - 1, first + MANY // 2, 0, 10))
     assert (middle.total, middle.actions[0].kind) == (3, "LOGIN")
-    last = organisation.page(LogQuery(LogFilter(), first, first + MILLION, MILLION - 4, 1000, with_counts=False))
+    last = organisation.page(LogQuery(LogFilter(), first, first + MANY, MANY - 4, 1000, with_counts=False))
     assert [action.at for action in last.actions] == [start + timedelta(milliseconds=n) for n in (4, 3, 2, 1, 0)]
-    backups = organisation.page(LogQuery(LogFilter(kinds=frozenset(["BACKUP"])), first, first + MILLION, 0, 1000))
+    backups = organisation.page(LogQuery(LogFilter(kinds=frozenset(["BACKUP"])), first, first + MANY, 0, 1000))
     assert whole.counts is not None
     assert backups.total == whole.counts["BACKUP"] > 1000
     assert backups.counts == {"BACKUP": backups.total}

@@ -276,13 +276,17 @@ def assert_nothing_lost_or_doubled(replicas: Replicas, up: kit.Upstream, soar: k
 
 
 def test_old_replicas_work_on_while_a_newer_version_upgrades(
-    replicas: Replicas, pair: tuple[kit.Service, kit.Service], up: kit.Upstream, soar: kit.Soar, tmp_path: Path
+    replicas: Replicas,
+    pair: tuple[kit.Service, kit.Service],
+    up: kit.Upstream,
+    soar: kit.Soar,
+    next_release: NextRelease,
 ) -> None:
     """After a newer version has added a column, the replicas of this version work on, and take over from each other."""
     leader, other = pair
     up.delete_cluster("eve@example.com")
     soar.wait_for(user="eve@example.com")
-    assert NextRelease(tmp_path).upgrade(replicas.url).returncode == 0
+    assert next_release.upgrade(replicas.url).returncode == 0
     up.delete_cluster("bob@example.com")
     soar.wait_for(user="bob@example.com")
     leader.end()

@@ -135,9 +135,9 @@ def test_stores_of_the_first_release_are_there() -> None:
     assert all(releases.file_of(each, kind).exists() for each in releases.revisions() for kind in KINDS)
 
 
-def test_next_release_upgrades_a_store_and_this_one_continues(place: Place, tmp_path: Path) -> None:
+def test_next_release_upgrades_a_store_and_this_one_continues(place: Place, next_release: NextRelease) -> None:
     """A release that adds a column keeps all rows. This version, which runs meanwhile, reads, writes and starts again."""
-    running, release = filled(place), NextRelease(tmp_path)
+    running = filled(place)
     with running.read() as connection:
         of_this_version = {table.name: table.columns.keys() for table in METADATA.sorted_tables}
         before = releases.rows(connection, of_this_version)
@@ -145,7 +145,7 @@ def test_next_release_upgrades_a_store_and_this_one_continues(place: Place, tmp_
         running.joined() if place.is_shared else contextlib.nullcontext(),
         contextlib.closing(StoreReader.open(place.url)) as reader,
     ):
-        assert release.upgrade(place.url).stdout == f"{SCHEMA_VERSION}\n"
+        assert next_release.upgrade(place.url).stdout == f"{SCHEMA_VERSION}\n"
         with reader.read() as seen:
             assert releases.rows(seen, of_this_version) == before
         with running.write() as connection:
@@ -156,14 +156,14 @@ def test_next_release_upgrades_a_store_and_this_one_continues(place: Place, tmp_
         with reader.read() as seen:
             assert positions.read(seen, positions.MATCHED) == 8
     StoreReader.open(place.url).close()
-    assert release.upgrade(place.other).stdout == "None\n"
+    assert next_release.upgrade(place.other).stdout == "None\n"
     assert shape(running) == shape(place.open(place.other))
 
 
-def test_schema_that_excludes_this_version_is_refused(place: Place, tmp_path: Path) -> None:
+def test_schema_that_excludes_this_version_is_refused(place: Place, excluding_release: NextRelease) -> None:
     """A newer schema that this version cannot use is refused by the service and by commands, and not changed."""
     database = filled(place)
-    assert NextRelease(tmp_path, is_expanding=False).upgrade(place.url).returncode == 0
+    assert excluding_release.upgrade(place.url).returncode == 0
     before = shape(database)
     for refused in (database.set_up, database.upgrade, lambda: StoreReader.open(place.url)):
         with pytest.raises(
@@ -173,10 +173,10 @@ def test_schema_that_excludes_this_version_is_refused(place: Place, tmp_path: Pa
     assert shape(database) == before
 
 
-def test_newer_schema_may_have_other_indexes(place: Place, tmp_path: Path) -> None:
+def test_newer_schema_may_have_other_indexes(place: Place, next_release: NextRelease) -> None:
     """A newer schema without an index of ours can be used; without a unique one, the newer version is the remedy."""
     store = filled(place)
-    NextRelease(tmp_path).upgrade(place.url)
+    next_release.upgrade(place.url)
     with store.write() as connection:
         connection.exec_driver_sql("DROP INDEX delivery_by_creation")
     store.set_up()
@@ -187,13 +187,13 @@ def test_newer_schema_may_have_other_indexes(place: Place, tmp_path: Path) -> No
         store.set_up()
 
 
-def test_upgrade_that_fails_changes_nothing(place: Place, tmp_path: Path) -> None:
+def test_upgrade_that_fails_changes_nothing(place: Place, next_release: NextRelease) -> None:
     """A store that has not the tables of its schema is refused, in one sentence, by the transaction that migrates it."""
     database = filled(place)
     with database.write() as connection:
         connection.exec_driver_sql("ALTER TABLE poll DROP COLUMN clock_skew")
     before = shape(database)
-    failed = NextRelease(tmp_path).upgrade(place.url)
+    failed = next_release.upgrade(place.url)
     assert failed.returncode == 1
     assert "column poll.clock_skew is missing" in failed.stderr.splitlines()[-1]
     assert (revision(database), shape(database)) == (SCHEMA_VERSION, before)
@@ -216,15 +216,15 @@ def test_store_of_a_development_version_is_refused(place: Place, schema: str) ->
     assert (revision(database), shape(database)) == (schema, before)
 
 
-def test_upgrade_that_excludes_running_replicas_is_refused(shared: Place, tmp_path: Path) -> None:
+def test_upgrade_that_excludes_running_replicas_is_refused(shared: Place, excluding_release: NextRelease) -> None:
     """A schema that a running replica cannot use waits until it is stopped."""
-    running, release = filled(shared), NextRelease(tmp_path, is_expanding=False)
+    running = filled(shared)
     with running.joined():
-        refused = release.upgrade(shared.url)
+        refused = excluding_release.upgrade(shared.url)
         assert refused.returncode == 1
         assert re.search(r"a replica runs on .*: stop all replicas", refused.stderr)
         assert revision(running) == SCHEMA_VERSION
-    assert release.upgrade(shared.url).returncode == 0
+    assert excluding_release.upgrade(shared.url).returncode == 0
     assert revision(running) == NEXT
 
 
