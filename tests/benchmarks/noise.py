@@ -26,7 +26,7 @@ from actionwatch.instaclustr.wire import parse_page
 from actionwatch.rules.load import load_rules
 from actionwatch.rules.model import Rule
 from actionwatch.service import configuration
-from actionwatch.service.simulation import simulate
+from actionwatch.service.simulation import replay
 from actionwatch.text.timeintervals import TimeInterval
 from tests.emulated import quiet_month
 
@@ -101,7 +101,8 @@ def measure(rules: Sequence[Rule], days: int = MONTH_DAYS, seed: int = 1) -> Noi
 def raised(rules: Sequence[Rule], records: Sequence[Record], begin: datetime, end: datetime) -> Sequence[Alert]:
     """Run the rules on records of a time that is known completely; those in shadow mode as if they were live."""
     live = [replace(rule, mode=Mode.LIVE) for rule in rules]
-    outcome = simulate(live, records, begin=begin, start=begin, until=end, verified_until=end)
+    in_order = sorted(records, key=lambda record: (record.occurred_at, record.key))
+    outcome = replay(live, in_order, begin=begin, end=end)
     assert not outcome.failures, outcome.failures
     return outcome.alerts
 

@@ -70,13 +70,15 @@ class Batch:
         changes: list[tuple[Correlation, FoundChange]] = []
         for number, context in enumerate(self._contexts):
             touched = self._touched[number]
+            if not touched:
+                continue
             at = too_early(context, (hit for each in touched.values() for hit in each.hits))
             if at is not None:
                 self.too_early[number] = at
             if number in self._later:
                 self._cache.drop(number, touched)
                 self._rows.hits.postpone(number, {group: each.span for group, each in touched.items()})
-            elif touched:
+            else:
                 changes += ((context.rule, each) for each in self._evaluate(number, context))
         return changes
 
