@@ -8,7 +8,10 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-LONG = ("tests/chaos/", "tests/end_to_end/")  # most of their tests wait for processes, some for a lease to end
+LONG = (
+    *("tests/chaos/", "tests/end_to_end/"),  # most of their tests wait for processes, some for a lease to end
+    *("tests/simulation/", "tests/integration/web/test_console_browser.py"),  # each takes many seconds of CPU
+)
 
 
 def long_first(tests: Sequence[T], worker_count: int, is_long: Callable[[T], bool]) -> list[T]:

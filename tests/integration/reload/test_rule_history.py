@@ -23,6 +23,7 @@ from actionwatch.store.tables import RECORD, RULE_HISTORY
 from tests.builders import make_record
 from tests.integration.cli.conftest import call
 from tests.integration.reload.kit import CREATED, DELETED, Site, burst, put, rule
+from tests.waiting import wait_until
 
 BROKEN = rule(key="actionKin")
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
@@ -43,8 +44,14 @@ def process(site: Site) -> Iterator[tuple[App, Reloader]]:
 
 
 def poll(app: App) -> None:
-    """Read and match everything."""
-    for tail in app.tails.steps.values():
+    """Read and match everything that has happened: in the next second, because a poll sees the log up to a whole one.
+
+    The accounts are listed first, because a poll waits some seconds for them.
+    """
+    next_second = app.clock().replace(microsecond=0) + timedelta(seconds=1)
+    wait_until(lambda: app.clock() >= next_second, "the next second")
+    for name, tail in app.tails.steps.items():
+        app.tails.account_watches[name].run_once()
         assert tail.run_once().error is None
     app.matcher.run_once()
 
