@@ -34,11 +34,11 @@ atexit.register(_at_end.close)
 def end() -> None:
     """End the warm process, and what still runs of those that it forked."""
     _at_end.close()
-    _warm_process.cache_clear()
+    warm_channel.cache_clear()
 
 
 @functools.cache
-def _warm_process() -> socket.socket:
+def warm_channel() -> socket.socket:
     """Start the warm process of this one, and return the socket that it serves."""
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with its:
@@ -118,7 +118,7 @@ def forked(
             "environment": {**environment},
             "clock": str(clock or ""),
         }
-        socket.send_fds(_warm_process(), [json.dumps(message).encode()], [given, out, err, reported])
+        socket.send_fds(warm_channel(), [json.dumps(message).encode()], [given, out, err, reported])
         its.close()
         process = Forked(("actionwatch", *arguments), report, printed, complained)
         ours.callback(exit_status, process)

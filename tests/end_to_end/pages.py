@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import functools
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import warm_client
 from tests.children import Process, child
 from tests.end_to_end import kit
+from tests.forked import warm_channel
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -25,11 +28,11 @@ BLOCK = re.compile(
     re.MULTILINE,
 )
 FOLLOWED = "block {} was followed"
-# `actionwatch run` is what a reader starts in a second terminal: here it runs in the background.
+# `actionwatch run` is what a reader starts in a second terminal: here it runs in the background. Other commands start warm.
 SHELL = """\
 set -euo pipefail
 actionwatch() {
-  if [ "$*" != run ]; then command actionwatch "$@"; return; fi
+  if [ "$*" != run ]; then "$PYTHON" -I -S "$CLIENT" "$CHANNEL" "$@"; return; fi
   command actionwatch run > service.log 2>&1 &
   until grep -q service_started service.log; do kill -0 $! || { cat service.log; exit 1; }; sleep 0.1; done
 }
@@ -76,14 +79,21 @@ def followed(
     script.write_text(f"{SHELL}{''.join(steps)}sleep infinity\n")
     typed = folder / "typed"
     typed.write_text(given)
-    path = f"{kit.COMMAND.parent}:{kit.environment()['PATH']}"
+    channel = warm_channel().fileno()
+    shell = {
+        "PATH": f"{kit.COMMAND.parent}:{kit.environment()['PATH']}",
+        "PYTHON": sys.executable,
+        "CLIENT": warm_client.__file__,
+        "CHANNEL": str(channel),
+    }
     with (
         printed.open("w") as out,
         typed.open() as keys,
         child(
             ["bash", "-x", script.name],
             cwd=folder,
-            env={**kit.environment(**environment), "PATH": path},
+            env={**kit.environment(**environment), **shell},
+            pass_fds=[channel],
             stdin=keys,
             stdout=out,
             stderr=out,
