@@ -79,9 +79,12 @@ class Correlating:
     def align(self, database: Database, position: int, clock: Callable[[], datetime]) -> None:
         """Find out how far rules were fed, unless it is known for this position. New and changed ones are fed from now on.
 
-        Resolves, once, the alerts about missing groups that these rules do not expect.
+        Resolves, once, the alerts about missing groups that these rules do not expect. Without any correlation, this is needed
+        once too: what the last ones have left is then deleted.
         """
-        is_aligned = self.is_idle or (self.is_aligned(position) and not self.feeding.is_too_early)
+        if self._has_ended_unexpected and self.is_idle:
+            return
+        is_aligned = self.is_aligned(position) and not self.feeding.is_too_early
         if is_aligned and self._has_ended_unexpected:
             return
         with database.write() as connection:
@@ -98,7 +101,7 @@ class Correlating:
 
     def hits(self, batch: Sequence[Record]) -> GroupedHits:
         """Return the hits of records, for the rules that are fed with each batch."""
-        if self._correlator is None:
+        if self._correlator is None or self.is_idle:
             return {}
         feeding = self.feeding.feeding
         return {number: its for number, its in self._correlator.hits(batch).items() if number not in feeding}
@@ -116,7 +119,7 @@ class Correlating:
 
         Where more backlog waits, groups are evaluated when it is read: once, however many batches touch them.
         """
-        if self._correlator is None:
+        if self._correlator is None or self.is_idle:
             return []
         self.backlog.note_batch(batch, is_more=is_more)
         later = set(range(len(self._correlator.rules))) if self.backlog.is_reading else self.feeding.later()

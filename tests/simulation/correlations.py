@@ -52,11 +52,9 @@ _TEXTS = {
         "type: event_count, timespan: 35m, condition: {lt: 1}, expect-groups: {userName: [eve, bob]}",
     ),
 }
-CORRELATIONS = {
-    name: _RULE.format(name=name, number=place, detection=detection, block=block)
-    for place, (name, (detection, block)) in enumerate(_TEXTS.items())
-}
-"""The text of each rule."""
+CORRELATIONS = tuple(_TEXTS)
+"""The name of each rule."""
+USERS = ("eve", "bob")
 _STEPS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "burst": (("INVITE_USER",),),
     "kinds": (("BACKUP", "CREATE_CLUSTER", "INVITE_USER", "DELETE_KAFKA_TOPIC"),),
@@ -68,6 +66,14 @@ _STEPS: Mapping[str, tuple[tuple[str, ...], ...]] = {
 """The kinds that each step of a rule counts."""
 _WAITING = ("kept", "missing")
 """The rules that fire only when it is verified that something did not happen."""
+
+
+def rule_text(name: str, people: Collection[str]) -> str:
+    """Return the file of a rule. `missing` expects these people."""
+    detection, block = _TEXTS[name]
+    block = block.replace("PEOPLE", ", ".join(people))
+    return _RULE.format(name=name, number=CORRELATIONS.index(name), detection=detection, block=block)
+
 
 _Place = tuple[str, str, datetime, datetime]
 """An alert of one rule: its user, its origin, its first time, and when it fired."""
@@ -93,12 +99,16 @@ class _Expected:
 
 
 def differences(
-    connection: Connection, running: Collection[str], always: Collection[str], sources: Collection[str]
+    connection: Connection,
+    running: Collection[str],
+    people: Collection[str],
+    always: Collection[str],
+    sources: Collection[str],
 ) -> Iterator[str]:
     """Yield how the alerts of correlations differ from what the stored records mean.
 
-    `running` are the correlations of the last configuration, and `sources` its sources; the `always` ones have run since the
-    beginning, so that each record that is no backlog may open an alert.
+    `running` are the correlations of the last configuration, `people` whom it expects, and `sources` its sources. The `always`
+    ones have run since the beginning, so that each record that is no backlog may open an alert.
     """
     known = marks.read_all(connection)
     if not running or any(name not in known for name in sources):
@@ -109,7 +119,7 @@ def differences(
     records = list(_records(connection))
     alerts = _Alerts(connection)
     for name in running:
-        rule = _rules()[name]
+        rule = correlation(name, tuple(people))
         wanted = dict(_expected(name, rule, records, begin, verified, alerts_from))
         found = alerts.current[rule.name.id]
         if found.keys() != wanted.keys():
@@ -177,9 +187,9 @@ class _Alerts:
                 self.reported.add(known.alert_id)
             if row.is_current and row.is_noted:
                 self.current[row.rule_id][row.group_values[0], row.origin, row.first_at, row.fired_at] = known
-        for alert, name in connection.execute(select(ALERT.c.id, ALERT.c.rule_name)).all():
+        for alert, name, status in connection.execute(select(ALERT.c.id, ALERT.c.rule_name, ALERT.c.status)).all():
             self.held[alert] = set()
-            if name not in CORRELATIONS:
+            if name not in CORRELATIONS or (name == "missing" and status == "resolved"):  # no longer expected
                 self.plain.add(alert)
         joined = select(ALERT_RECORD.c.alert_id, RECORD.c.record_key).join(
             RECORD, RECORD.c.id == ALERT_RECORD.c.record_id
@@ -196,6 +206,8 @@ class _Row:
 
 
 @functools.cache
-def _rules() -> dict[str, Correlation]:
-    rules = loaded("---\n".join(CORRELATIONS.values()))
-    return {rule.name.name: rule.correlation for rule in rules if rule.correlation is not None}
+def correlation(name: str, people: tuple[str, ...]) -> Correlation:
+    """Return a rule as the service loads it."""
+    (rule,) = loaded(rule_text(name, people))
+    assert rule.correlation is not None
+    return rule.correlation

@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from email.utils import format_datetime
 from http import HTTPStatus
 from typing import Any
@@ -48,11 +49,14 @@ class Receiver:
     """The ids of the messages that it refused."""
     altered: set[str] = field(default_factory=set)
     """The ids of the messages that did not always have the same content."""
+    tried_at: dict[str, datetime] = field(default_factory=dict)
+    """When each message came first."""
     is_down: bool = False
     _contents: dict[str, bytes] = field(default_factory=dict)
 
-    def note_content(self, message_id: str, body: bytes) -> None:
+    def note_attempt(self, message_id: str, body: bytes, now: datetime) -> None:
         """Note what an attempt sends."""
+        self.tried_at.setdefault(message_id, now)
         if self._contents.setdefault(message_id, body) != body:
             self.altered.add(message_id)
 
@@ -106,7 +110,7 @@ class Network:
         status, headers = receiver.answer()
         message_id = dict(request.headers)[b"webhook-id"].decode()
         body = b"".join(request.stream)  # type: ignore[arg-type]
-        receiver.note_content(message_id, body)
+        receiver.note_attempt(message_id, body, next(iter(self._worlds.values())).clock())
         if status == HTTPStatus.BAD_REQUEST:
             receiver.refused.add(message_id)
         if status in _TAKEN:

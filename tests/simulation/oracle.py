@@ -14,19 +14,22 @@ from typing import Any
 from sqlalchemy import Connection, and_, func, or_, select
 
 from actionwatch.base import clock
-from actionwatch.base.delivery import READDRESSED
-from actionwatch.store import backlog_progress, positions, receivers, record_counts, seal_checking, self_alerts, waits
+from actionwatch.store import positions, record_counts, seal_checking, waits
 from actionwatch.store.database import Database
 from actionwatch.store.positions import CORRELATED, MATCHED
-from actionwatch.store.tables import ALERT, ALERT_HISTORY, ALERT_RECORD, DELIVERY, RECORD
+from actionwatch.store.tables import ALERT, ALERT_HISTORY, ALERT_RECORD, DELIVERY, RECEIVER, RECORD
+from tests.builders import NOON
 from tests.simulation import correlations
 from tests.simulation.correlations import CORRELATIONS
+from tests.simulation.leftovers import leftovers, outlived
 from tests.simulation.network import Receiver
 from tests.simulation.plan import Schedule
 from tests.simulation.site import DIGEST, RULES, Setup
 from tests.simulation.source_oracle import SourceOracle, seen
 from tests.simulation.tally import Tally
 from tests.upstreams import World
+
+HALF_AN_HOUR = timedelta(minutes=30)
 
 
 class Oracle:
@@ -43,6 +46,7 @@ class Oracle:
         self._setup = schedule.setup
         self._rules_always_on = set(RULES) | set(CORRELATIONS)
         self._receivers_always_there = set(schedule.setup.receivers.values())
+        self._people = schedule.setup.people
         self._was_stepped = False
         self._alert_ids: dict[str, str] = {}
         self.has_retried = False
@@ -55,7 +59,8 @@ class Oracle:
     def note_start(self, setup: Setup, machine_now: datetime) -> None:
         """Note the configuration of the process that starts now, and whether it can see that the clock was set back."""
         self._use(setup)
-        self._rules_always_on &= {*setup.rules, *setup.correlations}
+        is_changed = setup.people != self._people
+        self._rules_always_on &= {*setup.rules, *setup.correlations} - ({"missing"} if is_changed else set())
         self._receivers_always_there &= set(setup.receivers.values())
         with self._database.read() as connection:
             alive_at = waits.read_last_alive(connection)
@@ -80,29 +85,33 @@ class Oracle:
             self._note_stuck(f"leases of {left}, which are dead")
 
     def waits(self) -> dict[tuple[str, int], datetime]:
-        """Return when each message is due that waits, with its number of attempts. That of a digest is a time of day."""
+        """Return until when each message waits, with its number of attempts, and each pause. A digest has a time of day."""
         is_of_day = and_(DELIVERY.c.event == "summary", DELIVERY.c.attempts == 0)
         columns = DELIVERY.c.id, DELIVERY.c.attempts, DELIVERY.c.due_at
+        pauses = select(RECEIVER.c.name, RECEIVER.c.paused_until).where(RECEIVER.c.paused_until.is_not(None))
         with self._database.read() as connection:
             rows = connection.execute(select(*columns).where(DELIVERY.c.status == "pending", ~is_of_day)).all()
-        return {(row.id, row.attempts): row.due_at for row in rows}
+            found = {(row.name, -1): row.paused_until for row in connection.execute(pauses)}
+        return found | {(row.id, row.attempts): row.due_at for row in rows}
 
     def check_waits(self, before: Mapping[tuple[str, int], datetime], step: timedelta) -> None:
-        """Check that each message that still waits does so for as long as before a step of the clock."""
+        """Check that what still waits does so for as long as before a step of the clock."""
         after = self.waits()
         moved = {after[each] - at for each, at in before.items() if each in after}
         if wrong := {each for each in moved if abs(each - step) > timedelta(seconds=1)}:
             self.wrong.append(f"the clock was set by {step}, but messages wait for {wrong} longer")
 
     def check_waits_after_start(self, before: Mapping[tuple[str, int], datetime], step: timedelta) -> None:
-        """Check that no message waits longer after a start because the clock was set back while nothing ran.
+        """Check that no message waits longer or shorter after a start because the clock was set back while nothing ran.
 
-        A start knows of such a step only what it sees since the last poll, by which each wait may become longer.
+        A start knows of such a step only what it sees since the last poll, by which each wait may become longer. To it, a step
+        forward looks like a stop: a wait becomes shorter.
         """
         after = self.waits()
         unseen = max((source.polled_ago for source in self.sources.values()), default=timedelta(0))
         later = {after[each] - at - step for each, at in before.items() if each in after}
-        if wrong := {each for each in later if each > unseen + clock.STEP}:
+        least = -max(step, clock.STEP)
+        if wrong := {each for each in later if not least <= each <= unseen + clock.STEP}:
             self.wrong.append(f"after a start, messages wait for {wrong} longer")
 
     def _holders(self, connection: Connection) -> set[str]:
@@ -144,15 +153,22 @@ class Oracle:
 
     # -- at the end
 
-    def judge(self, setup: Setup, ends: Mapping[str, Receiver]) -> None:
+    def judge(self, setup: Setup, ends: Mapping[str, Receiver], machine_now: datetime) -> None:
         """Check every promise, after all faults have ended."""
         self._use(setup)
+        with self._database.read() as connection:
+            self.wrong += leftovers(connection, setup, machine_now)
         for source in self.sources.values():
             source.judge()
         self._check_counters()
         self._check_alerts(ends)
         self._check_correlations()
         self._check_seals()
+
+    def judge_retention(self, before: datetime) -> None:
+        """Check that nothing of before a time is left, whatever it belonged to."""
+        with self._database.read() as connection:
+            self.wrong += outlived(connection, before)
 
     def _use(self, setup: Setup) -> None:
         self._setup = setup
@@ -162,7 +178,9 @@ class Oracle:
     def _check_correlations(self) -> None:
         setup, always = self._setup, self._rules_always_on
         with self._database.read() as connection:
-            self.wrong += correlations.differences(connection, setup.correlations, always, setup.sources.values())
+            self.wrong += correlations.differences(
+                connection, setup.correlations, setup.people, always, setup.sources.values()
+            )
 
     def _check_counters(self) -> None:
         """The counters must be the numbers of rows, and the ids must have no gap: nothing is deleted here."""
@@ -203,8 +221,6 @@ class Oracle:
                     select(ALERT_HISTORY.c.alert_id).where(ALERT_HISTORY.c.stage == "reopened")
                 ).scalars()
             )
-            known = receivers.read_all(connection)
-            backlogs = backlog_progress.read_all(connection)
         self.tally.alerts += len(alerts)
         self.tally.messages += sum(row.status == "sent" for row in rows)
         matched = Counter((rule, record) for rule, record in joined if rule in RULES)
@@ -220,13 +236,8 @@ class Oracle:
         self._check_counts(rows, ends, {row.id: row.match_count for row in alerts if row.status == "open"})
         unaddressed = {row.id for row in alerts} - {row.alert_id for row in rows}
         self.wrong += [f"lost: alert {alert} has no message" for alert in unaddressed]
-        self._check_self_alerts(rows)
         if self._was_stepped and not self._has_reported_step():
             self.note_silent("the clock was set")
-        if unknown := known.keys() - set(self._setup.receivers.values()):
-            self._note_stuck(f"the health of {unknown}")
-        if backlogs:
-            self._note_stuck(f"the progress of {backlogs.keys()}")
 
     def _check_last(self, matched: Counter[tuple[str, str]], live: Sequence[Any]) -> None:
         """Exactly the rules of the last configuration match what happened under it."""
@@ -325,29 +336,26 @@ class Oracle:
 
     def _check_summaries(self, rows: Sequence[Any], ends: Mapping[str, Receiver]) -> None:
         """Each summary reports something, and the receiver of a digest gets nothing else."""
-        reporting = {row.reported_in for row in rows}
+        reporting, by_id = {row.reported_in for row in rows}, {row.id: row for row in rows}
         for row in rows:
             is_first = row.event == "summary" and row.fallback_of is None and row.ref is None
             if is_first and row.status == "sent" and row.id not in reporting:
                 self.wrong.append(f"doubled: a summary of {row.receiver} reports nothing: {row}")
         for name, end in ends.items():
+            if not name.startswith(DIGEST):
+                continue
             types = {posted.type for _, posted in end.taken} - {"alerts.summary"}
-            if name.startswith(DIGEST) and types:
+            if types:
                 self.wrong.append(f"{name} got {types} instead of a digest")
-
-    def _check_self_alerts(self, rows: Sequence[Any]) -> None:
-        """Each dead letter must be reported, and each report must be about something that exists."""
-        with self._database.read() as connection:
-            opened = {(each.trouble, each.subject) for each in self_alerts.read_all(connection)}
-        dead = {row.receiver for row in rows if row.status == "dead" and row.why != READDRESSED}
-        for name in dead:
-            if ("dead_letters", name) not in opened:
-                self.note_silent(f"dead letters of {name}")
-        subjects = {*self._setup.sources.values(), *self._setup.receivers.values(), "this machine"}
-        for trouble, subject in opened:
-            is_owned = subject in dead if trouble == "dead_letters" else subject in subjects
-            if not is_owned:
-                self._note_stuck(f"the self-alert {trouble} of {subject}")
+            if self.clock_steps:
+                continue
+            for message_id, posted in end.taken:
+                row, first_at = by_id[message_id], end.tried_at[message_id]
+                is_moved = row.fallback_of or row.ref
+                # A summary of something else comes with the next digest, which is due each half an hour.
+                digest_at = first_at - (first_at - NOON) % HALF_AN_HOUR
+                if posted.data["reason"] != "digest" and not is_moved and digest_at < row.created_at:
+                    self.wrong.append(f"{name} got a summary at {first_at}, without a digest since {row.created_at}")
 
     def _note_stuck(self, what: str) -> None:
         self.wrong.append(f"stuck: {what}")

@@ -14,7 +14,7 @@ from tests.simulation.site import FIRST, HOOK, RECEIVERS, SECOND, Setup
 from tests.simulation.upstream_faults import NATURES
 
 LENGTHS = (1, 1, 1, 1, 1, 2, 2, 2, 3, 6)  # rounds; most problems need few
-DISTURBANCES = ("clock", "reload", "reload", "decide", "decide", "receivers", "restart", "outage")
+DISTURBANCES = ("clock", "clock", "reload", "reload", "decide", "decide", "receivers", "restart", "outage")
 
 
 class Event(NamedTuple):
@@ -60,9 +60,9 @@ def schedule_of(seed: int) -> Schedule:
         start=chance.choice(("now", "20m", "2h")),
         overlap=chance.choice(("5m", "15m")),
         sources={FIRST: FIRST} | ({SECOND: SECOND} if chance.random() < 0.3 else {}),
-        correlations=tuple(sorted(chance.sample(sorted(CORRELATIONS), chance.choice((0, 0, 2, 4, 6))))),
+        correlations=tuple(sorted(chance.sample(sorted(CORRELATIONS), chance.choice((0, 2, 4, 6))))),
         is_inhibiting=chance.random() < 0.3,
-    )
+    ).with_files(chance)
     events: list[str] = []
     for _ in range(chance.choice(LENGTHS)):
         events.append("arrive")

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
@@ -22,24 +22,33 @@ from actionwatch.base.clock import STEP
 from actionwatch.base.errors import StoreError, StoreReplaced
 from actionwatch.net.http import network
 from actionwatch.settings import Settings
+from actionwatch.store import delivery_transitions
 from actionwatch.store.outbox import DeliveryFilter
 from actionwatch.tail.state import PollReport
 from tests.builders import NOON, Clock
 from tests.plain_logs import log_plainly
+from tests.simulation.correlations import USERS
 from tests.simulation.killing import Killed, MortalDatabase
 from tests.simulation.machine import VirtualMachine
 from tests.simulation.network import Network
 from tests.simulation.oracle import Oracle
 from tests.simulation.plan import Schedule
 from tests.simulation.process import Process
-from tests.simulation.site import FIRST, HOOK, SECOND, Setup
+from tests.simulation.site import FIRST, FOLDERS, SECOND, Setup
 from tests.simulation.source_oracle import SourceOracle
 from tests.simulation.tally import Tally
 from tests.simulation.upstream_faults import CHANGES, PASSING, UNCHANGING
 from tests.upstreams import World
 
-KINDS = ("BACKUP", "CREATE_CLUSTER", "INVITE_USER", "DELETE_CLUSTER", "DELETE_KAFKA_TOPIC", "ADD_NODE")
-USERS = ("eve", "bob")
+KINDS = (
+    "BACKUP",
+    "CREATE_CLUSTER",
+    "INVITE_USER",
+    "DELETE_CLUSTER",
+    "DELETE_KAFKA_TOPIC",
+    "ADD_NODE",
+    "BRAND_NEW_KIND",
+)
 _FAILURES = ("step_failed", "notifier_failed", "self_alert_failed", "claim_failed")
 _LONGEST_POLL, _LONGEST_STEP = 40, 6  # crossings: they rarely have more
 _LONGEST_START = 12
@@ -62,7 +71,8 @@ def laboratory() -> Iterator[Laboratory]:
     """Make the folder, in memory if possible, because the disk is not tested."""
     shared = Path("/dev/shm")
     folder = Path(tempfile.mkdtemp(dir=shared if shared.is_dir() else None))
-    (folder / "rules").mkdir()
+    for name in FOLDERS:
+        (folder / name).mkdir()
     made = Laboratory(folder, MortalDatabase(folder))
 
     def note(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
@@ -119,6 +129,8 @@ class Simulation:
         self._is_moved = False
         self._has_failed = False
         """Whether a commit was made to fail."""
+        self._is_forgetting = False
+        """Whether retention deletes what polls are compared with."""
 
     def play(self) -> list[str]:
         """Play it to its end. Return the problems found."""
@@ -130,7 +142,9 @@ class Simulation:
             for event in self.schedule.events:
                 getattr(self, event.what)(random.Random(event.seed))
             self._settle()
-            self.oracle.judge(self.setup, self.network.receivers)
+            self.oracle.judge(self.setup, self.network.receivers, self.machine.now())
+            if self.schedule.seed % 8 == 5:
+                self._forget()
             self.process.finish()
         self.tally.schedules += 1
         return [*self.oracle.wrong, *self.laboratory.events]
@@ -140,10 +154,11 @@ class Simulation:
     def start(self) -> None:
         """Start a process, as a supervisor does until it stays: when it is not killed, and the disk has room again."""
         self._until_happening = 0
-        deaths = self._starts.choice((0, 0, 0, 0, 0, 0, 0, 1))
+        is_set = self.machine.off_by != self._followed
+        deaths = self._starts.choice((0, 1, 1, 2) if is_set else (0, 0, 0, 0, 0, 0, 0, 1))
         self.oracle.note_start(self.setup, self.machine.now())
         waits = self.oracle.waits()
-        if self.machine.off_by != self._followed:  # those that came after the step wait by the new time
+        if is_set:  # those that came after the step wait by the new time
             waits = {each: at for each, at in waits.items() if each in self._stepped_over}
         while True:
             self._is_dead = False
@@ -166,7 +181,8 @@ class Simulation:
         return self.setup.configure(self.laboratory.folder, organisations)
 
     def _note_poll(self, source: str, report: PollReport) -> None:
-        self._oracle_of(source).after_poll(report)
+        if not self._is_forgetting:
+            self._oracle_of(source).after_poll(report)
 
     def _oracle_of(self, source: str) -> SourceOracle:
         return self.oracle.sources[source.partition("-")[0]]
@@ -258,11 +274,15 @@ class Simulation:
         if chance.random() < 0.5:
             chance.shuffle(order)
         self._plan_happening(chance)
+        is_failing = self._until_happening and self._happening == self._fail_commit and chance.random() < 0.5
+        failing = chance.choice(order) if is_failing else None
         dying = chance.randrange(2 * len(order))  # in half of the runs, the process dies in one of the steps, or later
         try:
             for place, name in enumerate(order):
                 if place == dying:
                     self._until_death = chance.randint(1, _LONGEST_POLL if name.startswith("tail") else _LONGEST_STEP)
+                if name == failing:  # in this step, not anywhere
+                    self._until_happening = chance.randint(1, 4)
                 if name in self.process.steps:
                     self._step(name)
                     self.database.check_in_place()
@@ -306,6 +326,8 @@ class Simulation:
         self.oracle.clock_steps += 1
         self.tally.clock_steps += 1
         self._step("clock")  # nothing is left of an earlier step
+        if chance.random() < 0.5:  # then messages wait
+            self._fail_messages()
         waits, step = self.oracle.waits(), timedelta(seconds=chance.choice((-3600, 25 * 3600, -40, 40, -300, 90)))
         self.machine.off_by += step
         self._stepped_over = waits.keys()
@@ -313,6 +335,15 @@ class Simulation:
             self._step("clock")
             self._followed = self.machine.off_by
             self.oracle.check_waits(waits, step if abs(step) >= STEP else timedelta(0))
+
+    def _fail_messages(self) -> None:
+        """Let no receiver take the messages about what has just happened."""
+        for name in self.setup.receivers.values():
+            self.network.receiver(name).is_down = True
+        self.arrive(random.Random(self.schedule.seed))
+        self._poll_sources()
+        for name in ("match", "deliver", "threads", "deliver"):
+            self._step(name)
 
     def reload(self, chance: random.Random) -> None:
         """Load another configuration, like the service on SIGHUP."""
@@ -322,14 +353,16 @@ class Simulation:
         self.tally.reloads += 1
         before, self.setup = self.setup, setup
         self._step("clock")
-        if (
-            setup == replace(before, rules=setup.rules, correlations=setup.correlations)
-            and setup.rules
-            and before.rules
-        ):
+        if setup.is_reloaded_after(before):
             self._configure()
             self.oracle.note_start(setup, self.machine.now())
-            self.process.service.reload()
+            self._until_death = self._starts.choice((0, 0, 0, 1, 2, 3, 4))
+            try:
+                self.process.service.reload()
+            except Killed:
+                self.tally.kills += 1
+                self._die()
+            self._until_death = 0
         else:
             self.process.finish()
             self.start()
@@ -402,11 +435,10 @@ class Simulation:
         self._set_faults()
         for receiver in self.network.receivers.values():
             receiver.is_down = False
-        if self.schedule.seed % 4 == 3:  # all at once: no row may wait for a removed part
-            self._take_up(self.setup.renamed())
-        elif self.schedule.seed % 8 == 5:
-            self._take_up(self.setup.without(max(self.setup.receivers.keys() - {HOOK}, default=HOOK)))
-        elif self.schedule.seed % 4 == 1:
+        chance = random.Random(f"{self.schedule.seed} end")
+        if self.schedule.seed % 2:  # no row may wait for a removed part
+            self._take_up(self.setup.removed(chance))
+        elif self.schedule.seed % 4 == 0:
             self._take_up(self.setup.toggled())
         self.oracle.note_end()
         for seconds in (3600, 900) * self.schedule.settling:
@@ -421,6 +453,26 @@ class Simulation:
             self._step(name)  # a rare step that failed reports that it works again
         self._deliver_all()
         self._step("seal")
+
+    def _forget(self) -> None:
+        """Let all retention pass."""
+        self._is_forgetting = True
+        people = self.process.app.operator_actions(self.process.service.worker.wake)
+        for alert_id in self.oracle.alert_ids():
+            people.resolve(alert_id, "sam")
+        for _ in range(3):  # self-alerts about deleted records end at the next start
+            self.time.advance(days=600)
+            for kind in self.setup.sources:  # otherwise retention keeps what polls and rules can still need
+                self.worlds[kind].log("BACKUP", user_name=USERS[0])
+            self._step("clock")
+            self._poll_sources()
+            self._step("match")
+            self._deliver_all()
+            with self.database.write() as connection:
+                delivery_transitions.drop(connection, DeliveryFilter(), "sam")
+            self._step("prune")
+            self.restart(random.Random())
+        self.oracle.judge_retention(self.machine.now() - timedelta(days=601))
 
     def _deliver_all(self) -> None:
         """Deliver until nothing waits, and what ended in the last round was reported."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from actionwatch.notifiers import webhook
 from actionwatch.notifiers.base import DigestOptions
 from actionwatch.service.configuration import read_settings
 from actionwatch.settings import Receiver, Settings
-from tests.simulation.correlations import CORRELATIONS
+from tests.builders import NOON
+from tests.simulation.correlations import CORRELATIONS, USERS, rule_text
 from tests.simulation.network import HOOKS, UPSTREAMS
 
 FIRST, SECOND = UPSTREAMS
@@ -44,6 +46,18 @@ alert: {{{alert}}}
 """
 _GROUPED = "group_by: [userName], realert: 15m"
 _SIESTA = [{"times": [{"start_time": "12:05", "end_time": "12:25"}, {"start_time": "14:00", "end_time": "14:30"}]}]
+_SILENCE = "{{matchers: [userName=amy], author: sam, comment: {name}, ends_at: {ends_at}}}\n"
+_FAR_AHEAD = (NOON + timedelta(days=30)).isoformat()  # only the removal of its file ends a silence
+SILENCES = ("holiday", "planned")
+FILES = {
+    "rules/broken.yml": "title: [\n",
+    "silences/broken.yml": "- matchers: [\n",
+    "templates/email.txt.j2": "{{ nonsense\n",
+    "templates/email.subject.j2": "{{ alert.title }}\n",
+}
+"""Other files, of which all but the last one are broken."""
+BROKEN = tuple(FILES)[:-1]
+FOLDERS = ("rules", "silences", "templates")
 _INHIBITING = [{"source_matchers": ['rule="deleted"'], "target_matchers": ['rule="topics"'], "equal": ["userName"]}]
 
 
@@ -58,6 +72,10 @@ class Setup:
     receivers: dict[str, str] = field(default_factory=lambda: {HOOK: HOOK})
     rules: tuple[str, ...] = tuple(RULES)
     correlations: tuple[str, ...] = ()
+    people: tuple[str, ...] = USERS
+    """Whom `missing` expects."""
+    silences: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
     is_inhibiting: bool = False
     page_size: int = 1000
     start: str = "now"
@@ -66,25 +84,32 @@ class Setup:
     is_siesta_known: bool = True
 
     def configure(self, folder: Path, organisations: Mapping[str, str]) -> Settings:
-        """Write the rules, and return the settings. `organisations` gives each kind of source its organisation."""
-        rules = {kind: self._rule(kind) for kind in self.rules} | {
-            name: CORRELATIONS[name] for name in self.correlations
-        }
-        for name in (*RULES, *CORRELATIONS):
-            path, text = folder / "rules" / f"{name}.yml", rules.get(name)
-            if text is None:
-                path.unlink(missing_ok=True)
-            elif not path.exists() or path.read_text() != text:
-                path.write_text(text)
+        """Write the files, and return the settings. `organisations` gives each kind of source its organisation."""
+        wanted = self.texts()
+        for path in [path for name in FOLDERS for path in (folder / name).iterdir()]:
+            if path.relative_to(folder).as_posix() not in wanted:
+                path.unlink()
+        for name, text in wanted.items():
+            if not (folder / name).exists() or (folder / name).read_text() != text:
+                (folder / name).write_text(text)
         return _read(json.dumps(self._document(folder, organisations)), folder)
+
+    def texts(self) -> dict[str, str]:
+        """Return the text of each file beside the configuration."""
+        silences = {name: _SILENCE.format(name=name, ends_at=_FAR_AHEAD) for name in self.silences}
+        return (
+            {f"rules/{kind}.yml": self._rule(kind) for kind in self.rules}
+            | {f"rules/{name}.yml": rule_text(name, self.people) for name in self.correlations}
+            | {f"silences/{name}.yml": text for name, text in silences.items()}
+            | {name: FILES[name] for name in self.files}
+        )
 
     def _rule(self, kind: str) -> str:
         alert = _GROUPED
         if kind == "deleted":
             to = self.receivers.get("oncall")
             alert = f"escalate: {{after: 3m, unless: acked, to: {to}}}" if to else ""
-        number = f"{tuple(RULES).index(kind):08}-0000-4000-8000-000000000000"
-        return _RULE.format(name=kind, id=number, kind=RULES[kind], alert=alert)
+        return _RULE.format(name=kind, id=rule_id(kind), kind=RULES[kind], alert=alert)
 
     def _document(self, folder: Path, organisations: Mapping[str, str]) -> dict[str, Any]:
         routed = [name for kind, name in self.receivers.items() if kind not in ("muted", "oncall")]
@@ -121,26 +146,50 @@ class Setup:
         retry = {"retry": {"first": "1s", "give_up_after": "30m"}}
         return {"name": name, **options, **retry, **RECEIVERS[kind], **fallback}
 
-    def renamed(self) -> Setup:
-        """Return the configuration with everything renamed, without a rule and the mute interval."""
-        receivers, sources = (
-            {kind: _renamed(name) for kind, name in each.items()} for each in (self.receivers, self.sources)
-        )
-        return replace(self, sources=sources, receivers=receivers, rules=("deleted",), is_siesta_known=False)
+    def removed(self, chance: random.Random) -> Setup:
+        """Return the configuration after a share of everything was removed or renamed."""
+        share = chance.choice((0.2, 0.5, 1.0))
 
-    def without(self, kind: str) -> Setup:
-        """Return the configuration without a kind of receiver, and without the second source."""
-        receivers = {each: name for each, name in self.receivers.items() if each == HOOK or each != kind}
-        return replace(self, receivers=receivers, sources={FIRST: self.sources[FIRST]})
+        def left(names: Iterable[str]) -> tuple[str, ...]:
+            return tuple(name for name in names if chance.random() >= share)
+
+        def renamed(names: Mapping[str, str], kept: str) -> dict[str, str]:
+            others = left(each for each in names if each != kept)
+            some = {each: name for each, name in names.items() if each == kept or each in others}
+            return {each: _renamed(name) if chance.random() < share / 2 else name for each, name in some.items()}
+
+        return replace(
+            self,
+            sources=renamed(self.sources, FIRST),
+            receivers=renamed(self.receivers, HOOK),
+            rules=left(self.rules),
+            correlations=left(self.correlations),
+            people=left(self.people) or USERS[:1],
+            silences=left(self.silences),
+            files=left(self.files),
+            is_siesta_known=bool(left(("siesta",))),
+        )
 
     def toggled(self) -> Setup:
-        """Return the configuration with the second rule on instead of off, or the other way round."""
-        return replace(self, rules=("deleted",) if len(self.rules) > 1 else tuple(RULES))
+        """Return the configuration with the second rule and some correlations on instead of off, or the other way round."""
+        some = self.correlations[:2] if len(self.correlations) > 2 else tuple(CORRELATIONS)
+        return replace(self, rules=("deleted",) if len(self.rules) > 1 else tuple(RULES), correlations=some)
+
+    def with_files(self, chance: random.Random) -> Setup:
+        """Return the configuration with some other files."""
+        some = [chance.sample(sorted(names), chance.randint(0, len(names))) for names in (SILENCES, FILES, USERS)]
+        silences, files, people = (tuple(sorted(names)) for names in some)
+        return replace(self, silences=silences, files=files, people=people or USERS)
+
+    def is_reloaded_after(self, before: Setup) -> bool:
+        """Return whether only files beside the configuration have changed, so that a running service loads them."""
+        names = ("rules", "correlations", "people", "silences", "files")
+        return replace(before, **{name: getattr(self, name) for name in names}) == self
 
     def changed(self, chance: random.Random) -> Setup:
         """Return a configuration after a reload, for example with a receiver renamed, removed or added."""
         kind = chance.choice(sorted(self.receivers))
-        match chance.randrange(12):
+        match chance.randrange(14):
             case 0 | 1:
                 return replace(self, receivers={**self.receivers, kind: _renamed(self.receivers[kind])})
             case 2 if kind != HOOK:
@@ -148,8 +197,12 @@ class Setup:
             case 3 | 4:
                 added = chance.choice(sorted(RECEIVERS))
                 return replace(self, receivers={added: added, **self.receivers})
-            case 5:
+            case 5 | 10:
                 return self.toggled()
+            case 11:
+                return self.removed(chance)
+            case 12:
+                return self.with_files(chance)
             case 6:
                 source = chance.choice(sorted(self.sources))
                 return replace(self, sources={**self.sources, source: _renamed(self.sources[source])})
@@ -158,10 +211,13 @@ class Setup:
             case 8 | 9:
                 first = {FIRST: self.sources[FIRST]}
                 return replace(self, sources=first if SECOND in self.sources else {**first, SECOND: SECOND})
-            case 10:
-                some = self.correlations[:2] if len(self.correlations) > 2 else tuple(CORRELATIONS)
-                return replace(self, correlations=some)
         return replace(self, is_siesta_known=not self.is_siesta_known)
+
+
+def rule_id(name: str) -> str:
+    """Return the id of a rule or correlation."""
+    names, last = (tuple(RULES), 0) if name in RULES else (CORRELATIONS, 1)
+    return f"{names.index(name):08}-0000-4000-8000-{last:012}"
 
 
 class _WithDigest(webhook.Options):

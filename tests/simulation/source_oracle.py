@@ -129,6 +129,8 @@ class SourceOracle:
                 for (kind, description, at), first_seen in self._first_seen.items()
                 if kind != VANISHING and at >= reach and now - first_seen >= SWEPT_WITHIN
             }
+        if late := {each[:2] for each in self._promised} - self._stored().keys():
+            self._wrong.append(f"the sweeps must have found {late} by now")
 
     def _note_first_seen(self, now: datetime, visible: Iterable[Action]) -> None:
         for one in visible:

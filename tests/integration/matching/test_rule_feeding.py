@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from structlog.testing import capture_logs
 
 from actionwatch.base.errors import StoreError
@@ -22,6 +22,7 @@ from actionwatch.matching.matcher import RecordMatcher
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.model import Rule
 from actionwatch.store import correlations, hits, positions, records
+from actionwatch.store.tables import HIT, TOUCHED_GROUP
 from tests.builders import NOON, file_of, make_record
 from tests.integration.kit import Post
 from tests.integration.matching.test_correlation import (
@@ -633,7 +634,9 @@ def test_an_absence_that_comes_back_opens_a_new_alert(post: Post, how: str, *, i
 # -- what needs no feeding
 
 
-@pytest.mark.parametrize("after", [BURST, f"{BURST_AND_MISSING}mode: off\n"], ids=["removed", "off"])
+@pytest.mark.parametrize(
+    "after", [BURST, f"{BURST_AND_MISSING}mode: off\n", PLAIN], ids=["removed", "off", "all removed"]
+)
 def test_what_a_rule_that_does_not_run_waits_for_costs_nothing(post: Post, after: str) -> None:
     """An alert of a rule that was removed waits for verified time in the store; nothing is looked at again for it."""
     see(post.database, NOON + 5 * MINUTE)
@@ -647,3 +650,15 @@ def test_what_a_rule_that_does_not_run_waits_for_costs_nothing(post: Post, after
         step.run_once()
     assert step.step_count == before
     assert names(post) == []
+    with post.database.read() as connection:
+        assert not correlations.is_any_pending(connection, NOON + DAY)
+
+
+def test_nothing_is_left_of_the_last_correlation(post: Post) -> None:
+    """Hits and touched groups are deleted also when no other correlation runs."""
+    delete(post, range(2), rules=rules_of(BURST))
+    with post.database.write() as connection:
+        hits.touch(connection, [(1, "group", ("eve",), NOON, NOON)])
+    matcher(post, rules_of(PLAIN)).run_once()
+    with post.database.read() as connection:
+        assert [connection.execute(select(table)).all() for table in (HIT, TOUCHED_GROUP)] == [[], []]
