@@ -10,7 +10,7 @@ from sqlalchemy import Column, Connection, func, select
 
 from actionwatch.alerts.ledger import SELF_RULE
 from actionwatch.base.delivery import READDRESSED
-from actionwatch.store import backlog_progress, receivers, self_alerts, unknown_kinds
+from actionwatch.store import backlog_progress, marks, receivers, self_alerts, unknown_kinds
 from actionwatch.store.self_alerts import OpenSelfAlert
 from actionwatch.store.tables import (
     ALERT,
@@ -59,8 +59,14 @@ def leftovers(connection: Connection, setup: Setup, now: datetime) -> Iterator[s
             yield f"stuck: {column.table.name} of the deleted alerts {orphans}"
 
 
-def outlived(connection: Connection, before: datetime) -> Iterator[str]:
-    """Yield the rows of before a time that retention has left, except those of alerts about what still lasts."""
+def outlived(connection: Connection, setup: Setup, before: datetime) -> Iterator[str]:
+    """Yield the rows of before a time that retention has left, except those of alerts about what still lasts.
+
+    While a source proves nothing, its polls need all records since its last proof.
+    """
+    known = marks.read_all(connection)
+    if any(known[name].proved_through < before for name in setup.sources.values()):
+        return
     missing = select(func.coalesce(CORRELATED_ALERT.c.reported_as, CORRELATED_ALERT.c.id))
     lasting = set(connection.execute(missing.where(CORRELATED_ALERT.c.is_open)).scalars())
     lasting |= {each.alert_id for each in self_alerts.read_all(connection)}
