@@ -136,11 +136,17 @@ def _created() -> str:
 @contextlib.contextmanager
 def other_database(name: str, options: LiteralString = "") -> Iterator[str]:
     """Create a database without tables, and return its URL; drop it at the end."""
-    _administer("CREATE DATABASE {} " + options, name)
+    url = new_database(name, options)
     try:
-        yield url_of(name)
+        yield url
     finally:
         _administer("DROP DATABASE {} WITH (FORCE)", name)
+
+
+def new_database(name: str, options: LiteralString = "") -> str:
+    """Create a database without tables, which stays until the server ends. Return its URL."""
+    _administer("CREATE DATABASE {} " + options, name)
+    return url_of(name)
 
 
 @contextlib.contextmanager
@@ -154,8 +160,7 @@ def empty_store(name: str) -> Iterator[str]:
 @functools.cache
 def _make_template() -> None:
     """Create what empty stores are copies of, once for this process: to create the tables takes ten times as long."""
-    _administer("CREATE DATABASE {}", "store_template")
-    with contextlib.closing(Database(url_of("store_template"))) as database:
+    with contextlib.closing(Database(new_database("store_template"))) as database:
         database.upgrade()
 
 

@@ -7,12 +7,14 @@ depends on the speed of the machine.
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 import pytest
@@ -80,6 +82,7 @@ QUIET = "quiet"
 """A source without records. The records are those of another one."""
 
 
+TEMPLATE: Final = "plans_template"
 STORES = ("sqlite", "sqlite with statistics", "postgresql")
 
 
@@ -98,16 +101,34 @@ def filled_store(kind: str, folder: Path) -> Iterator[Database]:
     """
     with contextlib.ExitStack() as stack:
         if kind == "postgresql":
-            database = Database(stack.enter_context(postgresql.other_database("plans")))
-            database.upgrade()
+            _fill_template()
+            copied = postgresql.other_database("plans", f"TEMPLATE {TEMPLATE} STRATEGY file_copy")
+            database = Database(stack.enter_context(copied))
         else:
+            (folder / "store.db").write_bytes(_filled_file())
             database = open_database(folder)
         stack.callback(database.close)
-        _fill(database)
         if kind != "sqlite":
             with database.write() as connection:
                 connection.exec_driver_sql("ANALYZE")
         yield database
+
+
+@functools.cache
+def _fill_template() -> None:
+    """Fill what stores in PostgreSQL are copies of, once in each process: it takes several seconds."""
+    with contextlib.closing(Database(postgresql.new_database(TEMPLATE))) as database:
+        database.upgrade()
+        _fill(database)
+
+
+@functools.cache
+def _filled_file() -> bytes:
+    """Fill what files are copies of."""
+    with tempfile.TemporaryDirectory() as folder:
+        with contextlib.closing(open_database(Path(folder))) as database:
+            _fill(database)
+        return (Path(folder) / "store.db").read_bytes()
 
 
 def _fill(database: Database) -> None:
