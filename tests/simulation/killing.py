@@ -20,6 +20,8 @@ from actionwatch.store.database import Database
 from actionwatch.store.sqlite import SqliteBackend
 from tests.builders import file_of
 
+DISK_IS_FULL = "the disk is full"
+
 
 class Killed(BaseException):
     """The process was killed."""
@@ -54,7 +56,7 @@ class MortalDatabase(Database):
                 raise Killed  # rolled back
             if self.fails_next:
                 self.fails_next = False
-                raise StoreError("the disk is full")
+                raise StoreError(DISK_IS_FULL)
         if self.dies():
             raise Killed  # committed, and not reported
 

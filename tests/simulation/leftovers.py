@@ -68,7 +68,9 @@ def outlived(connection: Connection, setup: Setup, before: datetime) -> Iterator
     if any(known[name].proved_through < before for name in setup.sources.values()):
         return
     missing = select(func.coalesce(CORRELATED_ALERT.c.reported_as, CORRELATED_ALERT.c.id))
-    lasting = set(connection.execute(missing.where(CORRELATED_ALERT.c.is_open)).scalars())
+    # The row of an absence that a late record has moved has no end: retention keeps it, and its resolved alert.
+    has_no_end = CORRELATED_ALERT.c.is_open | (CORRELATED_ALERT.c.until >= before)
+    lasting = set(connection.execute(missing.where(has_no_end)).scalars())
     lasting |= {each.alert_id for each in self_alerts.read_all(connection)}
     for table, column in _OLD:
         for row in connection.execute(select(table).where(table.c[column] < before)).mappings():
@@ -118,17 +120,6 @@ def _of_alerts(connection: Connection, setup: Setup) -> Iterator[str]:
     for row in connection.execute(select(ALERT).where(*its)):
         if row.id not in lasting:
             yield f"stuck: {row.title} of {row.group_values}"
-    yield from _of_reasons(connection, setup)
-
-
-def _of_reasons(connection: Connection, setup: Setup) -> Iterator[str]:
-    """A self-alert that ended because its source or receiver is not configured says so."""
-    ended = ALERT.c.rule_id == SELF_RULE.id, ALERT.c.resolved_by == "actionwatch"
-    configured = {*setup.sources.values(), *setup.receivers.values()}
-    for row in connection.execute(select(ALERT).where(*ended)):
-        is_of_configuration = row.labels["trouble"] in ("upstream_unreachable", "proof_lagging", "receiver_failing")
-        if is_of_configuration and row.source not in configured and "Resolved: " not in row.body:
-            yield f"{row.title} of {row.group_values} resolved without a reason: {row.body}"
 
 
 def _of_self_alerts(connection: Connection, setup: Setup) -> Iterator[str]:

@@ -82,6 +82,8 @@ class Network:
         self.deadline = Deadline()
         self.refusing: set[str] = set()
         """The kinds of source to whose upstream no connection succeeds."""
+        self.answers_left: int | None = None
+        """How many requests the upstreams still answer; None: any number."""
         self.receivers: dict[str, Receiver] = {}
         self.requests = Counter[str]()
         self._worlds = worlds
@@ -122,8 +124,10 @@ class Network:
     def _upstream(self, kind: str, request: httpcore.Request) -> httpcore.Response:
         world = self._worlds[kind]
         emulator = world.emulator
-        if kind in self.refusing:
+        if kind in self.refusing or self.answers_left == 0:
             raise httpcore.ConnectError("refused")
+        if self.answers_left is not None:
+            self.answers_left -= 1
         path, _, query = request.url.target.partition(b"?")
         scope: Scope = {
             "type": "http",

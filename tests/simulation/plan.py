@@ -14,7 +14,7 @@ from tests.simulation.site import FIRST, HOOK, RECEIVERS, SECOND, Setup
 from tests.simulation.upstream_faults import NATURES
 
 LENGTHS = (1, 1, 1, 1, 1, 2, 2, 2, 3, 6)  # rounds; most problems need few
-DISTURBANCES = ("clock", "clock", "reload", "reload", "decide", "decide", "receivers", "restart", "outage")
+DISTURBANCES = ("clock", "clock", "reload", "reload", "decide", "decide", "receivers", "restart", "outage", "sweep")
 
 
 class Event(NamedTuple):

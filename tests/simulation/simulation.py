@@ -28,7 +28,7 @@ from actionwatch.tail.state import PollReport
 from tests.builders import NOON, Clock
 from tests.plain_logs import log_plainly
 from tests.simulation.correlations import USERS
-from tests.simulation.killing import Killed, MortalDatabase
+from tests.simulation.killing import DISK_IS_FULL, Killed, MortalDatabase
 from tests.simulation.machine import VirtualMachine
 from tests.simulation.network import Network
 from tests.simulation.oracle import Oracle
@@ -49,7 +49,11 @@ KINDS = (
     "ADD_NODE",
     "BRAND_NEW_KIND",
 )
+LATE_KINDS = tuple(kind for kind in KINDS if kind != "ADD_NODE")
+"""The kinds of late records, which must not disappear before a sweep is due."""
 _FAILURES = ("step_failed", "notifier_failed", "self_alert_failed", "claim_failed")
+_CAUSED = ("Killed", "while this process worked on it", DISK_IS_FULL)
+"""What a simulation does itself."""
 _LONGEST_POLL, _LONGEST_STEP = 40, 6  # crossings: they rarely have more
 _LONGEST_START = 12
 _QUIET_ROUNDS = 400
@@ -77,7 +81,7 @@ def laboratory() -> Iterator[Laboratory]:
 
     def note(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
         error = str(event.get("error"))
-        if event["event"] in _FAILURES and error != "Killed" and "while this process worked on it" not in error:
+        if event["event"] in _FAILURES and not any(each in error for each in _CAUSED):
             made.events.append(f"{event['event']}: {event.get('step')}: {event.get('error')}")
         raise structlog.DropEvent
 
@@ -238,8 +242,7 @@ class Simulation:
         """Log some actions. Most are new; some are late, within the reach of the sweeps."""
         for _ in range(chance.choice((0, 1, 2, 4, 4, 8))):
             is_late = chance.random() < 0.3
-            # Late ones must not disappear before a sweep is due.
-            kind = chance.choice([kind for kind in KINDS if not (is_late and kind == "ADD_NODE")])
+            kind = chance.choice(LATE_KINDS if is_late else KINDS)
             account = self.worlds[FIRST].organisation.inventory.accounts[0] if chance.random() < 0.7 else None
             ago = chance.uniform(25, chance.choice((300, 3000))) if is_late else chance.uniform(0, 25)
             where = SECOND if SECOND in self.schedule.setup.sources and chance.random() < 0.4 else FIRST
@@ -275,7 +278,7 @@ class Simulation:
             chance.shuffle(order)
         self._plan_happening(chance)
         is_failing = self._until_happening and self._happening == self._fail_commit and chance.random() < 0.5
-        failing = chance.choice(order) if is_failing else None
+        failing = chance.choice(("match", chance.choice(order))) if is_failing else None
         dying = chance.randrange(2 * len(order))  # in half of the runs, the process dies in one of the steps, or later
         try:
             for place, name in enumerate(order):
@@ -331,10 +334,28 @@ class Simulation:
         waits, step = self.oracle.waits(), timedelta(seconds=chance.choice((-3600, 25 * 3600, -40, 40, -300, 90)))
         self.machine.off_by += step
         self._stepped_over = waits.keys()
-        if chance.random() < 0.5:  # otherwise a poll or a kill comes first, and it looks like a stop
+        draw = chance.random()
+        if draw < 0.4:
             self._step("clock")
             self._followed = self.machine.off_by
             self.oracle.check_waits(waits, step if abs(step) >= STEP else timedelta(0))
+        elif draw < 0.7:
+            self.tally.kills += 1
+            self._die()
+        # Otherwise a poll or a kill comes first, and it looks like a stop.
+
+    def sweep(self, chance: random.Random) -> None:
+        """Let a record appear late, and the upstream be lost during the sweep that must find it."""
+        logged = self.worlds[FIRST].log(
+            chance.choice(LATE_KINDS), ago=chance.uniform(960, 1200), user_name=chance.choice(USERS)
+        )
+        self.oracle.sources[FIRST].late.add((logged.kind, logged.description))
+        self.oracle.note_visible()
+        for seconds in (800, 200):
+            self.time.advance(seconds=seconds)
+            self.network.answers_left = chance.randint(1, 4)
+            self._poll_sources()
+            self.network.answers_left = None
 
     def _fail_messages(self) -> None:
         """Let no receiver take the messages about what has just happened."""
