@@ -47,6 +47,7 @@ class NextRelease:
     def run(self, code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a script that uses it, to its end."""
         environment = {**os.environ, "PYTHONPATH": str(self._folder)}
+        environment.pop("PYTHONPYCACHEPREFIX", None)  # its bytecode goes with its folder
         return run_child([sys.executable, "-c", code, *arguments], cwd=self._folder, env=environment)
 
     def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
