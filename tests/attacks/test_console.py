@@ -8,7 +8,7 @@ import socket
 import httpx
 import pytest
 
-from actionwatch.base.access import AccessRole, new_secret
+from actionwatch.base.access import new_secret
 from actionwatch.store import sessions
 from actionwatch.store.database import Database
 from actionwatch.store.sessions import MAX_SESSIONS
@@ -322,15 +322,6 @@ def test_no_secret_of_a_person_is_stored(database: Database) -> None:
         ]
     assert len(rows) == 2
     assert not [row for row in rows if secret in row or secret[-20:] in row or cookie in row]
-
-
-def test_a_reader_changes_nothing(database: Database) -> None:
-    """A reader who sends the form of an operator is refused."""
-    secret = give_token(database, "rita", AccessRole.READER)
-    with Served(database).open(TOKEN) as client:
-        headers = console_kit.session(client, secret)
-        refused = client.post("/alerts/alert-1/decision", data={"action": "resolve", "author": "sam"}, headers=headers)
-    assert (refused.status_code, "rita has the role reader" in refused.text) == (403, True)
 
 
 @pytest.mark.parametrize("beginning", ["", "actionwatch_"])

@@ -7,13 +7,14 @@ from datetime import timedelta
 from itertools import chain
 
 import pytest
+from msgspec.structs import replace
 
-from actionwatch.base.model import Alert, Level
-from actionwatch.store import alerts, delivery_transitions, open_alerts
+from actionwatch.base.model import Alert, CorrelatedAlert, Level, Status
+from actionwatch.store import alerts, correlations, delivery_transitions, open_alerts, records
 from actionwatch.store.alerts import AlertFilter
 from actionwatch.store.database import Database
 from actionwatch.store.delivery_transitions import Suppression
-from tests.builders import NOON, make_alert, make_delivery, only_sqlite
+from tests.builders import NOON, make_alert, make_delivery, make_record, only_sqlite
 from tests.statements import steps
 
 NEEDS = AlertFilter(needs_person=True)
@@ -121,6 +122,44 @@ def test_each_alert_has_its_own_count_of_those_below(database: Database) -> None
     assert {name: each.count for name, each in below.items()} == {"a": 600, "b": 3}
     assert [alert.id for _, alert in below["a"].first] == in_order(many)[: open_alerts.FIRST_BELOW]
     assert [alert.id for _, alert in below["b"].first] == ["y2", "y1", "y0"]
+
+
+def listed(database: Database, wanted: AlertFilter = NEEDS) -> dict[str, list[tuple[str, str]]]:
+    """Return the alerts of a list in its order, each with those below it, and why."""
+    with database.read() as connection:
+        found, _ = open_alerts.search(connection, wanted, 50, None, None)
+        below = open_alerts.read_folded(connection, found)
+    return {
+        each.id: [(why, alert.id) for why, alert in below[each.id].first] if each.id in below else [] for each in found
+    }
+
+
+def test_an_inhibited_alert_is_below_its_source_while_that_is_open(database: Database) -> None:
+    """A filter still lists it; alerts that inhibit each other are both listed."""
+    store(database, [make_alert("old", level=Level.CRITICAL), make_alert("new", level=Level.LOW), make_alert("high")])
+    inhibit(database, "old", ["high"])
+    assert listed(database) == {"old": [("inhibited", "high")], "new": []}
+    assert [*listed(database, AlertFilter(needs_person=True, levels=[Level.HIGH]))] == ["high"]
+    inhibit(database, "high", ["old"], "mail")
+    assert [*listed(database)] == ["old", "high", "new"]
+    inhibit(database, "new", ["high"], "chat")
+    with database.write() as connection:
+        old = alerts.read(connection, "old")
+        assert old is not None
+        alerts.update(connection, replace(old, status=Status.ACKED))
+    assert listed(database) == {"new": [("inhibited", "high")]}
+
+
+def test_what_a_sequence_explains_is_below_it(database: Database) -> None:
+    """An alert whose newest record is part of a correlation's alert is below that, and one with a later record is not."""
+    store(database, [make_alert("new", level=Level.CRITICAL), make_alert("high"), make_alert("low", level=Level.LOW)])
+    with database.write() as connection:
+        records.insert_new(connection, [make_record(number) for number in (1, 2, 3)])
+        joined = {"new": (1, 2), "high": (2,), "low": (1, 3)}
+        alerts.join(connection, [(name, n, NOON + n * SECOND) for name, numbers in joined.items() for n in numbers])
+        found = CorrelatedAlert("new", "rule-2", ("eve",), "x", NOON, NOON, NOON + SECOND, is_reported=True)
+        correlations.write(connection, [(found, "g", None)])
+    assert listed(database) == {"new": [("explained", "high")], "low": []}
 
 
 def test_a_list_of_folded_alerts_is_read_in_parts(database: Database) -> None:

@@ -21,8 +21,8 @@ import pytest
 from msgspec import structs
 from sqlalchemy import Connection
 
-from actionwatch.base.clock import ALWAYS
-from actionwatch.base.delivery import NOT_NOTIFIED, Delivery
+from actionwatch.base.clock import ALWAYS, Spans
+from actionwatch.base.delivery import NOT_NOTIFIED, Delivery, DeliveryStatus
 from actionwatch.base.model import Alert, CorrelatedAlert, Event, Hit, Level, RecordFilter, RecordRef, Status
 from actionwatch.delivery import dead_letters
 from actionwatch.store import (
@@ -32,10 +32,12 @@ from actionwatch.store import (
     delivery_transitions,
     fallback_deliveries,
     hits,
+    open_alerts,
     outbox,
     receipts,
     receiver_progress,
     receivers,
+    record_counts,
     record_search,
     records,
     retention,
@@ -373,6 +375,23 @@ QUESTIONS: dict[str, Question] = {
     "receipts list --source, without any": lambda c: list(receipts.stream(c, "nobody", limit=50)),
     "first proof of a record": _first_proof,
     "rows that are not sealed": lambda c: seals.count_waiting(c, FEW),
+    # the pages of the console; the silences are few
+    "alerts, a later page": lambda c: alerts.search(c, AlertFilter(), 50, (RECENT, "x"), 4 * FEW),
+    "alerts that opened later": lambda c: alerts.count_opened_after(c, RECENT, FEW),
+    "alerts of rules": lambda c: alerts.count_by_rule(c, RECENT, FEW),
+    "alerts that need a person, by level": open_alerts.count_by_level,
+    "groups of alerts that need a person": lambda c: open_alerts.read_groups(c, "rule"),
+    "alerts of a group": lambda c: open_alerts.read_of_group(c, "user", "eve", (), 20),
+    "alerts that need a person": lambda c: open_alerts.search(c, AlertFilter(needs_person=True), 50, None, FEW),
+    "alerts that need a person, a later page": lambda c: open_alerts.search(
+        c, AlertFilter(needs_person=True, levels=[Level.HIGH]), 50, (Level.HIGH, RECENT, "x"), FEW
+    ),
+    "records, a later page": lambda c: record_search.search(
+        c, RecordFilter(scope="account"), 50, (RECENT, make_record(occurred_at=RECENT).key, "acme"), FEW
+    ),
+    "records of a chart": lambda c: record_counts.count_by_time(c, Spans.until(NOON, timedelta(hours=1), 24), FEW),
+    "dead letters, a later page": lambda c: outbox.read_page(c, DeliveryStatus.DEAD, None, 50, ("hook", NOON, "x")),
+    "held messages, a later page": lambda c: outbox.read_page(c, None, "hook", 50, ("hook", "silence", "x")),
     # delivery
     "claim": lambda c: outbox.read_due(c, "hook", NOON, FEW),
     "claim for a fallback": lambda c: outbox.read_due_unfrozen(c, "hook", NOON, FEW),

@@ -21,7 +21,8 @@ from actionwatch.store import receipts, records, source_records
 from actionwatch.store.database import Database
 from actionwatch.store.receipts import MERGED_SPAN, WindowReceipt, digest_of
 from actionwatch.store.tables import RECEIPT
-from tests.builders import NOON, make_receipt, make_record, open_database
+from tests.builders import NOON, make_receipt, make_record, only_sqlite, open_database
+from tests.statements import statements
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
@@ -367,3 +368,12 @@ def test_quiet_source_leaves_few_receipts(database: Database) -> None:
             now = NOON + number * step
             receipts.write(connection, make_receipt(starts_at=NOON, ends_at=now, judged_at=now, **FULL))
     assert len(written(database)) == 2
+
+
+def test_receipts_of_a_record_are_found_by_the_index(database: Database) -> None:
+    """The receipts that cover a record are found by the index by time."""
+    only_sqlite(database)
+    with database.read() as connection, statements() as ran:
+        receipts.read_covering(connection, make_record(), 5)
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {ran[0]}", (1,) * ran[0].count("?")).fetchall()
+    assert "USING COVERING INDEX receipt_by_time (source=? AND starts_at<?)" in str(plan)

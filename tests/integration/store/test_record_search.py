@@ -122,7 +122,7 @@ def check_blocks(connection: Connection) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_list_by_words_is_what_a_plain_filter_finds(database: Database, seed: int) -> None:
+def test_a_list_is_what_a_plain_filter_finds(database: Database, seed: int) -> None:
     """The pages of a list have each record with all words once, whatever the size of a page and how far it looks."""
     chance = random.Random(seed)
     every = [make_any(number, chance) for number in range(60)]
@@ -140,11 +140,15 @@ def test_a_list_by_words_is_what_a_plain_filter_finds(database: Database, seed: 
             limit, most = chance.choice((1, 3, 50)), chance.choice((None, 1, 5, 20))
             wanted = RecordFilter(text=text, kinds=chance.choice(((), (KINDS[0],))))
             wanted = replace(wanted, since=chance.choice((None, NOON + timedelta(minutes=9))))
+            until, user = chance.choice((None, NOON + timedelta(minutes=30))), chance.choice((None, None, "BOB"))
+            wanted = replace(wanted, until=until, user=user, text=chance.choice((text, text, None)))
             found = [record for page in pages(connection, wanted, limit, most) for record in page]
             expected = [
                 record
                 for record in every
-                if has_words(record, text)
+                if has_words(record, wanted.text or "")
+                and (user is None or caseless(record.user_name or "") == caseless(user))
+                and (until is None or record.occurred_at <= until)
                 and record.action_kind in (wanted.kinds or KINDS)
                 and (wanted.since is None or record.occurred_at >= wanted.since)
             ]

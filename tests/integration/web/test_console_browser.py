@@ -33,6 +33,7 @@ from actionwatch.store import (
 )
 from actionwatch.store.database import Database
 from actionwatch.text.escaping import visible
+from actionwatch.web.console.app import _PAGES
 from tests.browser import SCHEMES, WIDTHS, Viewer, viewing
 from tests.builders import (
     CLUSTER_DELETED_RULE,
@@ -80,6 +81,7 @@ PATHS = (
     "/rules?text=nothing+has+this",
     *ERRORS,
 )
+NO_PAGES = {"/news", "/suggestions", "/sign-in", "/sign-in/openid", "/sign-in/callback"}  # of people, or not HTML
 COMBINATIONS = list(zip(WIDTHS, SCHEMES, strict=True))  # contrast is also looked at in the other scheme
 
 
@@ -163,6 +165,12 @@ def web(served: Served) -> Iterator[httpx.Client]:
 def origin_of(client: httpx.Client) -> str:
     """Return the origin of the console."""
     return str(client.base_url).rstrip("/")
+
+
+def test_every_page_is_looked_at() -> None:
+    """Each page of the console is among those that are opened with hostile text; the others are no pages."""
+    shown = [re.compile(re.sub(r"{\w+}", "[^?]+", path) + r"(\?.*)?") for path in _PAGES if path not in NO_PAGES]
+    assert [each.pattern for each in shown if not any(map(each.fullmatch, ("/records/RECORD", *PATHS)))] == []
 
 
 @pytest.mark.parametrize(("width", "scheme"), COMBINATIONS)

@@ -11,13 +11,13 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
-from actionwatch.base.access import AccessRole
 from actionwatch.base.model import Silence, Status
 from actionwatch.store import alert_history, alerts, records, silences
 from actionwatch.store.database import Database
 from actionwatch.web.console.forms import MAX_AT_ONCE
 from tests.browser import SCHEMES, WIDTHS, viewing
 from tests.builders import NOON, make_alert, make_record
+from tests.cases import in_one_test
 from tests.integration.web.console_kit import Served, arrive, form_token, give_token, session
 from tests.statements import statements
 from tests.unit.render.messages import HOSTILE
@@ -133,7 +133,7 @@ def test_previews_read_the_alerts_once(web: httpx.Client) -> None:
     assert counts[0] == counts[1]
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("action", "ids", "fields", "problem"),
     [
         ("ack", [], {}, "Nothing is selected: select one alert or more."),
@@ -162,22 +162,6 @@ def test_all_can_be_selected_without_a_script(web: httpx.Client) -> None:
     text = web.get(target).text
     assert len(re.findall(r'name="id"[^>]* checked', text)) == len(IDS)
     assert 'action="/alerts?status=open"' in text
-
-
-def test_only_operators_select(database: Database, served: Served) -> None:
-    """Readers and open consoles see a list without a form; what they, or another site, send is refused."""
-    served.open_to = AccessRole.READER
-    given = {"action": "ack", "id": IDS, "author": "eve"}
-    with served.open() as client:
-        for headers in ({}, session(client, give_token(database, "rita", AccessRole.READER))):
-            assert 'name="id"' not in client.get("/alerts", headers=headers).text
-            assert client.post("/alerts", data=given, headers=headers).status_code == 403
-        sam = session(client, give_token(database))
-        assert client.post("/alerts", data=given, headers=sam).status_code == 403, "without the token of the form"
-        site = {**sam, "sec-fetch-site": "cross-site"}
-        assert client.post("/alerts", data=given, headers=site).status_code == 403
-        assert client.get("/alerts?action=ack&id=alert-0&confirmed=1", headers=sam).status_code == 200
-    assert statuses(database) == [(Status.OPEN, None)] * 4
 
 
 @pytest.mark.parametrize(("width", "scheme"), list(zip(WIDTHS, SCHEMES, strict=True)))

@@ -11,7 +11,6 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
-from actionwatch.base.access import AccessRole
 from actionwatch.base.delivery import Delivery, DeliveryStatus
 from actionwatch.delivery import dead_letters
 from actionwatch.delivery.dead_letters import DeadLetters
@@ -22,6 +21,7 @@ from actionwatch.web.console.forms import MAX_AT_ONCE
 from actionwatch.web.parts import Destination
 from tests.browser import WIDTHS, viewing
 from tests.builders import Clock, make_alert, make_delivery
+from tests.cases import in_one_test
 from tests.integration.web.console_kit import Served, arrive, form_token, give_token, session
 from tests.statements import statements, transactions
 
@@ -170,7 +170,7 @@ def test_many_are_several_transactions(
     assert [state for _, receiver, state in states(database) if receiver == "mail"] == ["pending"] * 3
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("fields", "problem"),
     [
         ({"action": "retry"}, "Nothing is selected: select one dead letter or more."),
@@ -184,20 +184,6 @@ def test_mistakes_are_named(web: httpx.Client, database: Database, fields: dict[
     """A wrong form changes nothing and says what helps."""
     status, text = decide(web, **fields)
     assert (status, problem in text) == (400, True), text
-    assert {state for _, _, state in states(database)} == {"dead"}
-
-
-def test_only_operators_decide(database: Database, letters: list[Delivery]) -> None:
-    """A reader and an open console have no form; what they send is refused, and so is a form of another site."""
-    given = {"action": "retry", "id": letters[0].id}
-    with Served(database).open() as client:
-        assert 'name="id"' not in client.get(DEAD).text
-        assert client.post(DEAD, data=given).status_code == 403
-        rita = session(client, give_token(database, "rita", AccessRole.READER))
-        assert 'name="id"' not in client.get(DEAD, headers=rita).text
-        assert client.post(DEAD, data=given, headers=rita).status_code == 403
-        sam = session(client, give_token(database, "sam"))
-        assert client.post(DEAD, data=given, headers=sam).status_code == 403, "without the token of the form"
     assert {state for _, _, state in states(database)} == {"dead"}
 
 

@@ -16,6 +16,7 @@ from actionwatch.queries import names
 from actionwatch.store import alert_history, alerts, delivery_transitions, records, silences
 from actionwatch.store.database import Database
 from tests.builders import NOON, make_alert, make_delivery, make_record
+from tests.cases import in_one_test
 from tests.integration.web.console_kit import Served, form_token, give_token, session
 
 HOUR = timedelta(hours=1)
@@ -84,7 +85,7 @@ def test_deliveries_name_what_holds_them(web: httpx.Client) -> None:
     assert HIDING in hovered(page)
 
 
-@pytest.mark.parametrize("path", [ALERT, "/alerts"])
+@in_one_test("path", [ALERT, "/alerts"])
 def test_the_preview_of_a_silence_has_names(web: httpx.Client, path: str) -> None:
     """It names the cluster and the account of its matchers, which are on hover as they are."""
     form = {"action": "silence", "span": "1h", "comment": "ask sam", "id": "one", "form_token": form_token(web, path)}
@@ -95,7 +96,7 @@ def test_the_preview_of_a_silence_has_names(web: httpx.Client, path: str) -> Non
     assert exact in hovered(page)
 
 
-@pytest.mark.parametrize("path", ["/silences", "/"])
+@in_one_test("path", ["/silences", "/"])
 def test_silences_have_names(web: httpx.Client, path: str) -> None:
     """The list, the calendar and the overview name the cluster, also in the name of a checkbox."""
     page = web.get(path).text
@@ -103,20 +104,6 @@ def test_silences_have_names(web: httpx.Client, path: str) -> None:
     assert CLUSTER not in seen(page)
     assert f'cluster="{CLUSTER}"' in hovered(page)
     assert path == "/" or 'Select cluster="payments"' in html.unescape(page)
-
-
-def test_a_filter_by_id_has_the_name(web: httpx.Client) -> None:
-    """The chip of a filter that came with a link names the cluster; the id stays in the address."""
-    page = web.get("/alerts", params={"cluster": CLUSTER}).text
-    assert "cluster payments ✕" in seen(page)
-    assert CLUSTER in hovered(page)
-
-
-def test_the_timeline_of_a_cluster_has_its_name(web: httpx.Client) -> None:
-    """The list of records by the id of a cluster or an account is headed by its name."""
-    for name, value, shown in (("cluster", CLUSTER, "payments"), ("account", ACCOUNT, "Production <1>")):
-        assert f"Records of {shown}" in seen(web.get("/records", params={name: value}).text)
-    assert f"Records of {GONE}" in seen(web.get("/records", params={"cluster": GONE}).text)
 
 
 def test_text_that_is_no_matcher_stays(database: Database) -> None:

@@ -15,7 +15,6 @@ from actionwatch.store import (
     alerts,
     delivery_transitions,
     marks,
-    open_alerts,
     polls,
     receivers,
     record_counts,
@@ -25,9 +24,9 @@ from actionwatch.store import (
 )
 from actionwatch.store.database import Database
 from actionwatch.store.membership import Roster
-from tests.builders import NOON, make_alert, make_delivery, make_marks, make_record, only_sqlite
+from tests.builders import NOON, make_alert, make_delivery, make_marks, make_record
+from tests.cases import in_one_test
 from tests.integration.web.console_kit import Served
-from tests.statements import statements
 
 HOUR = timedelta(hours=1)
 
@@ -110,34 +109,13 @@ def test_reasons_of_readiness_are_the_first_sentence(served: Served) -> None:
     assert "<li>the step match hangs</li>" in text
 
 
-@pytest.mark.parametrize("chosen", ["day", "week", "month"])
+@in_one_test("chosen", ["day", "week", "month"])
 def test_overview_of_an_empty_store(database: Database, chosen: str) -> None:
     """A service that has not polled yet has a page too, over every range."""
     with Served(database).open() as client:
         answer = client.get("/", params={"range": chosen})
     assert answer.status_code == 200
     assert "Nothing was read yet." in answer.text
-
-
-def test_charts_read_indexes_only(database: Database) -> None:
-    """Counting for charts reads no row of the records, and no more alerts than its limit."""
-    only_sqlite(database)
-    spans = Spans.until(NOON, HOUR, 24)
-    with database.read() as connection, statements() as ran:
-        record_counts.count_by_time(connection, spans, 10)
-        open_alerts.count_by_level(connection)
-    with database.read() as connection:
-        plans = [_plan(connection, statement) for statement in ran]
-    assert len(plans) == 2, "one statement each"
-    assert plans[0].count("USING COVERING INDEX record_by_key") == 24
-    assert "USING COVERING INDEX alert_needing_person" in plans[1]
-    assert "SCAN record" not in plans[0] + plans[1]
-
-
-def _plan(connection: object, statement: str) -> str:
-    count = statement.count("?")
-    rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", (1,) * count)  # type: ignore[attr-defined]
-    return "\n".join(row[3] for row in rows)
 
 
 def test_counts_stop_at_their_limit(database: Database) -> None:

@@ -10,14 +10,12 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, expect
 
 from actionwatch.base.access import AccessRole
 from actionwatch.base.model import Status
 from actionwatch.store import alerts, records, silences, tokens
 from actionwatch.store.database import Database
 from actionwatch.web.access import USE_NOTED_EVERY
-from tests.browser import viewing
 from tests.builders import NOON, make_alert, make_record, url_of
 from tests.integration.web.console_kit import Served, give_token, session, sign_in
 
@@ -63,20 +61,6 @@ def test_the_author_is_the_person_of_the_token(served: Served, database: Databas
         decide(client, headers, "silence", author="eve", comment="load test", span="1h", confirmed="1")
         with database.read() as connection:
             assert [each.author for each in silences.read_all(connection)] == ["sam"]
-
-
-def test_a_reader_sees_all_and_changes_nothing(served: Served, database: Database) -> None:
-    """Every page opens for a reader, without a form to decide, and the page says why."""
-    secret = give_token(database, "rita", AccessRole.READER)
-    with served.open() as client:
-        headers = session(client, secret)
-        for path in ("/", "/alerts", ALERT, "/records", "/deliveries", "/silences", "/rules"):
-            page = client.get(path, headers=headers)
-            assert (page.status_code, "<textarea" in page.text) == (200, False), path
-        assert "rita has the role reader: it can read everything" in client.get(ALERT, headers=headers).text
-        refused = decide(client, headers)
-        assert (refused.status_code, "Ask an operator." in refused.text) == (403, True)
-    assert state(database) == (Status.OPEN, None)
 
 
 def test_a_typed_name_is_not_that_of_a_person_with_a_token(served: Served, database: Database) -> None:
@@ -182,24 +166,3 @@ def test_signing_in_keeps_the_filters_of_a_list(served: Served, database: Databa
         target = re.search(r'href="(/sign-in[^"]+)"', page)
         assert target
         assert client.get(target[1]).status_code == 200, "a URL that is too long for the form leads to the overview"
-
-
-def test_a_person_decides_with_the_own_token_in_the_browser(
-    browser: Browser, served: Served, database: Database
-) -> None:
-    """On a phone, by name: sign in, acknowledge without typing a name, sign out."""
-    secret = give_token(database, "a-person-with-a-rather-long-name@example.com")
-    with served.open() as client:
-        origin = str(client.base_url).rstrip("/")
-        with viewing(browser, origin, viewport={"width": 375, "height": 800}) as viewer:
-            viewer.open(ALERT)
-            viewer.page.keyboard.type(secret)
-            viewer.page.keyboard.press("Enter")
-            expect(viewer.page.get_by_text("rather-long-name").first).to_be_visible()
-            assert (viewer.barriers(), viewer.overflow()) == ([], [])
-            viewer.page.get_by_role("button", name="Acknowledge").click()
-            expect(viewer.page.get_by_role("status").first).to_contain_text("Acknowledged: ")
-            viewer.page.get_by_role("button", name="Sign out").click()
-            expect(viewer.page.get_by_label("Token")).to_be_visible()
-            assert viewer.wrong == []
-    assert state(database) == (Status.ACKED, "a-person-with-a-rather-long-name@example.com")

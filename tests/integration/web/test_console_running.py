@@ -12,6 +12,7 @@ from actionwatch.store import alerts, records
 from actionwatch.store.database import Database
 from tests.browser import Viewer, viewing
 from tests.builders import make_alert, make_record
+from tests.cases import in_one_test
 from tests.integration.web.console_kit import Served
 
 # Press twice, and let the page stay: whether each press would have asked the service.
@@ -42,7 +43,7 @@ def viewer(database: Database, browser: Browser) -> Iterator[Viewer]:
         yield found
 
 
-@pytest.mark.parametrize(
+@in_one_test(
     ("path", "press", "what"),
     [
         ("/draft", "button:text('Try it')", "Trying the draft on the records of the last 7d…"),

@@ -15,6 +15,7 @@ from markupsafe import escape
 from actionwatch.base.errors import StoreError
 from actionwatch.store.database import Database
 from actionwatch.web.console import page as view
+from tests.cases import in_one_test
 from tests.children import run_child
 from tests.integration.web.console_kit import Served, forms_in
 
@@ -87,7 +88,7 @@ def test_a_failing_page_says_no_more_than_that(database: Database, capsys: pytes
     assert "IndexError" in "".join(capsys.readouterr())
 
 
-@pytest.mark.parametrize("path", ["records?kind", "records?user", "records?text", "alerts?text"])
+@in_one_test("path", ["records?kind", "records?user", "records?text", "alerts?text"])
 def test_a_field_has_what_was_typed(database: Database, path: str) -> None:
     """A form that is sent again unchanged asks for the same, also with invisible characters."""
     typed, name = '/e\u202eve\x1b\u200b&<b>"', path.partition("?")[2]
@@ -96,7 +97,7 @@ def test_a_field_has_what_was_typed(database: Database, path: str) -> None:
     assert [form[name] for form in forms_in(page) if name in form] == [typed]
 
 
-@pytest.mark.parametrize("name", ["rule", "account"])
+@in_one_test("name", ["rule", "account"])
 def test_a_search_keeps_the_filters_that_are_set(database: Database, name: str) -> None:
     """Filters that are chips go with the search, with invisible characters too."""
     typed = '/e\u202eve\x1b\u200b&<b>"'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import json
 import re
@@ -13,8 +14,9 @@ from typing import Any
 
 import httpx
 import pytest
+from msgspec import structs
 
-from actionwatch.base.clock import utc_now
+from actionwatch.base.clock import to_micros, utc_now
 from actionwatch.base.model import Entity, Level, Silence, Status
 from actionwatch.queries.rules import RuleItem
 from actionwatch.store import alerts, delivery_transitions, marks, polls, records, self_alerts, silences
@@ -23,6 +25,7 @@ from actionwatch.web.parts import Destination
 from tests.builders import (
     CLUSTER_DELETED_RULE,
     NOON,
+    RULE,
     make_alert,
     make_delivery,
     make_marks,
@@ -78,20 +81,38 @@ class Asker:
 def asker(database: Database, tmp_path: Path) -> Iterator[Asker]:
     """A store with alerts of all levels and states, records, deliveries of which two are dead, and a self-alert."""
     states = (Status.OPEN, Status.ACKED, Status.RESOLVED)
+    changed: dict[int, dict[str, Any]] = {
+        0: {"source": "other"},
+        3: {"assigned_to": "kim"},
+        6: {"title": "A 100% test"},
+    }
     made = [
-        make_alert(f"alert-{number}", opened_at=NOON.replace(minute=number), level=level, status=states[number % 3])
+        make_alert(
+            f"alert-{number}",
+            opened_at=NOON.replace(minute=number),
+            level=level,
+            status=states[number % 3],
+            **changed.get(number, {}),
+        )
         for number, level in enumerate([*Level, *Level])
     ]
+    made.append(
+        make_alert("alert-10", opened_at=NOON.replace(minute=10), level=Level.MEDIUM, labels={"mode": "shadow"})
+    )
     rows = [make_delivery(each.id) for each in made]
     acted = [
         make_record(n, minutes=n, user_name=("eve", "bob")[n % 2], cluster=Entity(f"c-{n % 3}", f"orders-{n % 3}"))
         for n in range(7)
     ]
+    acted[0] = structs.replace(acted[0], account=Entity("a-1", "retail"))
+    acted[2] = structs.replace(acted[2], description="deleted 100% by hand")
+    acted[5] = structs.replace(acted[5], action_kind="CREATE_CLUSTER")
     trouble = self_alerts.OpenSelfAlert("proof_lagging", "acme", NOON, "no proof for 1h", "read the log", "alert-3")
     with database.write() as connection:
         records.insert_new(connection, acted)
         alerts.insert_new(connection, [(each, "g") for each in made])
-        alerts.join(connection, [("alert-1", 1, NOON), ("alert-1", 2, NOON), ("alert-4", 2, NOON)])
+        joined = {"alert-1": (1, 2), "alert-3": (1,), "alert-4": (2,), "alert-6": (2,)}
+        alerts.join(connection, [(name, number, NOON) for name, numbers in joined.items() for number in numbers])
         delivery_transitions.enqueue(connection, rows)
         for row in rows[:2]:
             delivery_transitions.bury(connection, row, "gave up after 8 attempts: 503")
@@ -113,6 +134,11 @@ def asker(database: Database, tmp_path: Path) -> Iterator[Asker]:
     served = Served(database, rules=rules_in("---\n".join(rules.values())).rules, options=options)
     with served.open() as client:
         yield Asker(config, client)
+
+
+def written(level: str) -> str:
+    """Return a place in the list of open alerts, with any text as the level."""
+    return base64.urlsafe_b64encode(f"{level},{to_micros(NOON)},high".encode()).decode()
 
 
 LISTS = {
@@ -155,6 +181,85 @@ def test_a_list_has_the_same_items_in_the_same_order(asker: Asker, line: str, qu
         }
 
 
+OPEN_WORST_FIRST = [9, 3, 6, 0]
+FILTERS: dict[str, list[int]] = {
+    "alerts": OPEN_WORST_FIRST,
+    "alerts?status=resolved": [8, 5, 2],
+    "alerts?source=other": [0],
+    "alerts?assigned=kim": [3],
+    "alerts?unassigned=true": [9, 6, 0],
+    "alerts?level=low": [6],
+    "alerts?level=low&level=high&status=open&status=acked": [6, 3, 1],
+    "alerts?user=EVE": [3],
+    "alerts?user=EVE&status=any": [3, 1],
+    "alerts?cluster=orders-1": [6],
+    "alerts?account=a-1": [3],
+    "alerts?text=100%25": [6],
+    "alerts?text=CLUSTER_del": OPEN_WORST_FIRST,
+    "alerts?rule=other": [],
+    f"alerts?rule={RULE.id}": OPEN_WORST_FIRST,
+    "alerts?since=2026-11-25T12:04Z": [9, 6],
+    "alerts?since=2026-11-25T13:03:00%2B01:00&until=2026-11-25T12:06": [3, 6],
+    "records?user=EVE": [6, 4, 2, 0],
+    "records?user=nobody": [],
+    "records?cluster=orders-1": [4, 1],
+    "records?account=a-1": [0],
+    "records?kind=create+cluster": [5],
+    "records?text=100%25": [2],
+    "records?text=EVE+orders-1": [4],
+    "records?text=C-2+hand": [2],
+    "records?text=retail+delete": [0],
+    "records?text='+%22+%25+_+%5C": [],
+    "records?since=2026-11-25T12:05Z": [6, 5],
+    "records?until=2026-11-25T12:01Z": [1, 0],
+}
+"""The numbers of the alerts or records that a filter selects, in the order of the list."""
+
+
+@in_one_test(("query", "numbers"), FILTERS.items())
+def test_each_filter_selects(asker: Asker, query: str, numbers: list[int]) -> None:
+    """The API and the console list exactly what the filter selects, in one order."""
+    is_of_alerts = query.startswith("alerts")
+    names = [f"alert-{n}" if is_of_alerts else make_record(n, minutes=n).key for n in numbers]
+    assert [each["id" if is_of_alerts else "key"] for each in asker.api(query)["items"]] == names
+    assert asker.linked(f"/{query}") == names
+
+
+def test_what_a_shadow_rule_records_needs_no_person(asker: Asker) -> None:
+    """It is in the lists of all, and of all that are open, and not in the list of what needs a person."""
+    for query, is_there in {"": False, "?status=open": True, "?status=any": True}.items():
+        assert ("alert-10" in asker.linked(f"/alerts{query}")) is is_there
+        assert ("alert-10" in [each["id"] for each in asker.api(f"alerts{query}")["items"]]) is is_there
+
+
+NO_PLACE = "not a position in this list"
+WRONG_FILTERS = {
+    "alerts?level=dire": "level: dire is unknown: use informational, low, medium, high, critical",
+    "alerts?since=yesterday": "since: yesterday is not a time: use 7d (before now) or 2026-11-25T09:00Z",
+    "alerts?since=9999-12-31T23:59:59-23:00": "is not a time",
+    "alerts?until=1000000000d": "is not a time",
+    f"alerts?user={'x' * 501}": "user: 501 characters: shorten it to 500",
+    "alerts?after=x": NO_PLACE,
+    "alerts?after=eHh4": NO_PLACE,
+    "alerts?after=MCwlMDA=": NO_PLACE,  # an id with a NUL
+    **{f"alerts?after={written(level)}": NO_PLACE for level in ("x", "99", "-1", "", "4.0", "9" * 40)},
+    "records?since=soon": "since: soon is not a time",
+    "records?text=a+b+c+d+e+f+g+h+i+j+k": "at most 10 words",
+    "records?user=%00": "NUL",
+    "deliveries?state=sent": "state: sent is unknown: use waiting, held, dead",
+}
+
+
+@in_one_test(("query", "problem"), WRONG_FILTERS.items())
+def test_a_wrong_filter_is_refused_with_the_same_sentence(asker: Asker, query: str, problem: str) -> None:
+    """It is named with what is accepted, and nothing is listed."""
+    refused = asker.client.get(f"/api/v1/{query.replace('after=', 'cursor=')}")
+    assert (refused.status_code, problem in refused.json()["detail"]) == (400, True), refused.text
+    page = asker.client.get(f"/{query}")
+    assert (page.status_code, problem in html.unescape(page.text)) == (400, True), page.text
+    assert "Cluster deleted" not in page.text
+
+
 def test_dead_letters_are_the_same(asker: Asker) -> None:
     """All three have the same dead letters; commands list them by their age, as all deliveries, the others by receiver."""
     of_command = asker.command("deliveries list --dead --receiver hook")
@@ -193,7 +298,7 @@ def test_the_state_is_the_same(asker: Asker) -> None:
         assert mine == [{name: each[name] for name in mine[0]} for each in of_api[noun]]
         assert mine
     assert of_api["receivers"][0]["dead"] == 2
-    assert sum(of_api["open_alerts"].values()) == len(asker.command("alerts list --status open"))
+    assert sum(of_api["open_alerts"].values()) == len(asker.command("alerts list"))
     assert of_api["seeing"] in page
     assert of_api["needs"] in page
     (queue,) = asker.command("receivers list")

@@ -1,4 +1,4 @@
-"""The pages of deliveries, silences and rules."""
+"""The pages of one alert, one record, deliveries and rules: what a person reads there, escaped."""
 
 from __future__ import annotations
 
@@ -11,21 +11,34 @@ from pathlib import Path
 import pytest
 
 from actionwatch import __version__
-from actionwatch.alerts.silences import make_silence
-from actionwatch.base.delivery import DeliveryStatus
-from actionwatch.base.model import Event, Status
+from actionwatch.base.model import Entity, Event, Status
 from actionwatch.base.rule_state import EntryOrigin, RuleEntry, RuleState
 from actionwatch.rules.blindness import Blindness, BlindSpan, Effect, RuleBlindness
 from actionwatch.rules.coverage import cover_techniques
-from actionwatch.store import alerts, delivery_transitions, outbox, rule_history, rule_versions, self_alerts, silences
+from actionwatch.rules.model import Rule
+from actionwatch.store import (
+    alert_history,
+    alerts,
+    delivery_transitions,
+    receipts,
+    records,
+    rule_history,
+    rule_versions,
+    self_alerts,
+)
 from actionwatch.store.database import Database
-from actionwatch.store.delivery_transitions import Suppression
-from actionwatch.web.console import deliveries as delivery_view
 from actionwatch.web.console import rules as rules_view
-from tests.builders import CLUSTER_DELETED_RULE, NOON, make_alert, make_delivery, make_version, only_sqlite
+from tests.builders import (
+    CLUSTER_DELETED_RULE,
+    NOON,
+    make_alert,
+    make_delivery,
+    make_receipt,
+    make_record,
+    make_version,
+)
 from tests.integration.web.console_kit import Served
-from tests.integration.web.test_console_alerts import pages_of
-from tests.statements import statements
+from tests.integration.web.test_console_lists import linked
 from tests.unit.rules.builders import rules_in
 
 MINUTE = timedelta(minutes=1)
@@ -55,8 +68,6 @@ def test_deliveries_by_state(served: Served) -> None:
         assert [title in dead for title in ("Title 0", "Title 1", "Title 2")] == [False, False, True]
         assert "gave up after 8 attempts: 503" in dead
         assert "Title 1" not in client.get("/deliveries?receiver=old").text
-        wrong = client.get("/deliveries?state=sent")
-    assert (wrong.status_code, "state: sent is unknown: use waiting, held, dead" in wrong.text) == (400, True)
 
 
 @pytest.mark.parametrize("status", Status)
@@ -70,77 +81,6 @@ def test_a_dead_resolution_of_an_alert_that_is_open_again_is_marked(database: Da
     with Served(database).open() as client:
         text = client.get("/deliveries?state=dead").text
     assert ("The alert is no longer resolved" in text) is (status is not Status.RESOLVED)
-
-
-def test_held_deliveries_say_why(database: Database) -> None:
-    """A delivery that waits for a summary is listed with what holds it."""
-    row = make_delivery("alert-1")
-    with database.write() as connection:
-        alerts.insert_new(connection, [(make_alert(), "g")])
-        delivery_transitions.enqueue(connection, [row])
-        delivery_transitions.suppress(connection, [Suppression(row, "silence", "silence-1", "silence")])
-    with Served(database).open() as client:
-        text = client.get("/deliveries?state=held").text
-    assert "Cluster deleted" in text
-    assert '<a class="ref" href="/silences" title="silence-1">silence-1</a>' in text
-    assert "reported in the summary of the silence" in text
-
-
-def test_pages_of_deliveries_are_one_list(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Paging lists every waiting delivery once, by receiver and time."""
-    monkeypatch.setattr(delivery_view, "PAGE_SIZE", 4)
-    rows = [
-        make_delivery(f"a{number:02}", "hook" if number % 3 else "z", due_at=NOON + MINUTE * (number % 4))
-        for number in range(14)
-    ]
-    with database.write() as connection:
-        delivery_transitions.enqueue(connection, rows)
-    with Served(database).open() as client:
-        found = [re.findall(r"alert (a\d\d)</th>", text) for text in pages_of(client, "/deliveries")]
-    expected = sorted(rows, key=lambda row: (row.receiver, row.due_at, row.id))
-    assert [len(page) for page in found] == [4, 4, 4, 2]
-    assert [name for page in found for name in page] == [row.alert_id for row in expected]
-
-
-def test_lists_read_indexes(database: Database) -> None:
-    """No list of deliveries, silences or rules scans a table that grows."""
-    only_sqlite(database)
-    with database.read() as connection, statements() as ran:
-        outbox.read_page(connection, DeliveryStatus.DEAD, None, 50, ("hook", NOON, "x"))
-        outbox.read_page(connection, None, "hook", 50, ("hook", "silence", "x"))
-        silences.read_current(connection, NOON)
-        silences.read_expired(connection, NOON, 50, (NOON, "x"))
-        alerts.count_by_rule(connection, NOON, 100)
-    with database.read() as connection:
-        plans = []
-        for statement in ran:
-            rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", (1,) * statement.count("?"))
-            plans.append("\n".join(row[3] for row in rows))
-    names = ("delivery_by_due", "delivery_awaiting", "silence_by_end", "silence_by_end", "alert_by_rule")
-    for name, plan in zip(names, plans, strict=True):
-        assert name in plan, plan
-        assert not re.search(r"SCAN (alert|delivery|silence)", plan), plan
-        assert "B-TREE FOR ORDER BY" not in plan, plan
-
-
-def test_silences_by_time(database: Database) -> None:
-    """Active silences, those to come and expired ones are separate; expired ones have pages."""
-    with database.write() as connection:
-        for number in range(60):
-            start = NOON - (number + 2) * HOUR
-            made = make_silence([f"rule=old{number:02}"], "sam", "done", start, start + HOUR, made_at=NOON)
-            silences.write(connection, made)
-        for name, start in (("now", NOON - HOUR), ("later", NOON + HOUR)):
-            made = make_silence([f"rule={name}"], "sam", f"CHG-{name}", start, start + 3 * HOUR, made_at=NOON)
-            silences.write(connection, made)
-    with Served(database).open() as client:
-        texts = list(pages_of(client, "/silences"))
-    active, later, expired = (
-        texts[0].split(f'aria-label="{name}"')[1].split("</section>")[0] for name in ("Active", "Future", "Expired")
-    )
-    assert ("CHG-now" in active, "CHG-later" in later) == (True, True)
-    found = [name for text in [expired, *texts[1:]] for name in re.findall(r"rule=(?:&#34;)?(old\d\d)", text)]
-    assert found == [f"old{number:02}" for number in range(60)]
 
 
 def test_rules_and_one_rule(database: Database) -> None:
@@ -185,41 +125,6 @@ def test_removed_rules_are_noticed(database: Database) -> None:
             assert "&lt;one&gt;" in text
             assert "rules/one.yml" in text
             assert "two" not in re.findall(r'role="status">.*?</div>', text, re.DOTALL)[-1]
-
-
-def test_rules_are_searched_and_sorted(database: Database) -> None:
-    """A text, levels, a tactic, a technique and blindness choose rules; orders sort them; what is unknown is named."""
-    texts = [
-        CLUSTER_DELETED_RULE.replace("cluster_deleted", name).replace("id:", "x-id:")
-        for name in ("one", "two", "three")
-    ]
-    texts[1] = texts[1].replace("level: critical", "level: low") + "tags: [attack.persistence, attack.t1098.001]\n"
-    rules = [rule for text in texts for rule in rules_in(text).rules]
-    off = BlindSpan(NOON - 2 * HOUR, NOON - HOUR, Effect.BLIND, "mode: off")
-    own = (RuleBlindness(rules[2].name.id, "three", RuleState.LIVE, (off,)),)
-    with database.write() as connection:
-        rule_versions.write(connection, [make_version(each.name.id, "", name=each.name.name) for each in rules])
-        made = [make_alert(f"a{number}", rule=rules[2].name) for number in range(2)]
-        alerts.insert_new(connection, [(each, "g") for each in made])
-    with Served(database, rules=rules, blindness=Blindness(NOON - 168 * HOUR, NOON, (), own)).open() as client:
-
-        def names(**query: str) -> list[str]:
-            table = (
-                client.get("/rules", params=query).text.split('aria-label="Rules in use"')[-1].split("</section>")[0]
-            )
-            return re.findall(r"data-item>([^<]*)</a>", table)
-
-        assert names() == ["one", "three", "two"]
-        assert names(text="THRE") == ["three"]
-        assert names(level="low") == ["two"]
-        assert names(tactic="persistence") == names(technique="T1098") == names(technique="T1098.001") == ["two"]
-        assert names(blind="yes") == ["three"]
-        assert names(sort="alerts")[0] == names(sort="last match")[0] == "three"
-        assert names(sort="level") == ["one", "three", "two"]
-        assert names(text="nothing") == []
-        wrong = client.get("/rules", params={"sort": "colour"}).text
-        assert "colour is unknown: use name, level, alerts, last match" in wrong
-        assert '<a href="/rules?technique=T1098">' in wrong, "a tile links to its rules"
 
 
 def test_rule_is_shown_as_people_wrote_it(database: Database, tmp_path: Path) -> None:
@@ -309,3 +214,83 @@ def test_matrix_counts_rules_and_marks_blind_ones(database: Database) -> None:
         techniques.add(len(cells))
         assert '<section aria-label="impact"><h3>impact</h3>' in text
     assert techniques == {len(cover_techniques(()))}
+
+
+@pytest.fixture
+def detailed(database: Database) -> Served:
+    """A console with an alert of a real rule, its record, its history, and a delivery that failed once."""
+    (rule,) = rules_in(CLUSTER_DELETED_RULE).rules
+    assert isinstance(rule, Rule)
+    record = make_record(1, raw='{"actionKind": "DELETE_CLUSTER"}', description="deleted by hand")
+    alert = make_alert("0badcafe-1", rule=rule.name, runbook="1. Ask.\n2. Run `<restore>`.", group={"userName": "eve"})
+    with database.write() as connection:
+        records.insert_new(connection, [record])
+        alerts.insert_new(connection, [(alert, "g"), (make_alert("0badcafe-2"), "g"), (make_alert("0badcafe"), "g")])
+        alerts.join(connection, [(alert.id, records.newest_id(connection), NOON)])
+        delivery_transitions.enqueue(connection, [make_delivery(alert.id)])
+        line = alert_history.Entry(
+            NOON, alert.id, "delivery to hook", "attempt 1: 503, retried at 2026-11-25T12:00:30Z"
+        )
+        alert_history.append(connection, [line])
+    return Served(database, rules=[rule])
+
+
+def test_one_alert_has_everything(detailed: Served) -> None:
+    """The page of an alert has its records, the selections with their values, deliveries, history, runbook and command."""
+    with detailed.open() as client:
+        page = client.get("/alerts/0badcafe-1").text
+    assert "<li>Run <code>&lt;restore&gt;</code>.</li>" in page
+    text = html.unescape(page)
+    for expected in (
+        "eve deleted a cluster",
+        "deleted by hand",
+        "actionKind: DELETE_CLUSTER",
+        "← DELETE_CLUSTER",
+        "attempt 1: 503, retried at",
+        "actionwatch explain 0badcafe",
+        "actionwatch alerts ack 0badcafe",
+        '<a href="/records?user=eve">eve</a>',
+        ">pending</span>",
+    ):
+        assert expected in text, expected
+
+
+def test_one_user_and_one_cluster_have_a_timeline(database: Database) -> None:
+    """A record leads to what its user did, and what happened in its cluster, in that hour."""
+    made = [
+        make_record(number, minutes=minutes, cluster=Entity("c-1", "orders")) for number, minutes in ((1, 0), (2, -90))
+    ]
+    with database.write() as connection:
+        records.insert_new(connection, made)
+    with Served(database).open() as client:
+        around = re.findall(r'href="(/records\?[^"]+)">same (\w+)', client.get(f"/records/{made[0].key}").text)
+        assert [name for _, name in around] == ["user", "cluster"]
+        for target, _ in around:
+            assert len(linked(client.get(html.unescape(target)).text)) == 1
+
+
+def test_one_record_has_everything(database: Database) -> None:
+    """The page of a record has its facts, its alerts, the receipts of its time, its copies, and the raw JSON."""
+    record = make_record(1, raw='{"actionKind":"DELETE_CLUSTER","note":"<b>x</b>"}', late_by=MINUTE)
+    with database.write() as connection:
+        records.insert_new(connection, [record])
+        records.insert_new(connection, [make_record(1, source="other")])
+        alerts.insert_new(connection, [(make_alert("one"), "g")])
+        alerts.join(connection, [("one", 1, NOON)])
+        window = {"starts_at": NOON - MINUTE, "ends_at": NOON + MINUTE}
+        receipts.write(connection, make_receipt(**window, record_count=7))
+        receipts.write(connection, make_receipt(starts_at=NOON + MINUTE, ends_at=NOON + 2 * MINUTE, record_count=9))
+    with Served(database).open() as client:
+        text = client.get(f"/records/{record.key}").text
+        assert client.get(f"/records/{record.key[:20]}").status_code == 200
+        missing = client.get("/records/ffff")
+    assert (missing.status_code, "no stored record has the key ffff" in missing.text) == (404, True)
+    for expected in (
+        "1m late",
+        "Cluster deleted",
+        "7 records, by counts",
+        "&lt;b&gt;x&lt;/b&gt;",
+        "by a poll of other",
+    ):
+        assert expected in text, expected
+    assert "9 records" not in text
