@@ -62,10 +62,10 @@ def leftovers(connection: Connection, setup: Setup, now: datetime) -> Iterator[s
 def outlived(connection: Connection, setup: Setup, before: datetime) -> Iterator[str]:
     """Yield the rows of before a time that retention has left, except those of alerts about what still lasts.
 
-    While a source proves nothing, its polls need all records since its last proof.
+    While a source proves nothing, or no record has a readable time, its polls need all records since its mark.
     """
     known = marks.read_all(connection)
-    if any(known[name].proved_through < before for name in setup.sources.values()):
+    if any(known[name].mark < before for name in setup.sources.values()):
         return
     missing = select(func.coalesce(CORRELATED_ALERT.c.reported_as, CORRELATED_ALERT.c.id))
     # The row of an absence that a late record has moved has no end: retention keeps it, and its resolved alert.
