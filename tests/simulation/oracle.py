@@ -48,6 +48,8 @@ class Oracle:
         self._receivers_always_there = set(schedule.setup.receivers.values())
         self._people = schedule.setup.people
         self._was_stepped = False
+        self._alive_ago = timedelta(0)
+        """How long before the newest start a process was known to live, by the clock of the machine."""
         self._alert_ids: dict[str, str] = {}
         self.has_retried = False
         """Whether a person sent dead letters again."""
@@ -64,6 +66,7 @@ class Oracle:
         self._receivers_always_there &= set(setup.receivers.values())
         with self._database.read() as connection:
             alive_at = waits.read_last_alive(connection)
+        self._alive_ago = machine_now - (alive_at or NOON)
         if alive_at is not None and machine_now - alive_at <= -clock.STEP:
             self._was_stepped = True
 
@@ -108,7 +111,7 @@ class Oracle:
         forward looks like a stop: a wait becomes shorter.
         """
         after = self.waits()
-        unseen = max((source.polled_ago for source in self.sources.values()), default=timedelta(0))
+        unseen = self._alive_ago - step
         later = {after[each] - at - step for each, at in before.items() if each in after}
         least = -max(step, clock.STEP)
         if wrong := {each for each in later if not least <= each <= unseen + clock.STEP}:
