@@ -25,7 +25,6 @@ from actionwatch.store.tables import (
     RULE_VERSION,
     SILENCE,
     TEMPLATE_VERSION,
-    TOUCHED_GROUP,
     UNPROVED_WINDOW,
 )
 from tests.simulation.correlations import correlation
@@ -101,8 +100,6 @@ def _of_tables(connection: Connection, setup: Setup, now: datetime) -> Iterator[
         yield f"stuck: the health of {gone}"
     if unread := backlog_progress.read_all(connection).keys() & set(setup.sources.values()):
         yield f"stuck: the progress of {unread}"
-    if connection.execute(select(TOUCHED_GROUP)).first():
-        yield "stuck: touched groups"
 
 
 def _of_alerts(connection: Connection, setup: Setup) -> Iterator[str]:
