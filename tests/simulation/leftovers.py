@@ -25,6 +25,7 @@ from actionwatch.store.tables import (
     RULE_VERSION,
     SILENCE,
     TEMPLATE_VERSION,
+    TOUCHED_GROUP,
     UNPROVED_WINDOW,
 )
 from tests.simulation.correlations import correlation
@@ -67,9 +68,7 @@ def outlived(connection: Connection, setup: Setup, before: datetime) -> Iterator
     if any(known[name].mark < before + timedelta(days=600) for name in setup.sources.values()):
         return
     missing = select(func.coalesce(CORRELATED_ALERT.c.reported_as, CORRELATED_ALERT.c.id))
-    # The row of an absence that a late record has moved has no end: retention keeps it, and its resolved alert.
-    has_no_end = CORRELATED_ALERT.c.is_open | (CORRELATED_ALERT.c.until >= before)
-    lasting = set(connection.execute(missing.where(has_no_end)).scalars())
+    lasting = set(connection.execute(missing.where(CORRELATED_ALERT.c.is_open)).scalars())
     lasting |= {each.alert_id for each in self_alerts.read_all(connection)}
     for table, column in _OLD:
         for row in connection.execute(select(table).where(table.c[column] < before)).mappings():
@@ -100,6 +99,12 @@ def _of_tables(connection: Connection, setup: Setup, now: datetime) -> Iterator[
         yield f"stuck: the health of {gone}"
     if unread := backlog_progress.read_all(connection).keys() & set(setup.sources.values()):
         yield f"stuck: the progress of {unread}"
+    known = marks.read_all(connection)
+    is_read = all(
+        known[name].proved_through >= known[name].alerts_from for name in setup.sources.values() if name in known
+    )
+    if is_read and connection.execute(select(TOUCHED_GROUP)).first():
+        yield "stuck: touched groups, although all backlog is read"
 
 
 def _of_alerts(connection: Connection, setup: Setup) -> Iterator[str]:

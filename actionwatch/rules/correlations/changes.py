@@ -10,7 +10,7 @@ from typing import NamedTuple
 from actionwatch.base.model import AlertChange, ChangeKind, CorrelatedAlert, Group, KeptRecord
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.sharing import Sharing
-from actionwatch.rules.model import Correlation
+from actionwatch.rules.model import NEVER, Correlation
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +133,8 @@ def _hand_over(before: CorrelatedAlert, known: CorrelatedAlert) -> None:
     """Let one alert take over what people know of another."""
     known.is_reported, known.is_open, known.resolved_at = True, before.is_open, before.resolved_at
     before.is_open = False
+    if before.until == NEVER:  # it lasts; retention deletes the row that is no longer found
+        known.until, before.until = NEVER, max(before.first_at, known.first_at)
 
 
 def _share(known: CorrelatedAlert, other: CorrelatedAlert, rule: Correlation) -> bool:

@@ -169,6 +169,7 @@ def test_the_replacement_of_an_open_alert_takes_over_its_state() -> None:
     assert changes(place) == []
     heir = place.known["new"]
     assert (heir.alert_id, heir.is_reported, heir.is_open, gone.is_open) == ("old", True, True, False)
+    assert (heir.until, gone.until) == (NEVER, at(30))  # retention deletes the one that is no longer found
     assert changes(evaluated(ABSENCE, [missing("new", 25, back=50)], [heir, gone])) == [("resolve", "old")]
 
 
@@ -186,12 +187,13 @@ def test_the_replacement_of_an_alert_that_is_over_has_its_own_end() -> None:
 
 def test_an_alert_that_is_found_again_takes_over_from_its_substitute() -> None:
     """An alert that is found again takes over from its substitute: it does not open, resolve, or repeat records."""
-    again = reported("old", 30, is_current=True, is_open=False)
+    again = reported("old", 30, until=30, is_current=True, is_open=False)
     meanwhile = reported("new", 25, is_open=True, reported_as="old", is_current=False)
     other = reported("other", 20, is_open=True, is_current=False)
     place = evaluated(ABSENCE, [missing("old", 30)], [again, meanwhile, other], [other, again, meanwhile], 22)
     assert changes(place) == [("resolve", "other")]
     assert (again.is_open, meanwhile.is_open) == (True, False)
+    assert (again.until, meanwhile.until) == (NEVER, at(30))
     assert changes(evaluated(ABSENCE, [missing("old", 30, back=60)], [again])) == [("resolve", "old")]
 
 
