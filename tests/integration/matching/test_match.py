@@ -170,10 +170,12 @@ def test_older_records_are_matched_in_larger_batches(post: Post, minutes: Sequen
 
     A record of the future makes no others late.
     """
-    post.store(*(make_record(number, minutes=at) for number, at in enumerate(minutes)))
     matcher = post.matcher(GROUPED, batch_size=2)
+    matcher.run_once()  # once, a matcher deletes what correlations have left
+    begun = matcher.step_count
+    post.store(*(make_record(number, minutes=at) for number, at in enumerate(minutes)))
     matcher.run_once()
-    assert matcher.step_count == batch_count
+    assert matcher.step_count - begun == batch_count
 
 
 class FailingAddressing(Addressing):
