@@ -14,7 +14,7 @@ from actionwatch.alerts.ledger import RESOLVED_BY, resolve
 from actionwatch.base.model import CorrelatedAlert, Status
 from actionwatch.matching.addressing import Addressing
 from actionwatch.rules.correlations.order import running
-from actionwatch.rules.model import Correlation, Rule
+from actionwatch.rules.model import NEVER, Correlation, Rule
 from actionwatch.store import alert_history, alerts, correlations
 
 
@@ -25,7 +25,13 @@ def end_unexpected(connection: Connection, rules: Sequence[Rule], addressing: Ad
     expected = {known.id for known in opened if _is_expected(known, by_id.get(known.rule_id))}
     shared = {known.alert_id for known in opened if known.id in expected}
     unexpected = [known for known in opened if known.id not in expected]
-    correlations.delete(connection, [known.id for known in unexpected])
+    # Those that wait for their time would open then, because nothing is expected of their groups any more.
+    waiting = [
+        known
+        for known in correlations.read_pending(connection, NEVER)
+        if (rule := by_id.get(known.rule_id)) is not None and rule.is_absence and not _is_expected(known, rule)
+    ]
+    correlations.delete(connection, [known.id for known in (*unexpected, *waiting)])
     for known in unexpected:
         alert = alerts.read(connection, known.alert_id)
         if alert is None or alert.status is Status.RESOLVED:

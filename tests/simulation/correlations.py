@@ -49,7 +49,7 @@ _TEXTS = {
     ),
     "missing": (
         f"s: {_BACKUP}, condition: s",
-        "type: event_count, timespan: 35m, condition: {lt: 1}, expect-groups: {userName: [eve, bob]}",
+        "type: event_count, timespan: 35m, condition: {lt: 1}, expect-groups: {userName: [PEOPLE]}",
     ),
 }
 CORRELATIONS = tuple(_TEXTS)

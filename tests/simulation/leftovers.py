@@ -30,6 +30,7 @@ from actionwatch.store.tables import (
 )
 from tests.simulation.correlations import correlation
 from tests.simulation.site import BROKEN, Setup, rule_id
+from tests.simulation.tally import Tally
 
 _OLD = (
     (RECORD, "seen_at"),
@@ -59,7 +60,7 @@ def leftovers(connection: Connection, setup: Setup, now: datetime) -> Iterator[s
             yield f"stuck: {column.table.name} of the deleted alerts {orphans}"
 
 
-def outlived(connection: Connection, setup: Setup, before: datetime) -> Iterator[str]:
+def outlived(connection: Connection, setup: Setup, before: datetime, tally: Tally) -> Iterator[str]:
     """Yield the rows of before a time that retention has left, except those of alerts about what still lasts.
 
     While a source proves nothing, or no record has a readable time, its polls need all records since its mark.
@@ -67,6 +68,7 @@ def outlived(connection: Connection, setup: Setup, before: datetime) -> Iterator
     known = marks.read_all(connection)
     if any(known[name].mark < before + timedelta(days=600) for name in setup.sources.values()):
         return
+    tally.retentions += 1
     missing = select(func.coalesce(CORRELATED_ALERT.c.reported_as, CORRELATED_ALERT.c.id))
     lasting = set(connection.execute(missing.where(CORRELATED_ALERT.c.is_open)).scalars())
     lasting |= {each.alert_id for each in self_alerts.read_all(connection)}

@@ -171,7 +171,7 @@ class Oracle:
     def judge_retention(self, before: datetime) -> None:
         """Check that nothing of before a time is left, whatever it belonged to."""
         with self._database.read() as connection:
-            self.wrong += outlived(connection, self._setup, before)
+            self.wrong += outlived(connection, self._setup, before, self.tally)
 
     def _use(self, setup: Setup) -> None:
         self._setup = setup

@@ -481,7 +481,7 @@ class Simulation:
         for _ in range(3):  # self-alerts about deleted records end at the next start
             self.time.advance(days=600)
             for kind in self.setup.sources:  # otherwise retention keeps what polls and rules can still need
-                self.worlds[kind].log("BACKUP", user_name=USERS[0])
+                self.worlds[kind].log("BACKUP", ago=60, user_name=USERS[0])  # the mark follows: retention is judged
             self._step("clock")
             self._poll_sources()
             self._step("match")

@@ -27,6 +27,8 @@ class Tally:
     reloads: int = 0
     field_changes: int = 0
     stores_moved: int = 0
+    retentions: int = 0
+    """Schedules in which the rows were judged that retention leaves."""
     states: set[str] = field(default_factory=set)
     """The states that messages were in before the end of a schedule."""
 

@@ -22,6 +22,13 @@ def test_schedules_keep_every_promise(portion: int, soak: int, first_seed: int) 
     assert min(tally.kills, tally.messages) > 0
 
 
+def test_the_seeds_judge_what_retention_leaves() -> None:
+    """A promise is tested only where the schedules come to it."""
+    tally, failed = play_all([5, 13])
+    assert not failed
+    assert tally.retentions > 0
+
+
 def test_seed_repeats_its_schedule() -> None:
     """The same seeds give the same totals."""
     assert play_all(range(4)) == play_all(range(4))

@@ -693,6 +693,19 @@ def test_absence_of_a_group_that_is_no_longer_expected_resolves(post: Post, afte
     assert why in reasons[0]
 
 
+def test_what_waits_for_a_group_that_is_no_longer_expected_does_not_open(post: Post) -> None:
+    """The time of an absence may be verified after its group was taken out: nobody expects it then."""
+    post.store(make_record(1, cluster=Entity("c-1")), make_record(9, minutes=5, cluster=Entity("c-2")))
+    see(post.database, NOON + 5 * MINUTE)
+    assert matcher(post, rules_of(MISSING)).run_once() == 0
+    step = matcher(post, rules_of(MISSING.replace("[c-1]", "[c-2]")))
+    step.run_once()
+    post.store(make_record(10, minutes=55, cluster=Entity("c-2")))
+    see(post.database, NOON + 60 * MINUTE)
+    step.run_once()
+    assert [alert.group for alert in post.alerts().values()] == []
+
+
 def test_each_alert_that_nobody_expects_is_looked_at(post: Post) -> None:
     """An alert that a person resolved stays as it is, and one that is shared or gone stops no other from ending."""
     named = [MISSING.replace("missing", name) for name in ("aa", "mm", "zz")]

@@ -27,7 +27,7 @@ ADD = {"action": "add", "matchers": "rule=cluster_deleted", "ends": "2h", "comme
 DECISION = {"author": "sam", "comment": "load test", "span": "1h"}
 CONFIRMED = {**DECISION, "confirmed": "1"}
 PLACES = {"alert_id": "{alert}", "key": "{key}", "name": "cluster_deleted"}
-QUERIES = {"/news": "?after=2026-11-25T12:00:00Z", "/suggestions": "?of=alerts&text=eve"}
+QUERIES = {"/deliveries": "?state=dead", "/news": "?after=2026-11-25T12:00:00Z", "/suggestions": "?of=alerts&text=eve"}
 FORMS: Mapping[str, list[dict[str, str]]] = {
     "/alerts": [
         {"action": "silence", "id": "{alert}", **DECISION},

@@ -106,6 +106,27 @@ def test_rules_and_one_rule(database: Database) -> None:
     assert (missing.status_code, "no rule in use has the id or name gone" in missing.text) == (404, True)
 
 
+def test_the_address_chooses_and_orders_the_rules(database: Database) -> None:
+    """The page hands its filters and its order to the question that `queries/rules.py` answers."""
+    quiet = (
+        CLUSTER_DELETED_RULE.replace("cluster_deleted", "a_quiet_one")
+        .replace("critical", "low")
+        .replace("1111", "2222")
+    )
+    rules = (*rules_in(quiet).rules, *rules_in(CLUSTER_DELETED_RULE).rules)
+    with database.write() as connection:
+        alert = make_alert("a1", rule=rules[1].name)
+        alerts.insert_new(connection, [(alert, "g")])
+    with Served(database, rules=rules).open() as client:
+        texts = {
+            query: client.get(f"/rules{query}").text for query in ("?level=critical", "?sort=alerts", "?sort=name")
+        }
+    first, last = (each.name.id for each in rules)
+    places = re.compile(f'href="/rules/({first}|{last})"')
+    listed = {query: list(dict.fromkeys(places.findall(text))) for query, text in texts.items()}
+    assert listed == {"?level=critical": [last], "?sort=alerts": [last, first], "?sort=name": [first, last]}
+
+
 def test_removed_rules_are_noticed(database: Database) -> None:
     """For a week, the overview and the rules name each rule that was removed, with its file, unless it came back."""
     entry = RuleEntry(
