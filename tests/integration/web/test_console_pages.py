@@ -115,8 +115,9 @@ def test_the_address_chooses_and_orders_the_rules(database: Database) -> None:
     )
     rules = (*rules_in(quiet).rules, *rules_in(CLUSTER_DELETED_RULE).rules)
     with database.write() as connection:
-        alert = make_alert("a1", rule=rules[1].name)
-        alerts.insert_new(connection, [(alert, "g")])
+        name = rules[1].name
+        rule_versions.write(connection, [make_version(name.id, CLUSTER_DELETED_RULE, name=name.name)])
+        alerts.insert_new(connection, [(make_alert("a1", rule=name), "g")])
     with Served(database, rules=rules).open() as client:
         texts = {
             query: client.get(f"/rules{query}").text for query in ("?level=critical", "?sort=alerts", "?sort=name")
