@@ -25,7 +25,7 @@ def end_unexpected(connection: Connection, rules: Sequence[Rule], addressing: Ad
     expected = {known.id for known in opened if _is_expected(known, by_id.get(known.rule_id))}
     shared = {known.alert_id for known in opened if known.id in expected}
     unexpected = [known for known in opened if known.id not in expected]
-    # Those that wait for their time would open then, because nothing is expected of their groups any more.
+    # Those that wait for their time would open then, because no record of their groups is a hit now.
     waiting = [
         known
         for known in correlations.read_pending(connection, NEVER)
