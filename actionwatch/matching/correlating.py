@@ -87,21 +87,23 @@ class Correlating:
         is_aligned = self.is_aligned(position) and not self.feeding.is_too_early
         if is_aligned and self._has_ended_unexpected:
             return
+        correlator = None
         with database.write() as connection:
             if not self._has_ended_unexpected:
                 end_unexpected(connection, self._rules, self._addressing, clock())
             if not is_aligned:
                 positions.check(connection, position)
-                self._correlator = self._align(connection, position)
+                correlator = self._align(connection, position)
         self._has_ended_unexpected = True
-        if self._correlator is not None and not is_aligned:
+        if correlator is not None:
             self._cache.clear()
-            self._catch_up = CatchUp(self._correlator, self.feeding, self._elapsed)
+            self._correlator = None if self.is_idle else correlator
+            self._catch_up = CatchUp(correlator, self.feeding, self._elapsed)
             self._aligned = position, self.backlog.progress
 
     def hits(self, batch: Sequence[Record]) -> GroupedHits:
         """Return the hits of records, for the rules that are fed with each batch."""
-        if self._correlator is None or self.is_idle:
+        if self._correlator is None:
             return {}
         feeding = self.feeding.feeding
         return {number: its for number, its in self._correlator.hits(batch).items() if number not in feeding}
@@ -119,7 +121,7 @@ class Correlating:
 
         Where more backlog waits, groups are evaluated when it is read: once, however many batches touch them.
         """
-        if self._correlator is None or self.is_idle:
+        if self._correlator is None:
             return []
         self.backlog.note_batch(batch, is_more=is_more)
         later = set(range(len(self._correlator.rules))) if self.backlog.is_reading else self.feeding.later()
