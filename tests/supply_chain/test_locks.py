@@ -17,7 +17,7 @@ from tests.cases import in_one_test
 from tests.supply_chain import sbom
 from tests.supply_chain.locks import DEV, FOLDER, NEVER_IMPORTED, ONLY_FOR_APPRISE, ROOT
 
-LOCKS = ("apprise", "build", DEV, "oidc", "otel", "postgres", "runtime", "sign")
+LOCKS = ("apprise", "build", DEV, "oidc", "otel", "postgres", "runtime", "sign", "streams")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 CORE: list[str] = PROJECT["project"]["dependencies"]
 EXTRAS: dict[str, list[str]] = PROJECT["project"]["optional-dependencies"]
@@ -33,7 +33,7 @@ class Pin:
 
 
 def pins(lock: str) -> dict[str, Pin]:
-    """Read a lock. Fail if it contains anything but pins and their hashes."""
+    """Read the pins of a lock for this machine. Fail if it contains anything but pins and their hashes."""
     text = re.sub(r"#.*", "", (FOLDER / f"{lock}.txt").read_text()).replace("\\\n", " ")
     first, *lines = [line for line in text.splitlines() if line.strip()]
     assert first == "--only-binary :all:"
@@ -45,7 +45,8 @@ def pins(lock: str) -> dict[str, Pin]:
         assert specifier.operator == "=="
         assert hashes, pinned
         assert all(re.fullmatch("sha256:[0-9a-f]{64}", each) for each in hashes)
-        found[requirement.name] = Pin(specifier.version, frozenset(hashes))
+        if requirement.marker is None or requirement.marker.evaluate():
+            found[requirement.name] = Pin(specifier.version, frozenset(hashes))
     return found
 
 
@@ -85,6 +86,7 @@ def test_lock_has_only_pins_with_hashes(lock: str) -> None:
         ("otel", CORE + EXTRAS["otel"]),
         ("postgres", CORE + EXTRAS["postgres"]),
         ("sign", CORE + EXTRAS["sign"]),
+        ("streams", CORE + EXTRAS["streams"]),
         ("build", BACKEND),
         (DEV, CORE + [each for extra in EXTRAS.values() for each in extra] + BACKEND),
     ],
@@ -96,7 +98,7 @@ def test_lock_satisfies_the_project(lock: str, requirements: list[str]) -> None:
         assert requirement.specifier.contains(found[canonicalize_name(requirement.name)].version), requirement
 
 
-@in_one_test("lock", ["apprise", "build", "oidc", "otel", "postgres", "runtime", "sign"])
+@in_one_test("lock", ["apprise", "build", "oidc", "otel", "postgres", "runtime", "sign", "streams"])
 def test_locks_agree(lock: str) -> None:
     """What is tested is what is installed: same versions, same files."""
     assert pins(lock).items() <= pins(DEV).items()
@@ -105,7 +107,7 @@ def test_locks_agree(lock: str) -> None:
 def test_image_contains_what_is_needed_and_no_more() -> None:
     """The locks of the image have everything that the project requires, except what nothing imports."""
     assert set(pins("runtime")) == closure(CORE) - {*NEVER_IMPORTED, *ONLY_FOR_APPRISE}
-    for extra in ("oidc", "otel", "postgres", "sign"):
+    for extra in ("oidc", "otel", "postgres", "sign", "streams"):
         assert set(pins(extra)) == closure(CORE + EXTRAS[extra]) - {*NEVER_IMPORTED, *ONLY_FOR_APPRISE}
     assert set(pins("apprise")) == closure(CORE + EXTRAS["apprise"]) - {*NEVER_IMPORTED}
     assert set(pins("build")) == closure(BACKEND)

@@ -1,0 +1,51 @@
+"""The far end of a driver: a real server wherever one can be had, else one that speaks the documented protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message as a consumer gets it."""
+
+    id: str
+    kind: str
+    offset: int
+    key: str
+    body: bytes
+
+
+class End(Protocol):
+    """A server with one destination, in the state in which a driver can send to it."""
+
+    type_name: str
+
+    def options(self) -> Mapping[str, Any]:
+        """The keys of the driver in the configuration, for this destination."""
+        ...
+
+    def received(self) -> list[Received]:
+        """All messages that consumers can have, in their order within each key, repeats too unless the server drops them."""
+        ...
+
+    def stop(self) -> None:
+        """Stop the server as a crash does. What it has stored stays."""
+        ...
+
+    def start(self) -> None:
+        """Start it again on the same address, with what it had."""
+        ...
+
+    def close(self) -> None:
+        """Stop it for good."""
+        ...
+
+    faults: Mapping[str, Callable[[], Mapping[str, Any]]]
+    """Names of faults that people must repair, as `wrong credentials` or `missing destination`: each returns the options with
+    which a driver meets it."""
+
+    too_large_bytes: int | None
+    """A body of this size is refused for good; None if the server has no limit."""
