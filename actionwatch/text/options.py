@@ -173,8 +173,10 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def check_url(url: str, *, is_plain_allowed: bool = False) -> str:
+def check_url(url: str, *, is_plain_allowed: bool = False, secure: str = "https", plain: str = "http") -> str:
     """Check for https with a host and without user and password; http is only accepted for loopback or if allowed.
+
+    `secure` and `plain` are the schemes of other protocols with and without TLS.
 
     Raises: ValueError, without the URL, which may be a secret.
     """
@@ -184,10 +186,10 @@ def check_url(url: str, *, is_plain_allowed: bool = False) -> str:
         _ = parts.port
     except ValueError as exc:
         raise ValueError("not a usable URL") from exc
-    if parts.scheme not in ("https", "http") or not host or " " in url or not url.isprintable():
-        raise ValueError("must be an https:// URL with a host")
+    if parts.scheme not in (secure, plain) or not host or " " in url or not url.isprintable():
+        raise ValueError(f"must be an {secure}:// URL with a host")
     if parts.username or parts.password:
         raise ValueError("must not contain a user name or password: use the keys for them")
-    if parts.scheme == "http" and not is_plain_allowed and not is_loopback(host):
-        raise ValueError("must be https://: http:// is accepted only for loopback")
+    if parts.scheme == plain and not is_plain_allowed and not is_loopback(host):
+        raise ValueError(f"must be {secure}://: {plain}:// is accepted only for loopback")
     return url

@@ -18,17 +18,32 @@ class Received:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A fault that people must repair."""
+
+    options: Mapping[str, Any]
+    """The keys with which a driver meets it."""
+    remedy: str
+    """Words of the error that name what to do."""
+
+
 class End(Protocol):
     """A server with one destination, in the state in which a driver can send to it."""
 
     type_name: str
+    secrets: tuple[str, ...]
+    """What no error may contain."""
 
     def options(self) -> Mapping[str, Any]:
         """The keys of the driver in the configuration, for this destination."""
         ...
 
     def received(self) -> list[Received]:
-        """All messages that consumers can have, in their order within each key, repeats too unless the server drops them."""
+        """All messages that consumers can have, in their order within each key, repeats too unless the server drops them.
+
+        One end serves many tests: it may contain messages of others.
+        """
         ...
 
     def stop(self) -> None:
@@ -36,16 +51,26 @@ class End(Protocol):
         ...
 
     def start(self) -> None:
-        """Start it again on the same address, with what it had."""
+        """Start it again on the same address, with what it had, and wait until it answers."""
+        ...
+
+    def hang(self) -> None:
+        """Let it keep its connections, accept more, and answer nothing, until `resume`."""
+        ...
+
+    def resume(self) -> None:
+        """Let it answer again."""
         ...
 
     def close(self) -> None:
         """Stop it for good."""
         ...
 
-    faults: Mapping[str, Callable[[], Mapping[str, Any]]]
-    """Names of faults that people must repair, as `wrong credentials` or `missing destination`: each returns the options with
-    which a driver meets it."""
+    faults: Mapping[str, Callable[[], Fault]]
+    """Names of faults, as `wrong credentials` or `missing destination`."""
 
     too_large_bytes: int | None
     """A body of this size is refused for good; None if the server has no limit."""
+
+    cannot: Mapping[str, str]
+    """What the end cannot do, with the reason: `stop`, `hang`. The tests that need it are skipped."""

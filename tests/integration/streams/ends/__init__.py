@@ -1,0 +1,13 @@
+"""The far end of each driver, and how to start it in an empty folder. A type with variants has several: `files s3`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from tests.integration.streams.end import End
+from tests.integration.streams.ends.nats import NatsEnd
+
+ENDS: Mapping[str, Callable[[Path], End]] = {
+    "nats": NatsEnd,
+}

@@ -1,0 +1,127 @@
+"""A NATS server with one JetStream stream, over TLS with a password."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import nats
+
+from tests.debian import find
+from tests.integration.streams.end import End, Fault, Received
+from tests.integration.streams.ends.certificates import write_certificates
+from tests.integration.streams.ends.server import ServerProcess, free_port
+
+PASSWORD = "s3cret-nats-password"
+_CONFIG = """\
+listen: "127.0.0.1:{port}"
+max_payload: 100000
+jetstream {{ store_dir: "{folder}/data", sync_interval: always }}
+authorization {{ user: actionwatch, password: "{password}" }}
+tls {{ cert_file: "{cert}", key_file: "{key}" }}
+"""
+
+
+class NatsEnd(End):
+    """One server for all tests; a second one has an expired certificate."""
+
+    type_name = "nats"
+    secrets = (PASSWORD, "s3cret-wrong")
+    too_large_bytes = 100_000
+    cannot: Mapping[str, str] = {}
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files = write_certificates(folder)
+        self._server = self._started("main", self._files.cert, self._files.key)
+        self._others: list[ServerProcess] = []
+        asyncio.run(self._create())
+        self.faults = {
+            "wrong credentials": lambda: Fault({**self.options(), "password": "s3cret-wrong"}, "check username"),
+            "missing destination": lambda: Fault({**self.options(), "subject": "elsewhere.{kind}"}, "nats stream add"),
+            "unknown authority": lambda: Fault({**self.options(), "ca_file": self._files.other_ca}, "ca_file"),
+            "expired certificate": self._expired,
+        }
+
+    def options(self) -> Mapping[str, Any]:
+        return self._options(self._server.port)
+
+    def received(self) -> list[Received]:
+        return asyncio.run(self._read())
+
+    def stop(self) -> None:
+        self._server.stop()
+
+    def start(self) -> None:
+        self._server.start()
+
+    def hang(self) -> None:
+        self._server.hang()
+
+    def resume(self) -> None:
+        self._server.resume()
+
+    def close(self) -> None:
+        for server in (self._server, *self._others):
+            server.stop()
+
+    def _options(self, port: int) -> Mapping[str, Any]:
+        return {
+            "url": f"tls://127.0.0.1:{port}",
+            "ca_file": self._files.ca,
+            "username": "actionwatch",
+            "password": PASSWORD,
+        }
+
+    def _expired(self) -> Fault:
+        server = self._started("expired", self._files.expired_cert, self._files.expired_key)
+        self._others.append(server)
+        return Fault(self._options(server.port), "fix the certificate")
+
+    def _started(self, name: str, cert: Path, key: Path) -> ServerProcess:
+        folder = self._folder / name
+        folder.mkdir()
+        port = free_port()
+        config = folder / "nats.conf"
+        config.write_text(_CONFIG.format(port=port, folder=folder, password=PASSWORD, cert=cert, key=key))
+        program = find("nats-server", "nats-server", Path(sys.executable).parent)
+        server = ServerProcess([program, "-c", config], port, folder)
+        server.start()
+        return server
+
+    async def _create(self) -> None:
+        client = await self._connected()
+        await client.jetstream().add_stream(name="actionwatch", subjects=["actionwatch.>"])
+        await client.close()
+
+    async def _read(self) -> list[Received]:
+        client = await self._connected()
+        jetstream = client.jetstream()
+        count = (await jetstream.stream_info("actionwatch")).state.messages
+        found = []
+        if count:
+            subscription = await jetstream.subscribe("actionwatch.>", ordered_consumer=True)
+            found = [_received(await subscription.next_msg(timeout=30)) for _ in range(count)]
+        await client.close()
+        return found
+
+    async def _connected(self) -> Any:
+        context = ssl.create_default_context(cafile=self._files.ca)
+        url = f"tls://127.0.0.1:{self._server.port}"
+        return await nats.connect(url, tls=context, user="actionwatch", password=PASSWORD)
+
+
+def _received(message: Any) -> Received:
+    headers = message.headers
+    return Received(
+        headers["Nats-Msg-Id"],
+        headers["actionwatch-kind"],
+        int(headers["actionwatch-offset"]),
+        unquote(headers["actionwatch-key"]),
+        message.data,
+    )
