@@ -7,7 +7,9 @@ from pathlib import Path
 
 from tests.integration.streams.end import End
 from tests.integration.streams.ends.nats import NatsEnd
+from tests.integration.streams.ends.redis import RedisEnd
 
 ENDS: Mapping[str, Callable[[Path], End]] = {
     "nats": NatsEnd,
+    "redis": RedisEnd,
 }
