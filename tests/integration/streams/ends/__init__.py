@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tests.integration.streams.end import End
+from tests.integration.streams.ends.kafka import KafkaMockEnd
 from tests.integration.streams.ends.nats import NatsEnd
 from tests.integration.streams.ends.redis import RedisEnd
 
 ENDS: Mapping[str, Callable[[Path], End]] = {
+    "kafka mock": KafkaMockEnd,
     "nats": NatsEnd,
     "redis": RedisEnd,
 }

@@ -1,0 +1,228 @@
+"""Kafka: produce each message to one topic, and wait until all replicas that are in sync have it (`acks=all`).
+
+At least once. The producer is idempotent: while the connection lasts, the brokers store a message once. The repeat of a batch
+that failed is stored again, with the same header `id`. In order within each partition, and so within each key: if a message
+cannot be stored, none after it in its partition is (`enable.gapless.guarantee`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from actionwatch.base.errors import TransientDeliveryError
+from actionwatch.notifiers.base import Redactor
+from actionwatch.settings.validators import Flag, WholeNumber, Word, parse_address, require_package
+from actionwatch.streams.driver import Refusal, StreamMessage, Traits
+from actionwatch.streams.drivers._servers import ServerOptions, failure
+from actionwatch.text.options import is_loopback
+
+if TYPE_CHECKING:
+    from confluent_kafka import KafkaError, Message, Producer
+
+TRAITS = Traits()
+_LOOK_EVERY_SECONDS = 0.2  # the client tries for ever, and reports wrong credentials only to who asks
+
+
+def _broker(text: str) -> str:
+    parse_address(text)
+    return text
+
+
+class Options(ServerOptions):
+    """The keys of a stream of the type `kafka`."""
+
+    brokers: Annotated[
+        tuple[Annotated[str, AfterValidator(_broker)], ...],
+        BeforeValidator(lambda given: [given] if isinstance(given, str) else given),
+        Field(min_length=1),
+    ]
+    """`host:port`, or a list of some brokers of the cluster, which name the others."""
+    topic: Word = "actionwatch"
+    """The topic. It must exist, unless the brokers create topics."""
+    tls: Flag = True
+    """`false` is accepted only for loopback."""
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    """The form in which the brokers ask for `username` and `password`."""
+    max_message_bytes: Annotated[WholeNumber, Field(ge=1000, le=1_000_000_000)] = 1_000_000
+    """A larger message is refused. Not more than `max.message.bytes` of the topic."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Options:
+        hosts = [parse_address(each).host for each in self.brokers]
+        if not self.tls and not all(map(is_loopback, hosts)):
+            raise ValueError("tls: false is accepted only for loopback")
+        require_package("confluent_kafka", "streams")
+        return self
+
+
+def build(options: Options, *, stream: str) -> KafkaDriver:
+    return KafkaDriver(options, stream)
+
+
+class KafkaDriver:
+    """Produces to one topic. The client has threads; they end with `close`."""
+
+    def __init__(self, options: Options, stream: str) -> None:
+        self._options = options
+        self._place = f"{options.brokers[0]}{' and others' if len(options.brokers) > 1 else ''}"
+        self._stream = stream
+        self._seconds = options.timeout.total_seconds()
+        self._redact = Redactor(options.login_password)
+        self._producer: Producer | None = None
+        self._seen: list[KafkaError] = []
+
+    def open(self) -> None:
+        """Connect, sign in, and look for the topic."""
+        self.close()
+        self._opened()
+
+    def send(self, batch: Sequence[StreamMessage]) -> Sequence[Refusal]:
+        """Produce all messages, and wait for the report of each."""
+        from confluent_kafka import KafkaError, KafkaException
+
+        producer = self._producer or self._opened()
+        refused: list[Refusal] = []
+        failed: list[KafkaError] = []
+
+        def on_delivery(error: KafkaError | None, _: Message) -> None:
+            if error is not None:
+                failed.append(error)
+
+        with self._purged_on_failure(producer):
+            for message in batch:
+                try:
+                    # Without the time of the message: the topic would remove old ones at once.
+                    producer.produce(
+                        self._options.topic,
+                        message.body,
+                        message.key.encode(),
+                        on_delivery=on_delivery,
+                        headers=_headers(message),
+                    )
+                except KafkaException as exc:
+                    if exc.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
+                        raise self._explained(exc.args[0]) from exc
+                    why = f"more than max_message_bytes ({self._options.max_message_bytes}): raise it, and that of the topic"
+                    refused.append(Refusal(message.id, why))
+                except BufferError as exc:
+                    raise failure(self._place, "the batch is larger than the buffer of the client") from exc
+            ends_at = time.monotonic() + self._seconds
+            while len(producer) and not failed and time.monotonic() < ends_at:
+                producer.flush(min(_LOOK_EVERY_SECONDS, self._seconds))
+            if failed:
+                raise self._explained(failed[0])
+            if len(producer):
+                raise self._unanswered()
+        return refused
+
+    def close(self) -> None:
+        """Drop the connection, with all that waits."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            _purge(producer)
+            producer.close()
+
+    def _opened(self) -> Producer:
+        from confluent_kafka import KafkaError, KafkaException, Producer
+
+        self._seen.clear()
+        producer = self._producer = Producer(self._configuration())
+        ends_at = time.monotonic() + self._seconds
+        while True:
+            try:
+                found = producer.list_topics(self._options.topic, timeout=min(_LOOK_EVERY_SECONDS, self._seconds))
+                break
+            except KafkaException as exc:
+                producer.poll(0)
+                decisive = [each for each in self._seen if each.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL)]
+                if decisive:
+                    raise self._explained(decisive[0]) from exc
+                if time.monotonic() >= ends_at:
+                    raise self._unanswered() from exc
+        error = found.topics[self._options.topic].error
+        if error is not None:
+            raise self._explained(error)
+        return producer
+
+    def _configuration(self) -> dict[str, Any]:
+        options = self._options
+        login = {
+            "sasl.mechanism": options.sasl_mechanism,
+            "sasl.username": options.username,
+            "sasl.password": options.login_password,
+        }
+        files = {
+            "ssl.ca.location": options.ca_file,
+            "ssl.certificate.location": options.cert_file,
+            "ssl.key.location": options.key_file or options.cert_file,
+        }
+        return {
+            "bootstrap.servers": ",".join(options.brokers),
+            "security.protocol": ("SASL_" if options.username else "") + ("SSL" if options.tls else "PLAINTEXT"),
+            "client.id": f"actionwatch {self._stream}",
+            "enable.idempotence": True,
+            "enable.gapless.guarantee": True,
+            "message.timeout.ms": 0,  # `send` gives up the whole batch: the client would give up single messages
+            "socket.timeout.ms": max(int(self._seconds * 1000), 10),
+            "message.max.bytes": options.max_message_bytes,
+            # With the default of the client, messages with the key "" would have no order.
+            "partitioner": "murmur2_random",
+            "error_cb": self._seen.append,
+            "log_level": 0,  # it would print to the standard error
+            **({} if options.username is None else login),
+            **{name: str(path) for name, path in files.items() if path is not None and options.tls},
+        }
+
+    @contextlib.contextmanager
+    def _purged_on_failure(self, producer: Producer) -> Iterator[None]:
+        try:
+            yield
+        except TransientDeliveryError:
+            _purge(producer)
+            raise
+
+    def _unanswered(self) -> TransientDeliveryError:
+        """Return the error of brokers that do not answer in time, with the last problem that the client has reported."""
+        text = f"no answer within {self._seconds:g} s"
+        if self._seen:
+            text += f" ({self._redact.excerpt(self._seen[-1].str())})"
+        return failure(
+            self._place, text, "check brokers, and that they expect TLS" if self._options.tls else "check brokers"
+        )
+
+    def _explained(self, error: KafkaError) -> TransientDeliveryError:
+        from confluent_kafka import KafkaError
+
+        topic = self._options.topic
+        limit = self._options.max_message_bytes
+        remedies = {
+            KafkaError._AUTHENTICATION: "check username, password and sasl_mechanism",
+            KafkaError.SASL_AUTHENTICATION_FAILED: "check username, password and sasl_mechanism",
+            KafkaError._SSL: "fix the certificate, or set ca_file to its authority",
+            KafkaError.UNKNOWN_TOPIC_OR_PART: f"create it with `kafka-topics.sh --create --topic {topic}`, or correct topic",
+            KafkaError._UNKNOWN_TOPIC: f"create it with `kafka-topics.sh --create --topic {topic}`, or correct topic",
+            KafkaError.TOPIC_AUTHORIZATION_FAILED: f"allow the user to describe and write the topic {topic}",
+            KafkaError.CLUSTER_AUTHORIZATION_FAILED: "allow the user IdempotentWrite",
+            KafkaError.MSG_SIZE_TOO_LARGE: f"max_message_bytes ({limit}) must not be more than max.message.bytes of the topic",
+        }
+        return failure(self._place, self._redact.excerpt(error.str()), remedies.get(error.code(), ""))
+
+
+def _purge(producer: Producer) -> None:
+    """Forget what has not been sent or confirmed."""
+    producer.purge()
+    producer.flush(0)
+
+
+def _headers(message: StreamMessage) -> list[tuple[str, str | bytes | None]]:
+    return [
+        ("id", message.id),
+        ("kind", message.kind),
+        ("offset", str(message.offset)),
+        ("content-type", message.content_type),
+    ]
