@@ -64,7 +64,7 @@ class DeadlineNetwork(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         """Connect to the first address of the host that accepts."""
         with _translated(httpcore.ConnectTimeout, httpcore.ConnectError):
-            return DeadlineStream(_connect(host, port, self._deadline), self._deadline)
+            return DeadlineStream(connect(host, port, self._deadline), self._deadline)
 
 
 class DeadlineStream(httpcore.NetworkStream):
@@ -178,18 +178,11 @@ class DeadlineStream(httpcore.NetworkStream):
         return bool(poll.poll(0))
 
 
-def _end_of_head(before: bytes, data: bytes, start: int, stop: int) -> int | None:
-    """Return the end of the first empty line, which may start in the preceding bytes; None if there is none."""
-    length = len(_END_OF_HEAD)
-    at_edge = (before + data[start : min(start + length - 1, stop)]).find(_END_OF_HEAD)
-    if at_edge >= 0:
-        return start + at_edge + length - len(before)
-    found = data.find(_END_OF_HEAD, start, stop)
-    return found + length if found >= 0 else None
+def connect(host: str, port: int, deadline: Deadline) -> socket.socket:
+    """Connect to the first address that accepts. One that does not answer leaves the others their part of the time.
 
-
-def _connect(host: str, port: int, deadline: Deadline) -> socket.socket:
-    """Connect to the first address that accepts. One that does not answer leaves the others their part of the time."""
+    Raises: OSError.
+    """
     failure: OSError = ConnectionError("the host has no address")
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     for tried_count, (family, kind, protocol, _, address) in enumerate(found):
@@ -203,6 +196,16 @@ def _connect(host: str, port: int, deadline: Deadline) -> socket.socket:
             sock.close()
             failure = exc
     raise failure
+
+
+def _end_of_head(before: bytes, data: bytes, start: int, stop: int) -> int | None:
+    """Return the end of the first empty line, which may start in the preceding bytes; None if there is none."""
+    length = len(_END_OF_HEAD)
+    at_edge = (before + data[start : min(start + length - 1, stop)]).find(_END_OF_HEAD)
+    if at_edge >= 0:
+        return start + at_edge + length - len(before)
+    found = data.find(_END_OF_HEAD, start, stop)
+    return found + length if found >= 0 else None
 
 
 @contextlib.contextmanager

@@ -21,28 +21,16 @@ from actionwatch.text.options import (
 )
 
 
-class ServerOptions(Options):
-    """The way to a server, and our identity there."""
+class IdentityOptions(Options):
+    """Our identity at a server that wants to see a certificate."""
 
-    ca_file: CaFile | None = None
-    """A PEM file with certificates to trust instead of the system's."""
     cert_file: ConfigPath | None = None
     """A PEM certificate for mutual TLS."""
     key_file: ConfigPath | None = None
     """The key of this certificate. It can be in the file of the certificate."""
-    username: str | None = None
-    """The user, if the server asks for one."""
-    password: Secret | None = None
-    """The password of this user."""
-    password_file: SecretFile | None = None
-    timeout: PositiveDuration = timedelta(seconds=10)
-    """For connecting, and for a whole batch up to its last confirmation."""
 
     @model_validator(mode="after")
-    def _check_server(self) -> ServerOptions:
-        refuse_both(self, "password", "password_file")
-        if (self.username is None) != (self.login_password is None):
-            raise ValueError("username and password belong together: set both or neither")
+    def _check_identity(self) -> IdentityOptions:
         if self.key_file and not self.cert_file:
             raise ValueError("key_file requires cert_file: add it")
         if self.identity:
@@ -60,10 +48,36 @@ class ServerOptions(Options):
         """The client certificate, if one is configured."""
         return ClientCertificate(self.cert_file, self.key_file) if self.cert_file else None
 
+
+class LoginOptions(Options):
+    """A user and a password."""
+
+    username: str | None = None
+    """The user, if the server asks for one."""
+    password: Secret | None = None
+    """The password of this user."""
+    password_file: SecretFile | None = None
+
+    @model_validator(mode="after")
+    def _check_login(self) -> LoginOptions:
+        refuse_both(self, "password", "password_file")
+        if (self.username is None) != (self.login_password is None):
+            raise ValueError("username and password belong together: set both or neither")
+        return self
+
     @property
     def login_password(self) -> str | None:
         """The password, from either key."""
         return secret(self.password, self.password_file)
+
+
+class ConnectionOptions(IdentityOptions):
+    """The way to a server, and our identity there."""
+
+    ca_file: CaFile | None = None
+    """A PEM file with certificates to trust instead of the system's."""
+    timeout: PositiveDuration = timedelta(seconds=10)
+    """For connecting, and for a whole batch up to its last confirmation."""
 
     def own_tls_context(self) -> ssl.SSLContext:
         """Return a TLS context that nothing else uses, for libraries that change it.
@@ -73,6 +87,10 @@ class ServerOptions(Options):
         if self.ca_file is None and self.identity is None:
             return ssl.create_default_context()
         return tls_context(self.ca_file, self.identity)
+
+
+class ServerOptions(ConnectionOptions, LoginOptions):
+    """The way to a server with users."""
 
 
 def failure(place: str, what: str, remedy: str = "") -> TransientDeliveryError:

@@ -8,10 +8,14 @@ from pathlib import Path
 from tests.integration.streams.end import End
 from tests.integration.streams.ends.kafka import KafkaMockEnd
 from tests.integration.streams.ends.nats import NatsEnd
+from tests.integration.streams.ends.rabbitmq import RabbitMqEnd
 from tests.integration.streams.ends.redis import RedisEnd
+from tests.integration.streams.ends.syslog import SyslogEnd
 
 ENDS: Mapping[str, Callable[[Path], End]] = {
     "kafka mock": KafkaMockEnd,
     "nats": NatsEnd,
+    "rabbitmq": RabbitMqEnd,
     "redis": RedisEnd,
+    "syslog": SyslogEnd,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,6 +26,13 @@ class Certificates:
     key: Path
     expired_cert: Path
     expired_key: Path
+
+    def server_context(self, *, is_expired: bool = False) -> ssl.SSLContext:
+        """Return the server's side of TLS."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        chosen = (self.expired_cert, self.expired_key) if is_expired else (self.cert, self.key)
+        context.load_cert_chain(*chosen)
+        return context
 
 
 @functools.cache
