@@ -15,10 +15,11 @@ from actionwatch.cli import COMMANDS, group
 from actionwatch.cli.rules.examples import EXAMPLES
 from actionwatch.notifiers.base import notifier_module, notifier_types
 from actionwatch.rules.model import Rule
-from actionwatch.settings import keys, web_keys
+from actionwatch.settings import keys, stream_keys, web_keys
 from actionwatch.settings.keys import Retention, RetryPolicy
 from actionwatch.settings.schema import FILE_SUFFIX, SchemaGenerator, key_descriptions
 from actionwatch.settings.timeintervals import PeriodOptions
+from actionwatch.streams.driver import driver_module, driver_types
 from actionwatch.text.options import Options
 from tests.benchmarks import noise
 
@@ -98,11 +99,12 @@ def examples_page() -> str:
 def configuration_page() -> str:
     """Return the text of docs/configuration.md with new tables of keys.
 
-    The comment before a table names its section: a class of `settings/keys.py` or `settings/web_keys.py`, or a receiver type;
-    and the keys, if not all.
+    The comment before a table names its section: a class of `settings/keys.py`, `web_keys.py` or `stream_keys.py`, or a type of
+    receivers or streams; and the keys, if not all.
     """
     receivers = {kind: notifier_module(kind).Options for kind in notifier_types()}
-    sections = {**vars(keys), **vars(web_keys), **receivers}
+    drivers = {kind: driver_module(kind).Options for kind in driver_types()}
+    sections = {**vars(keys), **vars(web_keys), **vars(stream_keys), **receivers, **drivers}
 
     def table(found: re.Match[str]) -> str:
         name, chosen = found[1], found[2].split()

@@ -228,13 +228,19 @@ def alert_labels(alert: Alert, record: Record | None) -> Labels:
     labels |= {"rule": alert.rule.name, "level": alert.level.word, "source": alert.source}
     if record is None:
         return {**group_labels(alert), **labels}
-    return labels | {
+    return {**labels, **record_labels(record), "source": alert.source}
+
+
+def record_labels(record: Record) -> Labels:
+    """Return the labels of a record, which its alerts have too."""
+    return {
         "actionKind": record.action_kind,
         "userName": record.user_name or "",
         "account": _names(record.account),
         "cluster": _names(record.cluster),
         "scope": record.scope or "",
         "crudOperation": record.operation or "",
+        "source": record.source,
     }
 
 

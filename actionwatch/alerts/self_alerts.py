@@ -59,6 +59,7 @@ TROUBLES: Mapping[str, Trouble] = {
     "clock_stepped": Trouble(Level.MEDIUM, "The clock of {} was set"),
     "window_shrunk": Trouble(Level.CRITICAL, "Records of {} have disappeared upstream", "source"),
     "step_failing": Trouble(Level.HIGH, "The step {} of the service does not work"),
+    "stream_lagging": Trouble(Level.HIGH, "The stream {} lags behind"),
     "replicas_differ": Trouble(Level.MEDIUM, "Replicas do not agree on {}"),
     "store_nearly_full": Trouble(Level.HIGH, "The disk of the store {} is nearly full"),
 }

@@ -50,6 +50,10 @@ def _receivers(config: str) -> _Values:
     return ((receiver.name, receiver.type) for receiver in read_settings(config).receivers)
 
 
+def _streams(config: str) -> _Values:
+    return ((stream.name, stream.type) for stream in read_settings(config).streams)
+
+
 def _intervals(config: str) -> _Values:
     return ((interval.name, "") for interval in read_settings(config).time_intervals)
 
@@ -124,6 +128,7 @@ def _people(config: str) -> _Values:
 kinds = _completer(lambda _: ((name, kind.area) for name, kind in KINDS.items()))
 sources = _completer(_sources)
 receivers = _completer(_receivers)
+streams = _completer(_streams)
 intervals = _completer(_intervals)
 rules = _completer(_rules)
 rules_and_files = _completer(_rules, are_files=True)

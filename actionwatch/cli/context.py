@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from actionwatch.instaclustr.client import Client
-    from actionwatch.settings import Receiver, Settings, Source
+    from actionwatch.settings import Receiver, Settings, Source, Stream
     from actionwatch.store.database import Database, StoreReader
 
 Item = TypeVar("Item")
@@ -113,6 +113,11 @@ def named_source(settings: Settings, name: str | None) -> Source:
 def named_receiver(settings: Settings, name: str) -> Receiver:
     """Return the receiver with this name."""
     return _named({receiver.name: receiver for receiver in settings.receivers}, name, "receiver")
+
+
+def named_stream(settings: Settings, name: str) -> Stream:
+    """Return the stream with this name."""
+    return _named({stream.name: stream for stream in settings.streams}, name, "stream")
 
 
 def _named(items: Mapping[str, Item], name: str, noun: str) -> Item:

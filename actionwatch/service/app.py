@@ -26,6 +26,7 @@ from actionwatch.service.machine import Machine
 from actionwatch.service.receivers import build_addressing, build_channel, build_global_policy
 from actionwatch.service.record_signal import RecordSignal
 from actionwatch.service.rendering import build_renderer
+from actionwatch.service.streams import build_streams
 from actionwatch.service.tails import Tails
 from actionwatch.settings import Settings
 from actionwatch.store.database import Database
@@ -70,6 +71,8 @@ class App:
         self.own_alerts: SelfAlerts = OwnAlerts(self.self_alerts, gethostname(), sender) if sender else self.self_alerts
         """The self-alerts about this process, which another replica may have too."""
         self.record_signal = RecordSignal(self.database)
+        self.streams = build_streams(settings, self.database, self.clock, machine, lambda: self.renderer)
+        """The streams by name. They connect when they have something to send."""
         self.tails = Tails(
             settings,
             self.database,

@@ -37,13 +37,14 @@ def read_settings(path: Path, environ: Mapping[str, str] | None = None) -> Setti
     Raises: ConfigError, with every fault.
     """
     from actionwatch.notifiers.base import notifier_module, notifier_types
-    from actionwatch.settings import load_settings
+    from actionwatch.settings import Types, load_settings
+    from actionwatch.streams.driver import driver_module, driver_types
 
     return load_settings(
         path,
         environ=os.environ if environ is None else environ,
-        receiver_options=lambda kind: notifier_module(kind).Options,
-        receiver_types=notifier_types(),
+        receiver_types=Types(notifier_types(), lambda kind: notifier_module(kind).Options),
+        stream_types=Types(driver_types(), lambda kind: driver_module(kind).Options),
         check_matcher=routes.parse_matcher,
         record_fields=aliases.FIELDS,
     )
@@ -128,6 +129,8 @@ def config_schema() -> dict[str, Any]:
     from actionwatch.notifiers.base import notifier_module, notifier_types
     from actionwatch.rules.schema import DIALECT
     from actionwatch.settings.schema import config_schema as settings_schema
+    from actionwatch.streams.driver import driver_module, driver_types
 
-    options = {kind: notifier_module(kind).Options for kind in notifier_types()}
-    return settings_schema(options, DIALECT)
+    receivers = {kind: notifier_module(kind).Options for kind in notifier_types()}
+    streams = {kind: driver_module(kind).Options for kind in driver_types()}
+    return settings_schema(receivers, streams, DIALECT)

@@ -23,15 +23,18 @@ from actionwatch.service.replicas import LOOK_EVERY as REPLICAS_EVERY
 from actionwatch.service.roles import Roles
 from actionwatch.service.sealing import SEAL_EVERY, Sealing
 from actionwatch.service.step_watch import FAILURES, StepWatch
+from actionwatch.service.streams import StreamWatch
 from actionwatch.service.threads import Threads
 from actionwatch.store import backlog_progress
-from actionwatch.store.membership import LEADER, tail_role
+from actionwatch.store.membership import LEADER, stream_role, tail_role
 from actionwatch.tail.accounts import LIST_EVERY
 
 if TYPE_CHECKING:
     from actionwatch.service.telemetry import TraceExporter
 
 _SILENCES_EVERY = timedelta(seconds=30)  # how soon a change of the silence files is noticed
+_STREAMS_EVERY = timedelta(seconds=1)  # how soon a stream sends what is stored
+_LAG_EVERY = timedelta(seconds=30)
 _PRUNE_EVERY = timedelta(hours=1)
 _DISK_EVERY = timedelta(minutes=1)
 _CHECK_EVERY = timedelta(minutes=1)
@@ -71,6 +74,15 @@ class Jobs:
             progress = functools.partial(_backlog, app, source)
             poll = functools.partial(_poll, app, source)
             self._add(f"tail {source}", poll, interval, progress=progress, role=tail_role(source))
+
+    def add_streams(self) -> None:
+        """Add the sending of each stream, and the watch over how far they lag."""
+        app = self._app
+        for name, stream in app.streams.items():
+            role = stream_role(name)
+            self._add(f"stream {name}", stream.run_once, _STREAMS_EVERY, progress=stream.progress, role=role)
+        watch = StreamWatch(app.settings.streams, app.database, app.leading_alerts, app.clock)
+        self._add("streams", watch.run_once, _LAG_EVERY, is_first_now=False, role=LEADER)
 
     def add_deliveries(self, worker: DeliveryWorker, button_checks: Mapping[str, Callable[[], object]]) -> None:
         """Add the checks of the senders, and of the listener of each receiver with buttons."""

@@ -17,8 +17,10 @@ from actionwatch.service.reload import Reloader
 from actionwatch.service.roles import Role, Roles
 from actionwatch.service.sealing import Sealing
 from actionwatch.service.step_watch import StepWatch
+from actionwatch.service.streams import forget_removed
 from actionwatch.store import polls
-from actionwatch.store.membership import LEADER, tail_role
+from actionwatch.store.membership import LEADER, stream_role, tail_role
+from actionwatch.streams.stream import Stream
 from actionwatch.tail.source import SourceTail
 
 
@@ -38,7 +40,8 @@ def run_once(app: App, wait: timedelta) -> Round:
     failures: list[str] = []
     steps = StepWatch(app.self_alerts)
     of_sources = [f"{what} {source}" for source in app.tails.steps for what in ("accounts", "tail")]
-    for name in (*of_sources, "disk", "clock", "match", "deliver", "prune", "seal"):
+    of_streams = [f"stream {name}" for name in app.streams]
+    for name in (*of_sources, *of_streams, "disk", "clock", "match", "deliver", "prune", "seal"):
         steps.add(name, failures=1)
 
     def attempt(step: str, run: Callable[[], object]) -> None:
@@ -62,6 +65,7 @@ def run_once(app: App, wait: timedelta) -> Round:
     clock_watch = ClockWatch(app.clock, app.leading, app.leading_alerts, followers)
     with _all_roles(app):
         attempt("clock", clock_watch.start)
+        forget_removed(app.leading, app.settings.streams)
         Reloader(app).start()
         steps.start()
         is_first_today = _is_first_today(app)
@@ -72,11 +76,18 @@ def run_once(app: App, wait: timedelta) -> Round:
         attempt("clock", clock_watch.run_once)  # reading a backlog may have taken hours
         attempt("match", app.matcher.run_once)
         due_until = app.clock() + wait
+        for name, stream in app.streams.items():
+            attempt(f"stream {name}", functools.partial(_send, stream))
         attempt("deliver", functools.partial(app.delivery_worker().drain, wait))
         if is_first_today:
             attempt("prune", app.apply_retention)
         attempt("seal", Sealing(app.leading, app.clock).seal_all)
     return Round(failures, due_until)
+
+
+def _send(stream: Stream) -> None:
+    stream.begin()
+    stream.drain()
 
 
 def _is_first_today(app: App) -> bool:
@@ -94,7 +105,7 @@ def _all_roles(app: App) -> Iterator[None]:
 
     Raises: StoreBusy, when a service runs on the store; StoreError.
     """
-    names = [LEADER, *(tail_role(source) for source in app.tails.steps)]
+    names = [LEADER, *map(tail_role, app.tails.steps), *map(stream_role, app.streams)]
     roles = Roles([Role(name, lambda: None, lambda: None) for name in names])
     ended = threading.Event()
     with app.database.joined(alone=True) as membership:

@@ -33,6 +33,7 @@ from actionwatch.store import (
     rule_history,
     seals,
     sessions,
+    streams,
     tokens,
     unproved_windows,
 )
@@ -56,6 +57,8 @@ class Lookback:
 
     needed: tuple[Needed, ...] = ()
     found_since: datetime = _NEVER
+    streams: tuple[str, ...] = ()
+    """The streams that must have sent a record before it is deleted."""
 
 
 def apply_retention(
@@ -63,7 +66,7 @@ def apply_retention(
 ) -> dict[str, int]:
     """Delete what is older than its retention, unless polls or rules still need it. Return the number of deleted rows."""
     with database.read() as connection:
-        back = look_back(connection, settings.sources, read_rules())
+        back = look_back(connection, settings, read_rules())
     return run_once(database, settings.store.retention, clock(), back)
 
 
@@ -71,12 +74,13 @@ def foresee(store: StoreReader, settings: Settings, rules: Sequence[Rule], now: 
     """Return what `apply_retention` would delete: it deletes it in a copy. Nobody waits meanwhile."""
     with rehearsal(store) as copy:
         with copy.read() as connection:
-            back = look_back(connection, settings.sources, rules)
+            back = look_back(connection, settings, rules)
         return run_once(copy, settings.store.retention, now, back)
 
 
-def look_back(connection: Connection, sources: Sequence[Source], rules: Sequence[Rule]) -> Lookback:
-    """Return what polls and sweeps of these sources, and these rules after a restart, can still need."""
+def look_back(connection: Connection, settings: Settings, rules: Sequence[Rule]) -> Lookback:
+    """Return what polls and sweeps of the sources, these rules after a restart, and the streams can still need."""
+    sources = settings.sources
     known = marks.read_all(connection)
     asked = {
         source.name: oldest_asked(source, known[source.name], unproved_windows.read(connection, source.name))
@@ -100,7 +104,7 @@ def look_back(connection: Connection, sources: Sequence[Source], rules: Sequence
     found_since = min((each.since for each in of_rules), default=_NEVER)
     if ALWAYS + realert < found_since < _NEVER:
         found_since -= realert  # the first of several alerts that are reported as one may have fired that much earlier
-    return Lookback((*of_sources, *of_rules), found_since)
+    return Lookback((*of_sources, *of_rules), found_since, tuple(each.name for each in settings.streams))
 
 
 def oldest_asked(source: Source, known: Marks, unproved: Iterable[UnprovedWindow]) -> datetime:
@@ -130,9 +134,10 @@ def run_once(database: Transactions, kept: Retention, now: datetime, back: Lookb
 
     def old_records(connection: Connection) -> int:
         nonlocal passed_id
-        # Delete only matched records: every rule must see a record before it is deleted.
+        # Every rule must see a record before it is deleted, and every stream must send it.
         matched = min(positions.read_both(connection))
-        deleted = records.delete_older(connection, forgotten, matched, BATCH, back.needed, passed_id)
+        handled = streams.least_record_position(connection, back.streams, matched)
+        deleted = records.delete_older(connection, forgotten, handled, BATCH, back.needed, passed_id)
         passed_id = max(deleted, default=passed_id)
         return len(deleted)
 

@@ -30,6 +30,7 @@ from actionwatch.service.replicas import ReplicaWatch
 from actionwatch.service.roles import Role, Roles
 from actionwatch.service.sealing import Sealing
 from actionwatch.service.step_watch import StepWatch
+from actionwatch.service.streams import forget_removed, role_of
 from actionwatch.service.threads import Threads
 from actionwatch.service.web_listener import WebListener
 from actionwatch.settings import Source, Telemetry
@@ -75,7 +76,14 @@ class Service:
         self.threads = Threads(on_death)
         elapsed = app.machine.elapsed
         self.steps = StepWatch(app.leading_alerts, elapsed, own_alerts=app.own_alerts)
-        roles = [self._leading(), *(self._tailing(source) for source in app.settings.sources)]
+        roles = [
+            self._leading(),
+            *(self._tailing(source) for source in app.settings.sources),
+            *(
+                role_of(stream, lambda role: self.jobs.forget_role(role), lambda role: self.jobs.run_role(role))
+                for stream in app.streams.values()
+            ),
+        ]
         self.roles = Roles(roles, self._note_replicas)
         self.jobs = Jobs(app, self.steps, self.roles)
         self.reloader = Reloader(app, refused)
@@ -176,6 +184,7 @@ class Service:
             self._app.begin_leading()
             self._clock_watch.start()
             self._app.rule_failures.settle_failures()
+            forget_removed(self._app.leading, self._app.settings.streams)
             self.reloader.start()
             self.steps.start()
             self.jobs.forget_role(LEADER)
@@ -216,6 +225,7 @@ class Service:
         """Add the jobs, in the order in which they first run."""
         comparison = functools.partial(self._compare, self._replicas, membership) if self._replicas else None
         self.jobs.add_sources()
+        self.jobs.add_streams()
         self.jobs.add_deliveries(self.worker, button_checks)
         self.jobs.add_watches(self._heartbeat, self._traces, comparison, self._watch)
         self.jobs.add_upkeep(self.reloader, self._sealing)

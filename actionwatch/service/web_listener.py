@@ -62,7 +62,7 @@ class WebListener:
         app, options, parts = self._app, self._app.settings.web, self._parts()
         routes = [
             *health_routes(self._alive, self._readiness.reasons),
-            *metrics_routes(app.database, app.tails.steps.keys(), app.clock, self._roles.held),
+            *metrics_routes(app.database, app.tails.steps.keys(), app.clock, self._roles.held, app.settings.streams),
             *api_routes(parts),
             *console_routes(parts),
         ]
@@ -98,6 +98,7 @@ class WebListener:
                 Destination(each.name, each.type, rate_of(each), each.name in without_route)
                 for each in app.settings.receivers
             ],
+            streams=app.settings.streams,
             max_silence=app.settings.max_silence,
             rules=lambda: app.rules.rules,
             lists=lambda: known_lists(app.settings),

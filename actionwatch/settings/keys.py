@@ -1,8 +1,9 @@
 """Every key of the configuration file and of silence files: its name, its type, its default. To add a key, add a line.
 
-The keys of the section `web` are in `web_keys.py`. Attribute names are the keys, except `rate` (`rate_per_second`) and
-`continue` (`is_continued`). Paths are absolute after loading. A check that needs two keys is attached to the later one:
-pydantic skips the checks of a whole section if one of its keys is wrong, but all errors should be reported at once.
+The keys of the sections `web` and `streams` are in `web_keys.py` and `stream_keys.py`. Attribute names are the keys, except
+`rate` (`rate_per_second`) and `continue` (`is_continued`). Paths are absolute after loading. A check that needs two keys is
+attached to the later one: pydantic skips the checks of a whole section if one of its keys is wrong, but all errors should be
+reported at once.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 
 from actionwatch.base.model import Level
 from actionwatch.settings.store_url import resolve_store
+from actionwatch.settings.stream_keys import Stream
 from actionwatch.settings.timeintervals import Location, TimeIntervalOptions
 from actionwatch.settings.validators import (
     Existing,
@@ -357,6 +359,8 @@ class Settings(Options):
     """Each has `source_matchers`, `target_matchers` and `equal`: an alert that matches the target matchers is not delivered
     while an alert that matches the source matchers is unresolved, near in time, and has equal values of the labels in `equal`.
     """
+    streams: tuple[Stream, ...] = ()
+    """The [streams](streams.md), which send all records, alerts or decisions to a broker. Each has exactly one type."""
     silences: ConfigPath = Field(default=Path("silences"), validate_default=True)
     """A folder of reviewed silences, `*.yml` and `*.yaml`; optional. Each file contains one silence or a list, with
     `matchers`, `author`, `comment`, `ends_at`, and optionally `starts_at`.

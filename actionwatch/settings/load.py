@@ -1,11 +1,13 @@
 """Load the configuration file: read, expand the environment, validate, and report every fault at once.
 
-The caller, `service/configuration.py`, passes in the notifiers and the matcher syntax, which this package must not import.
+The caller, `service/configuration.py`, passes in the notifiers, the drivers of streams and the matcher syntax, which this
+package must not import.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,24 +17,32 @@ from actionwatch.base.errors import ConfigError, Fault
 from actionwatch.settings.expand import Expansion
 from actionwatch.settings.faults import Reader
 from actionwatch.settings.keys import Receiver, ReceiverOptions, Settings
+from actionwatch.settings.stream_keys import Stream, StreamOptions
 from actionwatch.text.options import Options
 from actionwatch.text.suggestions import did_you_mean
 from actionwatch.text.yaml_document import Document, Place, read_file
+
+
+@dataclass(frozen=True, slots=True)
+class Types:
+    """The types of receivers or streams, and the options of each. `options` is called only for types in use."""
+
+    names: Sequence[str]
+    options: Callable[[str], type[Options]]
 
 
 def load_settings(
     path: Path,
     *,
     environ: Mapping[str, str],
-    receiver_options: Callable[[str], type[Options]],
-    receiver_types: Sequence[str],
+    receiver_types: Types,
+    stream_types: Types,
     check_matcher: Callable[[str], object],
     record_fields: Sequence[str] | None = None,
 ) -> Settings:
     """Load the configuration file at `path`.
 
-    `receiver_options` returns the model of a type in `receiver_types`, and is called only for types in use. `check_matcher`
-    raises ValueError for an invalid matcher. `record_fields` are the fields that `field_aliases` may extend.
+    `check_matcher` raises ValueError for an invalid matcher. `record_fields` are the fields that `field_aliases` may extend.
 
     Raises: ConfigError with every fault, in the order of the file.
     """
@@ -48,9 +58,10 @@ def load_settings(
         "record_fields": list(record_fields) if record_fields is not None else None,
     }
     reader = Reader(document, {"folder": path.absolute().parent, **context}, expansion.places)
-    receivers, faults = _read_receivers(data, reader, receiver_options, receiver_types)
-    settings, more = reader.read(Settings, _prepared(data, receivers))
-    faults += [*more, *expansion.faults, *_across(data, document)]
+    receivers, faults = _read_typed(data, reader, _RECEIVERS, receiver_types)
+    streams, more = _read_typed(data, reader, _STREAMS, stream_types)
+    settings, others = reader.read(Settings, _prepared(data, {"receivers": receivers, "streams": streams}))
+    faults += [*more, *others, *expansion.faults, *_across(data, document)]
     if settings is not None:
         faults += _short_retention(settings, document)
     if faults or settings is None:
@@ -67,50 +78,64 @@ def _read(path: Path) -> Document:
     return documents[0] if documents else Document(str(path), {})
 
 
-def _prepared(data: dict[str, Any], receivers: list[Receiver]) -> dict[str, Any]:
-    """Insert the receivers that were read, and an empty store section so that its defaults are resolved."""
+def _prepared(data: dict[str, Any], typed: Mapping[str, Sequence[Options]]) -> dict[str, Any]:
+    """Insert the receivers and streams that were read, and an empty store section so that its defaults are resolved."""
     prepared = {"store": {}, **data}
-    if isinstance(data.get("receivers"), list):
-        prepared["receivers"] = receivers
+    prepared |= {section: items for section, items in typed.items() if isinstance(data.get(section), list)}
     if not data.get("sources"):  # reported by `_across`
         prepared.pop("sources", None)
     return prepared
 
 
-def _read_receivers(
-    data: dict[str, Any], reader: Reader, receiver_options: Callable[[str], type[Options]], types: Sequence[str]
-) -> tuple[list[Receiver], list[Fault]]:
-    """Read each receiver's keys and the options of its type. Return only complete receivers."""
-    receivers: list[Receiver] = []
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """A list of items that have exactly one type each, which is a key with the options of the type."""
+
+    name: str
+    noun: str
+    options: type[Options]
+    item: type[Options]
+
+
+_RECEIVERS = _Section("receivers", "receiver", ReceiverOptions, Receiver)
+_STREAMS = _Section("streams", "stream", StreamOptions, Stream)
+
+
+def _read_typed(
+    data: dict[str, Any], reader: Reader, section: _Section, types: Types
+) -> tuple[list[Options], list[Fault]]:
+    """Read each item's keys and the options of its type. Return only complete items."""
+    items: list[Options] = []
     faults: list[Fault] = []
-    listed = data.get("receivers")
+    listed = data.get(section.name)
     for index, item in enumerate(listed if isinstance(listed, list) else []):
-        place: Place = ("receivers", index)
-        given = [key for key in types if key in item] if isinstance(item, dict) else []
+        place: Place = (section.name, index)
+        given = [key for key in types.names if key in item] if isinstance(item, dict) else []
         rest = {key: value for key, value in item.items() if key not in given} if isinstance(item, dict) else item
-        keys, found = reader.read(ReceiverOptions, rest, place, types)
-        faults += [*found, *_type_faults(item, given, types, place, reader.document)]
+        keys, found = reader.read(section.options, rest, place, types.names)
+        faults += [*found, *_type_faults(item, given, section, types.names, place, reader.document)]
         for name in given:
             written = {} if item[name] is None else item[name]  # `console:` needs no options
-            options, found = reader.read(receiver_options(name), written, (*place, name))
+            options, found = reader.read(types.options(name), written, (*place, name))
             faults += found
             if keys is not None and options is not None:
-                receivers.append(
-                    Receiver.model_validate({**rest, "type": name, "options": options}, context=dict(reader.context))
-                )
-    return receivers, faults
+                whole = {**rest, "type": name, "options": options}
+                items.append(section.item.model_validate(whole, context=dict(reader.context)))
+    return items, faults
 
 
-def _type_faults(item: Any, given: list[str], types: Sequence[str], place: Place, document: Document) -> list[Fault]:
+def _type_faults(
+    item: Any, given: list[str], section: _Section, types: Sequence[str], place: Place, document: Document
+) -> list[Fault]:
     """Require exactly one type; report nothing if an unknown key probably means a type."""
     if not isinstance(item, dict) or len(given) == 1:
         return []
     if given:
-        what = f"a receiver has one type, not {' and '.join(given)}"
-        return [document.fault((*place, given[1]), what, "make one receiver for each")]
-    if any(did_you_mean(key, list(types)) for key in item if key not in ReceiverOptions.model_fields):
+        what = f"a {section.noun} has one type, not {' and '.join(given)}"
+        return [document.fault((*place, given[1]), what, f"make one {section.noun} for each")]
+    if any(did_you_mean(key, list(types)) for key in item if key not in section.options.model_fields):
         return []
-    return [document.fault(place, "the receiver has no type", f"add one of {', '.join(types)}")]
+    return [document.fault(place, f"the {section.noun} has no type", f"add one of {', '.join(types)}")]
 
 
 def _across(data: dict[str, Any], document: Document) -> list[Fault]:
@@ -118,7 +143,7 @@ def _across(data: dict[str, Any], document: Document) -> list[Fault]:
     faults: list[Fault] = []
     if not data.get("sources"):
         faults.append(document.fault(("sources",), "no source is configured", "add one, as `actionwatch init` shows"))
-    for section in ("sources", "receivers", "time_intervals"):
+    for section in ("sources", "receivers", "streams", "time_intervals"):
         seen: set[str] = set()
         for index, item in _items(data, section):
             name = item.get("name")

@@ -18,6 +18,7 @@ from pydantic_core import core_schema
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import LEVELS, Level
 from actionwatch.settings.keys import ReceiverOptions, Settings
+from actionwatch.settings.stream_keys import StreamOptions
 from actionwatch.settings.validators import Address
 from actionwatch.text.options import Options
 
@@ -97,27 +98,37 @@ def key_descriptions(model: type[Options]) -> dict[str, str]:
     return found
 
 
-def config_schema(receivers: Mapping[str, type[Options]], dialect: str) -> dict[str, Any]:
-    """Build the schema. `receivers` are the options of each receiver type."""
+def config_schema(
+    receivers: Mapping[str, type[Options]], streams: Mapping[str, type[Options]], dialect: str
+) -> dict[str, Any]:
+    """Build the schema. `receivers` and `streams` are the options of each type."""
     whole = Settings.model_json_schema(schema_generator=SchemaGenerator)
     definitions: dict[str, Any] = whole.pop("$defs", {})
-    receiver = ReceiverOptions.model_json_schema(schema_generator=SchemaGenerator)
-    definitions.update(receiver.pop("$defs", {}))
-    for name, model in receivers.items():
-        options = model.model_json_schema(schema_generator=SchemaGenerator)
-        for inner, definition in options.pop("$defs", {}).items():
-            definitions.setdefault(inner, definition)
-        receiver["properties"][name] = {
-            "anyOf": [options, {"type": "null"}],
-            "description": f"The receiver type `{name}` with its options.",
-        }
-    receiver["oneOf"] = [{"required": [name]} for name in receivers]
+    receiver = definitions["Receiver"] = _typed(ReceiverOptions, receivers, "receiver", definitions)
     receiver["properties"]["rate"] |= {"type": ["string", "null"], "examples": ["1/s", "10/m", "100/h"]}
     receiver["properties"]["rate"].pop("anyOf")
-    definitions["Receiver"] = receiver
+    definitions["Stream"] = _typed(StreamOptions, streams, "stream", definitions)
     whole = {"$schema": dialect, **whole, "title": "The configuration of actionwatch", "definitions": definitions}
     plain: dict[str, Any] = _plain(whole)
     return plain
+
+
+def _typed(
+    keys: type[Options], types: Mapping[str, type[Options]], noun: str, definitions: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the schema of items that have exactly one type, which is a key with its options."""
+    made = keys.model_json_schema(schema_generator=SchemaGenerator)
+    definitions.update(made.pop("$defs", {}))
+    for name, model in types.items():
+        options = model.model_json_schema(schema_generator=SchemaGenerator)
+        for inner, definition in options.pop("$defs", {}).items():
+            definitions.setdefault(inner, definition)
+        made["properties"][name] = {
+            "anyOf": [options, {"type": "null"}],
+            "description": f"The {noun} type `{name}` with its options.",
+        }
+    made["oneOf"] = [{"required": [name]} for name in types]
+    return made
 
 
 def _plain(value: Any) -> Any:

@@ -27,6 +27,11 @@ def is_tail_role(role: str) -> bool:
     return role.startswith(_TAIL)
 
 
+def stream_role(stream: str) -> str:
+    """Return the name of the role of the replica that sends a stream."""
+    return f"stream {stream}"
+
+
 @dataclass(frozen=True, slots=True)
 class Roster:
     """The replicas that live, oldest first: the host and the note of each, by id.

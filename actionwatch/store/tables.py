@@ -682,3 +682,56 @@ SEAL = Table(
     Column("leaves", LargeBinary, nullable=False),
     Index("seal_by_last_id", "table_name", "kind", "last_id"),
 )
+
+# The health of each stream of the configuration. `failing_since` is null while its destination accepts messages.
+STREAM = Table(
+    "stream",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("sent_count", BigInteger, nullable=False),
+    Column("last_sent_at", Instant),
+    Column("failing_since", Instant),
+    Column("last_error", Text),
+    Column("paused_at", Instant),
+    Column("paused_by", Text),
+)
+
+# How far a stream has read each table that it reads. `planned_through`: where the object ends that is being written.
+STREAM_POSITION = Table(
+    "stream_position",
+    METADATA,
+    Column("stream", Text, primary_key=True),
+    Column("feed", Text, primary_key=True),
+    Column("row_id", BigInteger, nullable=False),
+    Column("planned_through", BigInteger),
+)
+
+# Through which time a stream has stated that it sent all records of a source, and from when on.
+STREAM_MARK = Table(
+    "stream_mark",
+    METADATA,
+    Column("stream", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("begins_at", Instant, nullable=False),
+    Column("complete_through", Instant, nullable=False),
+)
+
+# The messages of streams that cannot be made again from their rows with the same bytes, until they are sent; and those that a
+# destination refused (`refused_at`), until a person sends them again or drops them.
+STREAM_MESSAGE = Table(
+    "stream_message",
+    METADATA,
+    Column("id", _ROW_ID, primary_key=True, autoincrement=True),
+    Column("stream", Text, nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("row_id", BigInteger, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("partition_key", Text, nullable=False),
+    Column("content_type", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("refused_at", Instant),
+    Column("why", Text),
+    Index("stream_message_by_stream", "stream", "refused_at", "id"),
+    sqlite_autoincrement=True,  # an id is a place in the order of sending
+)

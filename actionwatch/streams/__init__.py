@@ -1,1 +1,1 @@
-"""Streams: readers of the store with their position, which send what they read to a broker."""
+"""Streams: readers of the store, each with a position, which send what they read to a broker."""

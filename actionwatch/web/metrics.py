@@ -5,7 +5,7 @@ The first scrape imports this module: the client library takes 3 MB, and not eve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -23,6 +23,8 @@ from starlette.responses import Response
 
 from actionwatch import __version__
 from actionwatch.queries.status import read_sources
+from actionwatch.queries.streams import read_streams
+from actionwatch.settings import Stream
 from actionwatch.store import (
     alerts,
     delivery_latency,
@@ -37,6 +39,7 @@ from actionwatch.text.log_writer import WRITER
 
 _SOURCE = ("source",)
 _RECEIVER = ("receiver",)
+_STREAM = ("stream",)
 
 
 def scrape(collector: StoreCollector) -> Response:
@@ -46,7 +49,7 @@ def scrape(collector: StoreCollector) -> Response:
 
 @dataclass(frozen=True, slots=True)
 class StoreCollector:
-    """Collects the metrics of these sources only, because the lag of a removed source would grow forever.
+    """Collects the metrics of these sources and streams only, because the lag of a removed one would grow forever.
 
     `roles` returns for each role whether this process has it.
     """
@@ -55,6 +58,7 @@ class StoreCollector:
     sources: Collection[str]
     clock: Callable[[], datetime]
     roles: Callable[[], Mapping[str, bool]] = dict
+    streams: Sequence[Stream] = ()
 
     def collect(self) -> Iterator[Metric]:
         """Read the store once and yield all metrics."""
@@ -64,6 +68,7 @@ class StoreCollector:
             yield from _records(connection)
             yield from _alerts(connection)
             yield from _receivers(connection, now)
+            yield from _streams(connection, self.streams, now)
             yield from _latencies(connection)
             yield from _self_alerts(connection)
         yield InfoMetricFamily("actionwatch", "The version of actionwatch", value={"version": __version__})
@@ -134,6 +139,21 @@ def _receivers(connection: Connection, now: datetime) -> Iterator[Metric]:
     for name, health in receivers.read_all(connection).items():
         failing.add_metric([name], (now - health.failing_since).total_seconds() if health.failing_since else 0)
     yield from (pending, dead, failing)
+
+
+def _streams(connection: Connection, configured: Sequence[Stream], now: datetime) -> Iterator[Metric]:
+    lag = GaugeMetricFamily(
+        "actionwatch_stream_lag_seconds", "How long the oldest message of the stream has been waiting", labels=_STREAM
+    )
+    waiting = GaugeMetricFamily("actionwatch_stream_waiting", "Messages that wait to be sent", labels=_STREAM)
+    refused = GaugeMetricFamily("actionwatch_stream_refused", "Messages that the destination refused", labels=_STREAM)
+    sent = CounterMetricFamily("actionwatch_stream_sent", "Messages that the destination accepted", labels=_STREAM)
+    for state in read_streams(connection, configured, now):
+        lag.add_metric([state.name], state.lag.total_seconds())
+        waiting.add_metric([state.name], state.waiting_count)
+        refused.add_metric([state.name], state.refused_count)
+        sent.add_metric([state.name], state.health.sent_count)
+    yield from (lag, waiting, refused, sent)
 
 
 def _latencies(connection: Connection) -> Iterator[Metric]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from actionwatch.rules.lists import Lists
     from actionwatch.rules.model import Rule
     from actionwatch.rules.trial import TrialEvent
+    from actionwatch.settings import Stream
     from actionwatch.store.database import Database
     from actionwatch.store.membership import Roster
     from actionwatch.store.outbox import DeliveryFilter
@@ -110,6 +111,7 @@ class Configuration:
 
     sources: Collection[str]
     receivers: Sequence[Destination]
+    streams: Sequence[Stream]
     max_silence: timedelta
     rules: Callable[[], Sequence[Rule]]
     lists: Callable[[], Lists]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from anyio import fail_after, to_thread
@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from actionwatch.base.errors import StoreError
 from actionwatch.base.reasons import Reason, short_reason
+from actionwatch.settings import Stream
 from actionwatch.store.database import Database
 from actionwatch.web.access import Access, is_direct
 from actionwatch.web.attempts import TooManyAttempts
@@ -87,13 +88,14 @@ def metrics_routes(
     sources: Collection[str],
     clock: Callable[[], datetime],
     roles: Callable[[], Mapping[str, bool]] = dict,
+    streams: Sequence[Stream] = (),
 ) -> list[Route]:
     """Build the route of the metrics. The first scrape imports metrics.py."""
 
     def metrics(_: Request) -> Response:
         from actionwatch.web.metrics import StoreCollector, scrape
 
-        return scrape(StoreCollector(database, sources, clock, roles))
+        return scrape(StoreCollector(database, sources, clock, roles, streams))
 
     return [Route("/metrics", metrics)]
 

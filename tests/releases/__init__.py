@@ -48,7 +48,7 @@ def fill_all(database: Database) -> None:
 
 def _literal(column: Column[object]) -> str:
     kind = str(column.type.compile())
-    return {"BIGINT": "7", "INTEGER": "7", "BOOLEAN": "true", "BLOB": "NULL"}.get(kind, f"'{column.name}'")
+    return {"BIGINT": "7", "INTEGER": "7", "BOOLEAN": "true"}.get(kind, f"'{column.name}'")
 
 
 def rows(connection: Connection, columns: dict[str, list[str]]) -> dict[str, list[tuple[object, ...]]]:

@@ -423,6 +423,47 @@ CREATE TABLE public.source (
     bounds_asked_at bigint,
     vanished_reported_through bigint
 );
+CREATE TABLE public.stream (
+    name text NOT NULL COLLATE pg_catalog."C",
+    sent_count bigint NOT NULL,
+    last_sent_at bigint,
+    failing_since bigint,
+    last_error text COLLATE pg_catalog."C",
+    paused_at bigint,
+    paused_by text COLLATE pg_catalog."C"
+);
+CREATE TABLE public.stream_mark (
+    stream text NOT NULL COLLATE pg_catalog."C",
+    source text NOT NULL COLLATE pg_catalog."C",
+    begins_at bigint NOT NULL,
+    complete_through bigint NOT NULL
+);
+CREATE TABLE public.stream_message (
+    id bigint NOT NULL,
+    stream text NOT NULL COLLATE pg_catalog."C",
+    message_id text NOT NULL COLLATE pg_catalog."C",
+    kind text NOT NULL COLLATE pg_catalog."C",
+    row_id bigint NOT NULL,
+    at bigint NOT NULL,
+    partition_key text NOT NULL COLLATE pg_catalog."C",
+    content_type text NOT NULL COLLATE pg_catalog."C",
+    body bytea NOT NULL,
+    refused_at bigint,
+    why text COLLATE pg_catalog."C"
+);
+CREATE SEQUENCE public.stream_message_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+ALTER SEQUENCE public.stream_message_id_seq OWNED BY public.stream_message.id;
+CREATE TABLE public.stream_position (
+    stream text NOT NULL COLLATE pg_catalog."C",
+    feed text NOT NULL COLLATE pg_catalog."C",
+    row_id bigint NOT NULL,
+    planned_through bigint
+);
 CREATE TABLE public.sweep (
     source text NOT NULL COLLATE pg_catalog."C",
     reach bigint NOT NULL,
@@ -476,6 +517,7 @@ ALTER TABLE ONLY public.record ALTER COLUMN id SET DEFAULT nextval('public.recor
 ALTER TABLE ONLY public.record_value ALTER COLUMN id SET DEFAULT nextval('public.record_value_id_seq'::regclass);
 ALTER TABLE ONLY public.row_history ALTER COLUMN id SET DEFAULT nextval('public.row_history_id_seq'::regclass);
 ALTER TABLE ONLY public.rule_history ALTER COLUMN id SET DEFAULT nextval('public.rule_history_id_seq'::regclass);
+ALTER TABLE ONLY public.stream_message ALTER COLUMN id SET DEFAULT nextval('public.stream_message_id_seq'::regclass);
 INSERT INTO public.alembic_version VALUES ('1000', '1000');
 INSERT INTO public.alert VALUES ('f5a50fbb-2165-56ab-b53d-b8f2948c0854', 'cluster_deleted', 'cluster_deleted', 'Cluster_Deleted', '[]', 3, 'cluster_deleted by eve', '', NULL, '{}', 'acme', '79132d5d-ff4b-56ac-abfd-b31c1d7149c0', NULL, '[]', 0, 'open', NULL, NULL, NULL, 1, 1795608060000000, 1795608060000000, 1795608000000000, NULL, 1795608060000000, 1795608000000000, 1795608060000000, NULL, 'eve', NULL, false, NULL, NULL, NULL, NULL, NULL);
 INSERT INTO public.alert VALUES ('70966863-97a6-5ce8-8f86-7b248b85fa63', 'cluster_deleted', 'cluster_deleted', 'Cluster_Deleted', '[]', 3, 'cluster_deleted by eve', '', NULL, '{}', 'acme', '64b2ef7c-25cb-5326-ba99-724472b3a463', NULL, '[]', 0, 'open', NULL, NULL, NULL, 1, 1795608120000000, 1795608120000000, 1795608000000000, NULL, 1795608120000000, 1795608000000000, 1795608120000000, NULL, 'eve', NULL, false, NULL, NULL, NULL, NULL, NULL);
@@ -574,6 +616,10 @@ INSERT INTO public.silence VALUES ('1', '["level=high"]', 'sam', 'why', 17956116
 INSERT INTO public.silence VALUES ('2', '["level=high"]', 'sam', 'why', 1795615200000000, 1795618800000000, NULL, NULL);
 INSERT INTO public.silence VALUES ('3', '["level=high"]', 'sam', 'why', 1795618800000000, 1795622400000000, NULL, NULL);
 INSERT INTO public.source VALUES ('name', 'organisation', 'renamed_to', 7, 7, 7, 7, 7, true, 7, 7, 7);
+INSERT INTO public.stream VALUES ('name', 7, 7, 7, 'last_error', 7, 'paused_by');
+INSERT INTO public.stream_mark VALUES ('stream', 'source', 7, 7);
+INSERT INTO public.stream_message VALUES (7, 'stream', 'message_id', 'kind', 7, 7, 'partition_key', 'content_type', '\x626f6479', 7, 'why');
+INSERT INTO public.stream_position VALUES ('stream', 'feed', 7, 7);
 INSERT INTO public.sweep VALUES ('source', 7, 7);
 INSERT INTO public.template_version VALUES ('name', 'body');
 INSERT INTO public.token VALUES ('1', '6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b', 'sam 1', 'operator', 1795611600000000, 'admin', NULL, NULL, NULL, NULL);
@@ -590,6 +636,7 @@ SELECT pg_catalog.setval('public.record_id_seq', 3, true);
 SELECT pg_catalog.setval('public.record_value_id_seq', 2, true);
 SELECT pg_catalog.setval('public.row_history_id_seq', 24, true);
 SELECT pg_catalog.setval('public.rule_history_id_seq', 3, true);
+SELECT pg_catalog.setval('public.stream_message_id_seq', 1, false);
 ALTER TABLE ONLY public.alembic_version
     ADD CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num);
 ALTER TABLE ONLY public.alert_history
@@ -656,6 +703,14 @@ ALTER TABLE ONLY public.silence
     ADD CONSTRAINT silence_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.source
     ADD CONSTRAINT source_pkey PRIMARY KEY (name);
+ALTER TABLE ONLY public.stream_mark
+    ADD CONSTRAINT stream_mark_pkey PRIMARY KEY (stream, source);
+ALTER TABLE ONLY public.stream_message
+    ADD CONSTRAINT stream_message_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY public.stream
+    ADD CONSTRAINT stream_pkey PRIMARY KEY (name);
+ALTER TABLE ONLY public.stream_position
+    ADD CONSTRAINT stream_position_pkey PRIMARY KEY (stream, feed);
 ALTER TABLE ONLY public.sweep
     ADD CONSTRAINT sweep_pkey PRIMARY KEY (source, reach);
 ALTER TABLE ONLY public.template_version
@@ -713,4 +768,5 @@ CREATE INDEX self_alert_by_alert ON public.self_alert USING btree (alert_id);
 CREATE INDEX session_by_end ON public.session USING btree (ends_at);
 CREATE INDEX session_by_token ON public.session USING btree (token_id, ends_at);
 CREATE INDEX silence_by_end ON public.silence USING btree (ends_at);
+CREATE INDEX stream_message_by_stream ON public.stream_message USING btree (stream, refused_at, id);
 CREATE UNIQUE INDEX token_by_digest ON public.token USING btree (digest);

@@ -466,6 +466,47 @@ CREATE TABLE source (
 	PRIMARY KEY (name)
 );
 INSERT INTO "source" VALUES('name','organisation','renamed_to',7,7,7,7,7,1,7,7,7);
+CREATE TABLE stream (
+	name TEXT NOT NULL, 
+	sent_count BIGINT NOT NULL, 
+	last_sent_at BIGINT, 
+	failing_since BIGINT, 
+	last_error TEXT, 
+	paused_at BIGINT, 
+	paused_by TEXT, 
+	PRIMARY KEY (name)
+);
+INSERT INTO "stream" VALUES('name',7,7,7,'last_error',7,'paused_by');
+CREATE TABLE stream_mark (
+	stream TEXT NOT NULL, 
+	source TEXT NOT NULL, 
+	begins_at BIGINT NOT NULL, 
+	complete_through BIGINT NOT NULL, 
+	PRIMARY KEY (stream, source)
+);
+INSERT INTO "stream_mark" VALUES('stream','source',7,7);
+CREATE TABLE stream_message (
+	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
+	stream TEXT NOT NULL, 
+	message_id TEXT NOT NULL, 
+	kind TEXT NOT NULL, 
+	row_id BIGINT NOT NULL, 
+	at BIGINT NOT NULL, 
+	partition_key TEXT NOT NULL, 
+	content_type TEXT NOT NULL, 
+	body BLOB NOT NULL, 
+	refused_at BIGINT, 
+	why TEXT
+);
+INSERT INTO "stream_message" VALUES(7,'stream','message_id','kind',7,7,'partition_key','content_type','body',7,'why');
+CREATE TABLE stream_position (
+	stream TEXT NOT NULL, 
+	feed TEXT NOT NULL, 
+	row_id BIGINT NOT NULL, 
+	planned_through BIGINT, 
+	PRIMARY KEY (stream, feed)
+);
+INSERT INTO "stream_position" VALUES('stream','feed',7,7);
 CREATE TABLE sweep (
 	source TEXT NOT NULL, 
 	reach BIGINT NOT NULL, 
@@ -569,6 +610,7 @@ CREATE INDEX self_alert_by_alert ON self_alert (alert_id);
 CREATE INDEX session_by_end ON session (ends_at);
 CREATE INDEX session_by_token ON session (token_id, ends_at);
 CREATE INDEX silence_by_end ON silence (ends_at);
+CREATE INDEX stream_message_by_stream ON stream_message (stream, refused_at, id);
 CREATE UNIQUE INDEX token_by_digest ON token (digest);
 DELETE FROM "sqlite_sequence";
 INSERT INTO "sqlite_sequence" VALUES('record',3);
@@ -577,4 +619,5 @@ INSERT INTO "sqlite_sequence" VALUES('alert_record',3);
 INSERT INTO "sqlite_sequence" VALUES('alert_history',9);
 INSERT INTO "sqlite_sequence" VALUES('receipt',3);
 INSERT INTO "sqlite_sequence" VALUES('rule_history',3);
+INSERT INTO "sqlite_sequence" VALUES('stream_message',7);
 COMMIT;

@@ -15,6 +15,7 @@ from actionwatch.base.clock import Spans
 from actionwatch.base.model import LEVELS
 from actionwatch.queries import names, rules
 from actionwatch.queries.status import SourceState, read_state
+from actionwatch.queries.streams import read_streams
 from actionwatch.store import alerts, record_counts, silences
 from actionwatch.web.console.charts import (
     BandPart,
@@ -64,6 +65,7 @@ def show(request: Request, parts: Parts) -> Response:
         values: dict[str, Any] = {
             "sources": _sources(connection, parts, state.sources, spans, now),
             "receivers": state.receivers,
+            "streams": read_streams(connection, parts.configuration.streams, now),
             "troubles": state.troubles,
             "removed": rules.removed_since(connection, now - timedelta(days=_REMOVED_DAYS)),
             "levels": alerts.read_many(connection, [each.alert_id for each in state.troubles]),

@@ -42,7 +42,7 @@ SOURCE = Source(
 def prune_with(post: Post, rules: Sequence[Rule]) -> dict[str, int]:
     """Prune like a service with these rules."""
     with post.database.read() as connection:
-        back = look_back(connection, [SOURCE], rules)
+        back = look_back(connection, Settings(sources=(SOURCE,)), rules)
     deleted = prune.run_once(post.database, RETENTION, post.clock(), back)
     return {name: count for name, count in deleted.items() if count}
 
@@ -191,7 +191,7 @@ def test_lookback_of_polls_and_sweeps(post: Post) -> None:
         unproved_windows.write(connection, [doubt])
     see(post.database, NOON)
     with post.database.read() as connection:
-        (needed,) = look_back(connection, [SOURCE], ()).needed
+        (needed,) = look_back(connection, Settings(sources=(SOURCE,)), ()).needed
     assert (needed.source, needed.since) == ("acme", NOON - 90 * DAY - COARSEST_UNIT)
 
 

@@ -83,6 +83,7 @@ class Served:
             "dead_letters": DeadLetters(self.database, [each.name for each in receivers], self.clock),
             "doubts": lambda made, now: self.doubts,
             "try_draft": _no_trial,
+            "streams": (),
             "max_silence": timedelta(days=3),
         }
         values = {**given, **self.options}

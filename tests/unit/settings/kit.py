@@ -10,7 +10,8 @@ from pydantic import Field, model_validator
 
 from actionwatch.alerts.routes import parse_matcher
 from actionwatch.base.errors import ConfigError
-from actionwatch.settings import Settings, load_settings
+from actionwatch.settings import Settings, Types, load_settings
+from actionwatch.streams.driver import driver_module, driver_types
 from actionwatch.text.options import Options, Secret, SecretFile, require_one
 
 SOURCE = "sources: [{name: acme, organisation_id: o-1, username: eve, api_key: k3y}]\n"
@@ -51,8 +52,8 @@ def load_file(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
     return load_settings(
         path,
         environ=environ or {},
-        receiver_options=TYPES.__getitem__,
-        receiver_types=tuple(TYPES),
+        receiver_types=Types(tuple(TYPES), TYPES.__getitem__),
+        stream_types=Types(driver_types(), lambda name: driver_module(name).Options),
         check_matcher=parse_matcher,
         record_fields=("user", "kind"),
     )

@@ -10,9 +10,10 @@ from pathlib import Path
 import yaml
 
 from actionwatch.alerts.routes import parse_matcher
-from actionwatch.settings import Settings, load_settings
+from actionwatch.settings import Settings, Types, load_settings
 from actionwatch.settings.keys import Log, ReceiverOptions, Retention, RetryPolicy, RouteOptions, Source, Store
 from actionwatch.settings.web_keys import Web
+from actionwatch.streams.driver import driver_types
 from actionwatch.text.options import Options
 from tests.cases import in_one_test
 
@@ -35,8 +36,8 @@ def _load(text: str, folder: Path) -> Settings:
     return load_settings(
         path,
         environ=ENVIRON,
-        receiver_options=lambda _: _Any,
-        receiver_types=("console", "email", "slack", "webhook"),
+        receiver_types=Types(("console", "email", "slack", "webhook"), lambda _: _Any),
+        stream_types=Types(driver_types(), lambda _: _Any),
         check_matcher=parse_matcher,
     )
 

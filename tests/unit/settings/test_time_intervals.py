@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from actionwatch.base.errors import ConfigError
-from actionwatch.settings import Settings, load_settings
+from actionwatch.settings import Settings, Types, load_settings
 from actionwatch.text.options import Options
 from tests.cases import in_one_test
 
@@ -33,9 +33,8 @@ def load(text: str, folder: Path) -> Settings:
     (folder / "rules").mkdir(exist_ok=True)
     path = folder / "a.yaml"
     path.write_text(HEAD + text)
-    return load_settings(
-        path, environ={}, receiver_options=lambda _: _Any, receiver_types=("console",), check_matcher=lambda _: None
-    )
+    types = Types(("console",), lambda _: _Any)
+    return load_settings(path, environ={}, receiver_types=types, stream_types=types, check_matcher=lambda _: None)
 
 
 def test_every_key_of_the_format_is_used(tmp_path: Path) -> None:
