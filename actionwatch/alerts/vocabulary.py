@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from actionwatch.alerts.routes import Matcher, parse_matcher
+from actionwatch.alerts.routes import RECORD_LABELS, Matcher, parse_matcher
 from actionwatch.text.suggestions import suggest
 
 _ALTERNATIVES = re.compile(r"[\w.-]+(?:\|[\w.-]+)+")  # a regular expression that only lists words
@@ -30,7 +30,7 @@ class Doubt:
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """The labels that alerts can have.
+    """The labels that alerts can have, or records (`noun`).
 
     `choices` are the labels with a known set of values, which contains "" if an alert can be without the label. The values of
     `open_labels` are not known.
@@ -38,6 +38,13 @@ class Vocabulary:
 
     choices: Mapping[str, Collection[str]]
     open_labels: Collection[str]
+    noun: str = "alert"
+
+    def of_records(self) -> Vocabulary:
+        """Return the labels that records have."""
+        names = (*RECORD_LABELS, "source")
+        choices = {name: values for name, values in self.choices.items() if name in names}
+        return Vocabulary(choices, [name for name in self.open_labels if name in names], "record")
 
     def doubts(self, texts: Sequence[str]) -> list[Doubt]:
         """Return what is doubtful about valid matchers that must all match, in their order."""
@@ -52,7 +59,7 @@ class Vocabulary:
         if name in known:
             return ""
         remedy = suggest(name, known, "labels are") or "docs/configuration.md lists the labels under route"
-        return f"no alert has the label '{name}': {remedy}"
+        return f"no {self.noun} has the label '{name}': {remedy}"
 
     def _of_one(self, index: int, matcher: Matcher) -> Iterator[Doubt]:
         if wrong := self.check_label(matcher.label):

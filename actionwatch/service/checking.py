@@ -25,6 +25,7 @@ from actionwatch.service.silence_files import read_matchers, read_silences
 from actionwatch.settings import Settings
 from actionwatch.settings.keys import RouteOptions
 from actionwatch.text.formats.messages import FORMATS
+from actionwatch.text.formats.streams import STREAM_FORMATS
 from actionwatch.text.suggestions import did_you_mean
 from actionwatch.text.yaml_document import Document, Place, read_file
 
@@ -106,7 +107,7 @@ def _unreached_receivers(settings: Settings, config: Path, rules: Sequence[Rule]
 
 
 def _doubtful_matchers(settings: Settings, config: Path, rules: Rules) -> Iterator[Fault]:
-    """Return a note for each matcher that refers to nothing, or decides nothing: of routes, inhibition and silence files."""
+    """Return a note for each matcher that refers to nothing, or decides nothing: of routes, inhibition, streams and silence files."""
     vocabulary = configuration.vocabulary(settings, rules)
     document, *_ = read_file(config)
     placed: list[tuple[Document, Place, tuple[str, ...]]] = []
@@ -117,8 +118,13 @@ def _doubtful_matchers(settings: Settings, config: Path, rules: Rules) -> Iterat
     for index, rule in enumerate(settings.inhibit_rules):
         placed.append((document, ("inhibit_rules", index, "source_matchers"), rule.source_matchers))
         placed.append((document, ("inhibit_rules", index, "target_matchers"), rule.target_matchers))
-    for source, place, matchers in [*placed, *read_matchers(settings)]:
-        for doubt in vocabulary.doubts(matchers):
+    of_records: list[tuple[Document, Place, tuple[str, ...]]] = []
+    for index, stream in enumerate(settings.streams):
+        chosen = of_records if stream.what == "records" else placed
+        chosen.append((document, ("streams", index, "matchers"), stream.matchers))
+    known = [(vocabulary, each) for each in [*placed, *read_matchers(settings)]]
+    for words, (source, place, matchers) in [*known, *((vocabulary.of_records(), each) for each in of_records)]:
+        for doubt in words.doubts(matchers):
             yield source.fault((*place, doubt.index), doubt.what, doubt.remedy)
 
 
@@ -134,7 +140,7 @@ def _dangling_escalations(settings: Settings, rules: Sequence[Rule]) -> list[Fau
 
 
 def check_templates(settings: Settings, config: Path) -> list[Fault]:
-    """Check the templates, and that those named by receivers exist."""
+    """Check the templates, and that those named by receivers and streams exist."""
     renderer = build_renderer(settings)
     return [*renderer.check(), *_missing_templates(settings, config, renderer)]
 
@@ -146,6 +152,12 @@ def _missing_templates(settings: Settings, config: Path, renderer: Renderer) -> 
             remedy = did_you_mean(name.removesuffix(".json"), list(FORMATS)) or "write it, or correct the name"
             what = f"format: there is no template {name}{SUFFIX} in {settings.templates}"
             yield document.fault(("receivers", index, receiver.type, "format"), what, remedy)
+    for index, stream in enumerate(settings.streams):
+        name = f"{stream.format}.json"
+        if stream.format not in STREAM_FORMATS and renderer.missing([name]):
+            remedy = did_you_mean(stream.format, list(STREAM_FORMATS)) or "write it, or correct the name"
+            what = f"format: there is no template {name}{SUFFIX} in {settings.templates}"
+            yield document.fault(("streams", index, "format"), what, remedy)
 
 
 def faults_beside(config: Path) -> list[Fault]:

@@ -22,7 +22,8 @@ from actionwatch.instaclustr.wire import Page
 from actionwatch.notifiers.base import Reachable, notifier_module
 from actionwatch.service import configuration, upstream
 from actionwatch.service.signing_in import relying_party
-from actionwatch.settings import Receiver, Settings, Source
+from actionwatch.service.streams import build_driver
+from actionwatch.settings import Receiver, Settings, Source, Stream
 from actionwatch.tail.cursor import IGNORED_SKEW, REPORTED_SKEW
 
 _PROBE_RETRY = RetryOptions(attempts=1)  # the probe counts its requests and waits by itself
@@ -60,10 +61,11 @@ def probe(settings: Settings, source: Source) -> probing.ProbeReport:
 
 
 def check_live(settings: Settings) -> list[Outcome]:
-    """Check every source and every receiver. Sends no alert."""
+    """Check every source, every receiver and every stream. Sends nothing."""
     checks: list[Callable[[], Iterable[Outcome]]] = [
         *(partial(_source, source) for source in settings.sources),
         *(partial(_receiver, receiver) for receiver in settings.receivers),
+        *(partial(_stream, stream) for stream in settings.streams),
         partial(_sign_in, settings),
     ]
     room = threading.Semaphore(_MAX_PARALLEL)
@@ -139,6 +141,19 @@ def _receiver(receiver: Receiver) -> Iterator[Outcome]:
             notifier.reach()
     except DeliveryError as exc:
         remedy = f"fix it; then 'actionwatch receivers test {receiver.name}' sends a marked alert"
+        yield Outcome(subject, False, str(exc), remedy)
+        return
+    yield Outcome(subject, True, "can be reached")
+
+
+def _stream(stream: Stream) -> Iterator[Outcome]:
+    """Connect to the destination of a stream, as far as its protocol allows without sending a message."""
+    subject = f"stream {stream.name}"
+    try:
+        with contextlib.closing(build_driver(stream)) as driver:
+            driver.open()
+    except DeliveryError as exc:
+        remedy = f"fix it; then 'actionwatch streams test {stream.name}' sends a marked message"
         yield Outcome(subject, False, str(exc), remedy)
         return
     yield Outcome(subject, True, "can be reached")

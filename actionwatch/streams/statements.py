@@ -28,7 +28,7 @@ from actionwatch.streams.driver import StreamMessage
 from actionwatch.streams.messages import Plan
 from actionwatch.text.payloads import instant
 
-_MOST_AT_ONCE = 24  # statements in one transaction: a stream from the beginning states one for each hour of a year
+_MOST_AT_ONCE = 100  # statements in one transaction: a stream from the beginning states one for each hour of a year
 MOST_RANGES = 10_000  # of offsets in a statement, 160 kB: destinations limit the size of a message
 Span = tuple[datetime, datetime]
 """From a time until another one, which is not included."""
