@@ -107,7 +107,7 @@ def _unreached_receivers(settings: Settings, config: Path, rules: Sequence[Rule]
 
 
 def _doubtful_matchers(settings: Settings, config: Path, rules: Rules) -> Iterator[Fault]:
-    """Return a note for each matcher that refers to nothing, or decides nothing: of routes, inhibition, streams and silence files."""
+    """Return a note for each matcher that refers to nothing or decides nothing: of routes, inhibition, streams and silences."""
     vocabulary = configuration.vocabulary(settings, rules)
     document, *_ = read_file(config)
     placed: list[tuple[Document, Place, tuple[str, ...]]] = []

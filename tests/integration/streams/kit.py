@@ -1,4 +1,4 @@
-"""A stream over a real store, with a destination in this process whose answers a test decides."""
+"""A stream over a real store, with a destination in this process whose answers a test decides, or a driver with its far end."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from actionwatch.base.errors import TransientDeliveryError
 from actionwatch.base.model import Record
 from actionwatch.store import marks, records, streams
 from actionwatch.store.database import Database
-from actionwatch.streams.driver import Refusal, StreamMessage
+from actionwatch.streams.driver import Driver, Refusal, StreamMessage, driver_module
 from actionwatch.streams.messages import Plan
 from actionwatch.streams.stream import Stream
 from tests.builders import NOON, Machine, make_marks
+from tests.integration.streams.end import End
+from tests.waiting import LIMIT
 
 
 @dataclass
@@ -93,6 +96,11 @@ class Bench:
         """Send what waits."""
         self.stream.run_once()
 
+    def position(self) -> int:
+        """Return the last record that the stream has sent."""
+        with self.database.read() as connection:
+            return streams.read_positions(connection, self.plan.name)["record"].row_id
+
     def kept(self) -> list[streams.KeptMessage]:
         """Return the messages that wait."""
         with self.database.read() as connection:
@@ -108,6 +116,8 @@ class Consumer:
     """What a data team does with a stream: it drops repeats, and checks each statement with what it has by then."""
 
     def __init__(self) -> None:
+        self.knows_order = True
+        """Whether messages come in their order, so that it can judge whether a record is late."""
         self.records: dict[int, dict[str, Any]] = {}
         self.faults: list[str] = []
         self.complete: dict[str, datetime] = {}
@@ -122,7 +132,8 @@ class Consumer:
         if message.kind == "record":
             at = datetime.fromisoformat(document["timestamp"])
             through = self.complete.get(data["source"])
-            if document["offset"] not in self.records and (through is not None and at < through) != document["late"]:
+            is_late = through is not None and at < through
+            if self.knows_order and document["offset"] not in self.records and is_late != document["late"]:
                 self.faults.append(f"{message.id} at {at} is late: {document['late']}, complete through {through}")
             self.records.setdefault(document["offset"], document)
             return
@@ -137,3 +148,11 @@ class Consumer:
 
 
 HOUR = timedelta(hours=1)
+
+
+def driver(end: End, **changed: Any) -> Driver:
+    """Build the driver of an end, validating the options as the loader of the configuration does."""
+    module = driver_module(end.type_name)
+    given = {"timeout": f"{LIMIT:g}s", **end.options(), **changed}
+    options = module.Options.model_validate(given, context={"folder": Path()})
+    return module.build(options, stream="contract")

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,39 +15,12 @@ from actionwatch.streams.driver import Driver, StreamMessage, Traits, driver_mod
 from tests.cases import in_one_test
 from tests.integration.streams.end import End, Received
 from tests.integration.streams.ends import ENDS
-from tests.waiting import LIMIT, beside, pause, wait_until
+from tests.integration.streams.kit import driver
+from tests.waiting import beside, pause, wait_until
 
 START = datetime(2026, 11, 25, 9, tzinfo=UTC)
 KEYS = ("plain", "größer als ß", "with spaces, a.dot, 100 % and *>", "")
 _numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="session", params=ENDS)
-def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[End]:
-    """The far end of each driver in turn, one for all tests of the process."""
-    end = ENDS[request.param](tmp_path_factory.mktemp(request.param.replace(" ", "_")))
-    with closing(end):
-        yield end
-
-
-@pytest.fixture
-def end(running: End) -> Iterator[End]:
-    """The far end. A driver leaves no thread behind, not even one that Python does not know."""
-    before = _threads()
-    yield running
-    wait_until(lambda: not _threads() - before, "the end of every thread of the driver", _threads)
-
-
-def _threads() -> set[str]:
-    return set(os.listdir("/proc/self/task"))  # noqa: PTH208
-
-
-def driver(end: End, **changed: Any) -> Driver:
-    """Build the driver of an end, validating the options as the loader of the configuration does."""
-    module = driver_module(end.type_name)
-    given = {"timeout": f"{LIMIT:g}s", **end.options(), **changed}
-    options = module.Options.model_validate(given, context={"folder": Path()})
-    return module.build(options, stream="contract")
 
 
 def batch(count: int = 20, size: int = 40) -> list[StreamMessage]:
