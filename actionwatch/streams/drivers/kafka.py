@@ -8,6 +8,7 @@ cannot be stored, none after it in its partition is (`enable.gapless.guarantee`)
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from confluent_kafka import KafkaError, Message, Producer
 
 TRAITS = Traits()
+_SILENT = logging.Logger("kafka")
+_SILENT.addHandler(logging.NullHandler())
 _LOOK_EVERY_SECONDS = 0.2  # the client tries for ever, and reports wrong credentials only to who asks
 
 
@@ -78,14 +81,13 @@ class KafkaDriver:
 
     def open(self) -> None:
         """Connect, sign in, and look for the topic."""
-        self.close()
         self._opened()
 
     def send(self, batch: Sequence[StreamMessage]) -> Sequence[Refusal]:
         """Produce all messages, and wait for the report of each."""
         from confluent_kafka import KafkaError, KafkaException
 
-        producer = self._producer or self._opened()
+        producer = self._ready()
         refused: list[Refusal] = []
         failed: list[KafkaError] = []
 
@@ -93,7 +95,7 @@ class KafkaDriver:
             if error is not None:
                 failed.append(error)
 
-        with self._purged_on_failure(producer):
+        with self._purged_on_failure(producer, failed):
             for message in batch:
                 try:
                     # Without the time of the message: the topic would remove old ones at once.
@@ -106,18 +108,16 @@ class KafkaDriver:
                     )
                 except KafkaException as exc:
                     if exc.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
-                        raise self._explained(exc.args[0]) from exc
+                        raise
                     why = f"more than max_message_bytes ({self._options.max_message_bytes}): raise it, and that of the topic"
                     refused.append(Refusal(message.id, why))
                 except BufferError as exc:
                     raise failure(self._place, "the batch is larger than the buffer of the client") from exc
             ends_at = time.monotonic() + self._seconds
-            while len(producer) and not failed and time.monotonic() < ends_at:
-                producer.flush(min(_LOOK_EVERY_SECONDS, self._seconds))
+            while producer.flush(_LOOK_EVERY_SECONDS) and not failed:
+                self._check_brokers(ends_at)
             if failed:
                 raise self._explained(failed[0])
-            if len(producer):
-                raise self._unanswered()
         return refused
 
     def close(self) -> None:
@@ -127,23 +127,26 @@ class KafkaDriver:
             _purge(producer)
             producer.close()
 
-    def _opened(self) -> Producer:
-        from confluent_kafka import KafkaError, KafkaException, Producer
+    def _ready(self) -> Producer:
+        """Return the open producer, or another one if something has happened to it since the last batch."""
+        if self._producer is not None:
+            self._producer.poll(0)
+        return self._opened() if self._producer is None or self._seen else self._producer
 
+    def _opened(self) -> Producer:
+        from confluent_kafka import KafkaException, Producer
+
+        self.close()
         self._seen.clear()
         producer = self._producer = Producer(self._configuration())
         ends_at = time.monotonic() + self._seconds
         while True:
             try:
-                found = producer.list_topics(self._options.topic, timeout=min(_LOOK_EVERY_SECONDS, self._seconds))
+                found = producer.list_topics(self._options.topic, timeout=_LOOK_EVERY_SECONDS)
                 break
-            except KafkaException as exc:
+            except KafkaException:
                 producer.poll(0)
-                decisive = [each for each in self._seen if each.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL)]
-                if decisive:
-                    raise self._explained(decisive[0]) from exc
-                if time.monotonic() >= ends_at:
-                    raise self._unanswered() from exc
+                self._check_brokers(ends_at)
         error = found.topics[self._options.topic].error
         if error is not None:
             raise self._explained(error)
@@ -173,27 +176,39 @@ class KafkaDriver:
             # With the default of the client, messages with the key "" would have no order.
             "partitioner": "murmur2_random",
             "error_cb": self._seen.append,
-            "log_level": 0,  # it would print to the standard error
+            "logger": _SILENT,  # it would print to the standard error
             **({} if options.username is None else login),
             **{name: str(path) for name, path in files.items() if path is not None and options.tls},
         }
 
     @contextlib.contextmanager
-    def _purged_on_failure(self, producer: Producer) -> Iterator[None]:
+    def _purged_on_failure(self, producer: Producer, failed: Sequence[KafkaError]) -> Iterator[None]:
+        from confluent_kafka import KafkaException
+
         try:
             yield
+        except KafkaException as exc:
+            _purge(producer)
+            raise self._explained(failed[0] if failed else exc.args[0]) from exc
         except TransientDeliveryError:
             _purge(producer)
             raise
 
-    def _unanswered(self) -> TransientDeliveryError:
-        """Return the error of brokers that do not answer in time, with the last problem that the client has reported."""
-        text = f"no answer within {self._seconds:g} s"
-        if self._seen:
-            text += f" ({self._redact.excerpt(self._seen[-1].str())})"
-        return failure(
-            self._place, text, "check brokers, and that they expect TLS" if self._options.tls else "check brokers"
-        )
+    def _check_brokers(self, ends_at: float) -> None:
+        """Raise what is hopeless: the client itself tries for ever."""
+        from confluent_kafka import KafkaError
+
+        for each in self._seen:
+            if each.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL):
+                raise self._explained(each)
+        last = self._redact.excerpt(self._seen[-1].str()) if self._seen else ""
+        if any(each.code() == KafkaError._ALL_BROKERS_DOWN for each in self._seen):
+            others = [each.str() for each in self._seen if each.code() != KafkaError._ALL_BROKERS_DOWN]
+            last = self._redact.excerpt(others[-1]) if others else last
+            raise failure(self._place, f"no broker can be reached ({last})", "check brokers and tls")
+        if time.monotonic() >= ends_at:
+            what = f"no answer within {self._seconds:g} s" + (f" ({last})" if last else "")
+            raise failure(self._place, what, "check brokers and tls")
 
     def _explained(self, error: KafkaError) -> TransientDeliveryError:
         from confluent_kafka import KafkaError
@@ -215,8 +230,11 @@ class KafkaDriver:
 
 def _purge(producer: Producer) -> None:
     """Forget what has not been sent or confirmed."""
+    from confluent_kafka import KafkaException
+
     producer.purge()
-    producer.flush(0)
+    with contextlib.suppress(KafkaException):  # the error that has been raised before
+        producer.flush(0)
 
 
 def _headers(message: StreamMessage) -> list[tuple[str, str | bytes | None]]:

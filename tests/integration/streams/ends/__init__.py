@@ -6,14 +6,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tests.integration.streams.end import End
-from tests.integration.streams.ends.kafka import KafkaMockEnd
+from tests.integration.streams.ends.files import BucketEnd, FolderEnd
+from tests.integration.streams.ends.kafka import KafkaEnd
 from tests.integration.streams.ends.nats import NatsEnd
 from tests.integration.streams.ends.rabbitmq import RabbitMqEnd
 from tests.integration.streams.ends.redis import RedisEnd
 from tests.integration.streams.ends.syslog import SyslogEnd
 
 ENDS: Mapping[str, Callable[[Path], End]] = {
-    "kafka mock": KafkaMockEnd,
+    "files": FolderEnd,
+    "files s3": BucketEnd,
+    "kafka": KafkaEnd,
     "nats": NatsEnd,
     "rabbitmq": RabbitMqEnd,
     "redis": RedisEnd,
