@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import socket
@@ -10,7 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from actionwatch.base.clock import utc_now
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import Level, Record
 from actionwatch.base.plurals import counted
+from actionwatch.cli import demo_stream
 from actionwatch.cli.init import FIRST, OWN_FILES
 from actionwatch.cli.options import FOLDER, duration
 from actionwatch.cli.output import console, echo, spell
@@ -71,7 +73,12 @@ log: {{level: warning, format: text}}
 )
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same organisation.")
 @click.option("--keep", metavar="DIR", type=FOLDER, help="Keep the configuration, rules and store in this folder.")
-def command(duration: timedelta, port: int, seed: int, keep: Path | None) -> None:
+@click.option(
+    "--stream",
+    type=click.Choice(demo_stream.TYPES),
+    help="Also send every record to a broker on this machine, and show what arrives there: docs/streams.md.",
+)
+def command(duration: timedelta, port: int, seed: int, keep: Path | None, stream: str | None) -> None:
     """Run the real service on an emulated organisation and print real alerts.
 
     Starts an emulator of the upstream on loopback, with users at work and incidents, and runs the service against it with the
@@ -79,7 +86,7 @@ def command(duration: timedelta, port: int, seed: int, keep: Path | None) -> Non
     """
     port = _free_port(port)
     with asked_by_signals(ENDING) as ended, _folder(keep) as folder, _emulator(seed) as upstream:
-        config = _write_configuration(folder, upstream, port)
+        config = _write_configuration(folder, upstream, port, stream)
         _play(config, upstream["organisation"], duration, ended)
     if keep:
         listing = " ".join(("actionwatch", "-c", spell(keep / "actionwatch.yaml"), "alerts", "list"))
@@ -139,7 +146,7 @@ def _emulator(seed: int) -> Iterator[dict[str, str]]:
         }
 
 
-def _write_configuration(folder: Path, upstream: Mapping[str, str], port: int) -> Path:
+def _write_configuration(folder: Path, upstream: Mapping[str, str], port: int, stream: str | None) -> Path:
     """Write the configuration and the rules. Inhibition is that of `init`, so that a deletion is one card here too."""
     import yaml
 
@@ -150,7 +157,8 @@ def _write_configuration(folder: Path, upstream: Mapping[str, str], port: int) -
     shutil.copytree(shipped("rules"), folder / "rules", dirs_exist_ok=True)
     config = folder / FIRST
     config.touch(mode=0o600)
-    config.write_text(_CONFIGURATION.format(port=port, **upstream) + inhibition)
+    streams = demo_stream.configuration_of(stream, utc_now()) if stream else ""
+    config.write_text(_CONFIGURATION.format(port=port, **upstream) + inhibition + streams)
     return config
 
 
@@ -164,7 +172,8 @@ def _play(config: Path, organisation: str, duration: timedelta, ended: Asked) ->
         started = time.monotonic()
         # Its organisation is emulated.
         running = service.Service(built, on_death=ended.ask, config=config, open_to_actions=True)
-        with running.running():
+        consuming = demo_stream.consuming(functools.partial(_show_arrival, out)) if settings.streams else nullcontext()
+        with consuming, running.running():
             _greet(out, organisation, built, running.url, duration)
             ended.wait(duration.total_seconds() or None)
             running.threads.check()
@@ -195,6 +204,10 @@ def _streaming_app(settings: Any, out: Console, ended: Asked) -> App:
 
     built.tails.on_stored = print_stored
     return built
+
+
+def _show_arrival(out: Console, text: str) -> None:
+    out.print(f"» {text}", style="cyan", overflow="ellipsis", no_wrap=True)
 
 
 def _line(record: Record, width: int) -> Text:
