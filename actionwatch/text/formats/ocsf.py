@@ -1,9 +1,9 @@
 """OCSF 1.4.0 (https://schema.ocsf.io/1.4.0): findings for alerts, activities for records; our own fields are under `unmapped`.
 
 An alert is a Detection Finding that is created, updated and closed, with its records as evidence, so that no action is counted
-twice. A summary is a Base Event. A record is an API Activity, an Account Change or User Access Management. The audit log
-contains neither the source address of a call nor fields with the changed user and the privileges. The schema requires them, so
-they are `unknown`.
+twice. A summary, a decision and a statement about a stream are Base Events. A record is an API Activity, an Account Change or User
+Access Management. The audit log contains neither the source address of a call nor fields with the changed user and the
+privileges. The schema requires them, so they are `unknown`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ _ACCOUNT_CHANGE = (3001, "Account Change", 3, "Identity & Access Management")
 _USER_ACCESS = (3005, "User Access Management", 3, "Identity & Access Management")
 _DETECTION_FINDING = (2004, "Detection Finding", 2, "Findings")
 _BASE_EVENT = (0, "Base Event", 0, "Uncategorized")
+_NO_FINDINGS = frozenset(
+    {"alerts", "decision", "stream"}
+)  # the beginnings of the types of messages about no single alert
 _OTHER = 99
 _UNKNOWN = "unknown"
 _TIME_UNTIL = 253_402_300_800_000  # the year 10000: many readers fail beyond it
@@ -50,9 +53,9 @@ _RULE_ANALYTIC = {"type_id": 1, "type": "Rule"}
 
 
 def ocsf_document(message: Message, receiver: str) -> dict[str, Any]:  # noqa: ARG001
-    """Return the finding of an alert, or the event of a summary, with severity, count and time span."""
+    """Return the finding of an alert, or the event of anything else, with severity, count and time span."""
     data = message.data
-    is_alert = message.type.partition(".")[0] != "alerts" and bool(data.get("id"))
+    is_alert = message.type.partition(".")[0] not in _NO_FINDINGS and bool(data.get("id"))
     severity_id, severity = _SEVERITIES.get(str(data.get("level")), (0, "Unknown"))
     return {
         **(_finding(message) if is_alert else _classified(_BASE_EVENT, (_OTHER, message.type))),
