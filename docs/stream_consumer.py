@@ -20,5 +20,5 @@ for line in sys.stdin:
         missing = [offset for offset in wanted if (source, offset) not in keys]
         found = sorted(keys[source, offset] for offset in wanted if offset not in missing)
         is_same = hashlib.sha256("\n".join(found).encode()).hexdigest() == data["digest"]
-        verdict = f"complete, {data['count']} records" if is_same else f"INCOMPLETE, missing offsets {missing}"
+        verdict = f"complete, records: {data['count']}" if is_same else f"INCOMPLETE, missing offsets {missing}"
         print(f"{source} {data['starts_at']} to {data['ends_at']}: {verdict}", flush=True)

@@ -1,8 +1,8 @@
 """OCSF 1.4.0 (https://schema.ocsf.io/1.4.0): findings for alerts, activities for records; our own fields are under `unmapped`.
 
 An alert is a Detection Finding that is created, updated and closed, with its records as evidence, so that no action is counted
-twice. A summary, a decision and a statement about a stream are Base Events. A record is an API Activity, an Account Change or User
-Access Management. The audit log contains neither the source address of a call nor fields with the changed user and the
+twice. A summary, a decision and a statement about a stream are Base Events. A record is an API Activity, an Account Change or
+User Access Management. The audit log contains neither the source address of a call nor fields with the changed user and the
 privileges. The schema requires them, so they are `unknown`.
 """
 
