@@ -25,8 +25,10 @@ CONSUMER = Path(__file__).parents[3] / "docs" / "stream_consumer.py"
 def lake(desk: Desk) -> Desk:
     """A desk with a stream into a folder, and five actions in the upstream."""
     (desk.folder / "lake").mkdir()
+    desk.more = (
         "streams:\n  - name: lake\n    start: beginning\n    wait: 0s\n"
         f"    files: {{url: 'file://{desk.folder}/lake'}}\n"
+    )
     for minutes in (300, 240, 200, 150, 100):
         desk.act("CREATE_CLUSTER", minutes)
     return desk.write()
