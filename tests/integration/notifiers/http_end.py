@@ -16,6 +16,8 @@ from typing import Any
 from tests.integration.notifiers.listener import FarEnd
 from tests.waiting import LIMIT, join
 
+FAR_END = "far end"  # the name of the thread of a server
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -44,18 +46,18 @@ class Request:
 class HttpEnd(FarEnd):
     """Serves until closed. `reply` decides each response. Tests replace it, or set `queue` for the next responses."""
 
-    def __init__(self, reply: Callable[[Request], Reply], context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, reply: Callable[[Request], Reply], context: ssl.SSLContext | None = None, port: int = 0) -> None:
         self.requests: list[Request] = []
         self.connection_count = 0
         self.queue: list[Reply] = []
         self.reply = reply
         self.released = threading.Event()
-        self._server = _Server(self)
+        self._server = _Server(self, port)
         if context:
             self._server.socket = context.wrap_socket(
                 self._server.socket, server_side=True, do_handshake_on_connect=False
             )
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, name=FAR_END)
         self._thread.start()
         scheme = "https" if context else "http"
         self.url = f"{scheme}://127.0.0.1:{self._server.server_address[1]}"
@@ -73,10 +75,10 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = False
     request_queue_size = 64
 
-    def __init__(self, end: HttpEnd) -> None:
+    def __init__(self, end: HttpEnd, port: int) -> None:
         self.end = end
         self._connections: list[socket.socket] = []
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", port), _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Count the connection, and serve it in a thread."""
@@ -120,7 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self._answer(reply, len(reply.body))
 
-    do_GET = do_POST  # noqa: N815
+    do_GET = do_HEAD = do_POST  # noqa: N815
 
     def _answer(self, reply: Reply, length: int) -> None:
         self.send_response(reply.status)
