@@ -82,7 +82,7 @@ class Session:
 
         Raises: TimeoutError, AMQPError, OSError.
         """
-        self._loop.run_until(lambda: self._channel is not None, deadline)
+        self._wait_for(lambda: self._channel is not None, deadline)
 
     def look_for(self, exchange: str | None, queue: str | None, deadline: float) -> None:
         """Check that an exchange or a queue exists.
@@ -99,7 +99,7 @@ class Session:
             self._opened.exchange_declare(exchange, passive=True, callback=note)
         if queue is not None:
             self._opened.queue_declare(queue, passive=True, callback=note)
-        self._loop.run_until(lambda: bool(found), deadline)
+        self._wait_for(lambda: bool(found), deadline)
 
     def publish(self, messages: Iterable[Publication], deadline: float) -> None:
         """Publish messages in their order, and wait until all are confirmed.
@@ -112,7 +112,7 @@ class Session:
             self._unconfirmed[self._last_tag] = None
             channel.basic_publish(each.exchange, each.routing_key, each.body, each.properties, mandatory=True)
         try:
-            self._loop.run_until(lambda: not self._unconfirmed, deadline)
+            self._wait_for(lambda: not self._unconfirmed, deadline)
         except ChannelClosedByBroker as exc:
             limit = _MAX_SIZE.search(exc.reply_text)
             if exc.reply_code != _PRECONDITION_FAILED or limit is None:
@@ -123,17 +123,25 @@ class Session:
 
     def close(self) -> None:
         """Close the connection: in order if nothing waits, else by dropping it."""
-        try:
-            if self._channel is None or self._unconfirmed or self._loop.failure is not None:
-                self._loop.drop_connections()
-            if not (self._connection.is_closing or self._connection.is_closed):
-                self._connection.close()
-            self._loop.failure = None
-            with contextlib.suppress(AMQPError, OSError, BrokerError):  # TimeoutError is an OSError
-                self._loop.run_until(lambda: bool(self._connection.is_closed), time.monotonic() + _MAX_CLOSE_SECONDS)
-        finally:
+        if self._channel is None or self._unconfirmed or self._loop.failure is not None:
             self._loop.drop_connections()
-            self._loop.close()
+        if self._connection.is_open:
+            self._connection.close()
+        self._wait_for_end()
+        if not (self._connection.is_closed or self._connection.is_closing):  # it is still connecting
+            self._connection.close()
+            self._wait_for_end()
+        self._loop.close()
+
+    def _wait_for_end(self) -> None:
+        # Until the connection is closed, and not only its channel: else its socket stays open.
+        self._loop.run_until(lambda: bool(self._connection.is_closed), time.monotonic() + _MAX_CLOSE_SECONDS)
+
+    def _wait_for(self, is_done: Callable[[], bool], deadline: float) -> None:
+        if not self._loop.run_until(lambda: self._loop.failure is not None or is_done(), deadline):
+            raise TimeoutError
+        if self._loop.failure is not None:
+            raise self._loop.failure
 
     @property
     def _opened(self) -> Channel:
@@ -215,20 +223,16 @@ class _Loop(IOLoop):
         self.failure = self.failure or reason
         self.stop()
 
-    def run_until(self, is_done: Callable[[], bool], deadline: float) -> None:
-        """Run until this is true. Whatever makes it true stops the loop.
-
-        Raises: TimeoutError, the exception that was passed to `fail`.
-        """
-        while self.failure is None and not is_done():
+    def run_until(self, is_done: Callable[[], bool], deadline: float) -> bool:
+        """Run until this is true; whatever makes it true stops the loop. Return False if it is not true by the deadline."""
+        while not is_done():
             left = deadline - time.monotonic()
             if left <= 0:
-                raise TimeoutError
+                return False
             timer = self.call_later(left, self.stop)
             self.start()
             self.remove_timeout(timer)
-        if self.failure is not None:
-            raise self.failure
+        return True
 
     def add_handler(self, fd: int, handler: Any, events: int) -> None:
         self._watched.add(fd)

@@ -216,8 +216,8 @@ class RabbitMqDriver:
             ssl_options=pika.SSLOptions(context, host) if context is not None else None,
             heartbeat=0,
             connection_attempts=1,
-            socket_timeout=self._seconds,
-            stack_timeout=self._seconds,
+            socket_timeout=None,  # ours; pika fails if it gives up at the same moment
+            stack_timeout=None,
             client_properties={"connection_name": f"actionwatch {self._stream}"},
         )
 
@@ -231,7 +231,7 @@ class RabbitMqDriver:
         try:
             yield
         except TimeoutError as exc:
-            raise failure(self._place, f"no confirmation within {self._seconds:g} s") from exc
+            raise failure(self._place, f"no answer within {self._seconds:g} s") from exc
         except (AMQPError, OSError, BrokerError, TooLargeError) as exc:
             raise failure(self._place, *self._reason(exc)) from exc
 
