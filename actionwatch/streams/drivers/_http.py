@@ -1,4 +1,4 @@
-"""What the drivers of destinations with an HTTP API have in common: their keys, and exchanges whose failures name the place."""
+"""The keys of destinations with an HTTP API, and exchanges whose failures name the place."""
 
 from __future__ import annotations
 
