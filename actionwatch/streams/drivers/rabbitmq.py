@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 TRAITS = Traits()
 _MAX_IDLE_SECONDS = 60.0  # less than the idle limits of load balancers
-_MAX_ROUTING_KEY_BYTES = 255  # AMQP 0-9-1, short string
+_MAX_SHORT_BYTES = 255  # AMQP 0-9-1, short string
 _MAX_KEY_BYTES = 32_768  # the headers must fit into one frame, of 128 KiB unless configured
 _PORTS = {"amqps": 5671, "amqp": 5672}
 _PERSISTENT = 2
@@ -163,8 +163,10 @@ class RabbitMqDriver:
         if self._max_body_bytes is not None and len(message.body) > self._max_body_bytes:
             limit = self._max_body_bytes
             return f"{len(message.body)} bytes are more than the broker accepts ({limit}): raise its max_message_size"
-        if self._is_key_routing and key_bytes > _MAX_ROUTING_KEY_BYTES:
-            return f"a routing key has at most {_MAX_ROUTING_KEY_BYTES} bytes, the key has {key_bytes}: set routing_key"
+        if self._is_key_routing and key_bytes > _MAX_SHORT_BYTES:
+            return f"a routing key has at most {_MAX_SHORT_BYTES} bytes, the key has {key_bytes}: set routing_key"
+        if len(message.id.encode()) > _MAX_SHORT_BYTES:
+            return f"a message_id has at most {_MAX_SHORT_BYTES} bytes: choose a shorter name of the source"
         if key_bytes > _MAX_KEY_BYTES:
             return f"the key has {key_bytes} bytes, a header at most {_MAX_KEY_BYTES}: choose another partition key"
         return None
