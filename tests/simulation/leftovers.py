@@ -29,8 +29,7 @@ from actionwatch.store.tables import (
     UNPROVED_WINDOW,
 )
 from tests.simulation.correlations import correlation
-from tests.simulation.site import BROKEN, Setup, rule_id
-from tests.simulation.tally import Tally
+from tests.simulation.site import BROKEN, SILENCES, SLACK_TEMPLATE, Setup, rule_id
 
 _OLD = (
     (RECORD, "seen_at"),
@@ -49,6 +48,19 @@ def leftovers(connection: Connection, setup: Setup, now: datetime) -> Iterator[s
     yield from _of_tables(connection, setup, now)
     yield from _of_alerts(connection, setup)
     yield from _of_self_alerts(connection, setup)
+
+
+def can_forget(connection: Connection, setup: Setup, before: datetime) -> bool:
+    """Return whether retention may delete all of before a time.
+
+    While a source proves nothing, or no record has a readable time, its polls need all records since its mark.
+    """
+    known = marks.read_all(connection)
+    return all(known[name].mark >= before + timedelta(days=600) for name in setup.sources.values())
+
+
+def outlived(connection: Connection, before: datetime) -> Iterator[str]:
+    """Yield what retention has left of before a time, except alerts about what still lasts, and of alerts that it deleted."""
     kept = set(connection.execute(select(ALERT.c.id)).scalars())
     summaries = set(connection.execute(select(DELIVERY.c.alert_id)).scalars())
     for column, owners in (
@@ -58,22 +70,11 @@ def leftovers(connection: Connection, setup: Setup, now: datetime) -> Iterator[s
     ):
         if orphans := set(connection.execute(select(column)).scalars()) - owners:
             yield f"stuck: {column.table.name} of the deleted alerts {orphans}"
-
-
-def outlived(connection: Connection, setup: Setup, before: datetime, tally: Tally) -> Iterator[str]:
-    """Yield the rows of before a time that retention has left, except those of alerts about what still lasts.
-
-    While a source proves nothing, or no record has a readable time, its polls need all records since its mark.
-    """
-    known = marks.read_all(connection)
-    if any(known[name].mark < before + timedelta(days=600) for name in setup.sources.values()):
-        return
-    tally.retentions += 1
     missing = select(func.coalesce(CORRELATED_ALERT.c.reported_as, CORRELATED_ALERT.c.id))
     lasting = set(connection.execute(missing.where(CORRELATED_ALERT.c.is_open)).scalars())
     lasting |= {each.alert_id for each in self_alerts.read_all(connection)}
-    for table, column in _OLD:
-        for row in connection.execute(select(table).where(table.c[column] < before)).mappings():
+    for table, name in _OLD:
+        for row in connection.execute(select(table).where(table.c[name] < before)).mappings():
             is_over_for_long = row.get("resolved_at") is None or row["resolved_at"] < before
             if is_over_for_long and row.get("alert_id", row.get("id")) not in lasting:
                 yield f"stuck: retention leaves a row of {table.name}: {dict(row, raw=None)}"
@@ -88,12 +89,13 @@ def _of_tables(connection: Connection, setup: Setup, now: datetime) -> Iterator[
     running, correlated = set(map(rule_id, setup.rules)), set(map(rule_id, setup.correlations))
     of_files = SILENCE.c.file.is_not(None), SILENCE.c.ends_at > now
     files = connection.execute(select(SILENCE.c.file).where(*of_files)).scalars()
-    templates = {Path(name).name for name in setup.files if name not in BROKEN}
+    templates = {SLACK_TEMPLATE, *(Path(name).name for name in setup.files if name not in BROKEN)}
+    lasting = {name for name in setup.silences if SILENCES[name][1] > now}
     for what, found, wanted in (
         ("versions of rules", values(RULE_VERSION.c.rule_id), running | correlated),
         ("versions of correlations", values(CORRELATION_VERSION.c.rule_id), correlated),
         ("versions of templates", values(TEMPLATE_VERSION.c.name), templates),
-        ("silences of files", {Path(file).stem for file in files}, set(setup.silences)),
+        ("silences of files", {Path(file).stem for file in files}, lasting),
     ):
         if found != wanted:
             yield f"stuck: the {what} {found}, instead of {wanted}"

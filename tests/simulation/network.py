@@ -28,14 +28,30 @@ HOOKS = "https://hooks.test"
 
 # How a receiver answers: nothing, a status, or the loss of the response to a message that it took.
 _LOST = 0
-_TAKEN = (HTTPStatus.NO_CONTENT, _LOST)
+_TAKEN = (HTTPStatus.OK, _LOST)
 
 
 class Posted(msgspec.Struct):
-    """What a message of a webhook says."""
+    """What a message says."""
 
     type: str
     data: dict[str, Any]
+
+
+class _SlackCall(msgspec.Struct):
+    """A call of Slack's API: it posts a message, updates the message `ts`, or replies to the message `thread_ts`."""
+
+    text: str
+    metadata: dict[str, Any]
+    ts: str = ""
+    thread_ts: str = ""
+
+    def posted(self) -> Posted:
+        """Read a text of `site.SLACK_TEXT`. A summary has another one."""
+        kind, *details = self.text.split(" ")
+        if not kind.startswith("alert."):
+            return Posted("alerts.summary", {})
+        return Posted(kind, {"id": details[0], "status": details[1], "count": int(details[2])})
 
 
 @dataclass
@@ -51,7 +67,11 @@ class Receiver:
     """The ids of the messages that did not always have the same content."""
     tried_at: dict[str, datetime] = field(default_factory=dict)
     """When each message came first."""
+    misplaced: set[str] = field(default_factory=set)
+    """The ids of the messages that changed the message about another alert."""
     is_down: bool = False
+    _heads: dict[str, str] = field(default_factory=dict)
+    """The alert of each message in Slack's channel."""
     _contents: dict[str, bytes] = field(default_factory=dict)
 
     def note_attempt(self, message_id: str, body: bytes, now: datetime) -> None:
@@ -60,13 +80,21 @@ class Receiver:
         if self._contents.setdefault(message_id, body) != body:
             self.altered.add(message_id)
 
+    def post(self, message_id: str, posted: Posted, head: str) -> str:
+        """Post a message in Slack's channel, or update the one that `head` names. Return its name."""
+        alert_id = posted.data.get("id", "")
+        head = head or f"{len(self._heads)}.0"
+        if self._heads.setdefault(head, alert_id) != alert_id:
+            self.misplaced.add(message_id)
+        return head
+
     def answer(self) -> tuple[int, dict[str, str]]:
         """Decide about a message."""
         if self.is_down:
             return HTTPStatus.SERVICE_UNAVAILABLE, {}
         draw = self.chance.random()
         if draw < 0.8:
-            return HTTPStatus.NO_CONTENT, {}
+            return HTTPStatus.OK, {}
         if draw < 0.83:
             return HTTPStatus.BAD_REQUEST, {}
         if draw < 0.88:
@@ -108,18 +136,30 @@ class Network:
         return self.receivers.setdefault(name, Receiver(random.Random(f"{self._seed} {name}")))
 
     def _receive(self, request: httpcore.Request) -> httpcore.Response:
-        receiver = self.receiver(request.url.target.decode().strip("/"))
+        name, _, is_slack = request.url.target.decode().strip("/").partition("/")
+        receiver = self.receiver(name)
         status, headers = receiver.answer()
-        message_id = dict(request.headers)[b"webhook-id"].decode()
         body = b"".join(request.stream)  # type: ignore[arg-type]
-        receiver.note_attempt(message_id, body, next(iter(self._worlds.values())).clock())
+        head, is_reply = "", False
+        if is_slack:
+            call = msgspec.json.decode(body, type=_SlackCall)
+            message_id, posted = call.metadata["event_payload"]["id"], call.posted()
+            body, head, is_reply = call.text.encode(), call.ts, bool(call.thread_ts)
+        else:
+            message_id, posted = dict(request.headers)[b"webhook-id"].decode(), msgspec.json.decode(body, type=Posted)
+        if not is_reply:
+            receiver.note_attempt(message_id, body, next(iter(self._worlds.values())).clock())
         if status == HTTPStatus.BAD_REQUEST:
             receiver.refused.add(message_id)
-        if status in _TAKEN:
-            receiver.taken.append((message_id, msgspec.json.decode(body, type=Posted)))
+        if status in _TAKEN and not is_reply:
+            receiver.taken.append((message_id, posted))
+            head = receiver.post(message_id, posted, head) if is_slack else ""
         if status == _LOST:
             raise httpcore.ReadError("the connection broke")
-        return httpcore.Response(status, headers=list(headers.items()))
+        answer = msgspec.json.encode({"ok": True, "channel": "C1", "ts": head})
+        return httpcore.Response(
+            status, headers=list(headers.items()), content=answer if status == HTTPStatus.OK else b""
+        )
 
     def _upstream(self, kind: str, request: httpcore.Request) -> httpcore.Response:
         world = self._worlds[kind]

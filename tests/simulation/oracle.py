@@ -14,17 +14,18 @@ from typing import Any
 from sqlalchemy import Connection, and_, func, or_, select
 
 from actionwatch.base import clock
+from actionwatch.base.delivery import DeliveryState, DeliveryStatus
 from actionwatch.store import positions, record_counts, seal_checking, waits
 from actionwatch.store.database import Database
 from actionwatch.store.positions import CORRELATED, MATCHED
-from actionwatch.store.tables import ALERT, ALERT_HISTORY, ALERT_RECORD, DELIVERY, RECEIVER, RECORD
+from actionwatch.store.tables import ALERT, ALERT_HISTORY, ALERT_RECORD, DELIVERY, MESSAGE_REFERENCE, RECEIVER, RECORD
 from tests.builders import NOON
 from tests.simulation import correlations
 from tests.simulation.correlations import CORRELATIONS
-from tests.simulation.leftovers import leftovers, outlived
+from tests.simulation.leftovers import can_forget, leftovers, outlived
 from tests.simulation.network import Receiver
 from tests.simulation.plan import Schedule
-from tests.simulation.site import DIGEST, RULES, Setup
+from tests.simulation.site import DIGEST, RULES, SILENCES, Setup
 from tests.simulation.source_oracle import SourceOracle, seen
 from tests.simulation.tally import Tally
 from tests.upstreams import World
@@ -47,6 +48,7 @@ class Oracle:
         self._rules_always_on = set(RULES) | set(CORRELATIONS)
         self._receivers_always_there = set(schedule.setup.receivers.values())
         self._people = schedule.setup.people
+        self._silences_always_on = set(SILENCES)
         self._was_stepped = False
         self._alive_ago = timedelta(0)
         """How long before the newest start a process was known to live, by the clock of the machine."""
@@ -64,6 +66,7 @@ class Oracle:
         is_changed = setup.people != self._people
         self._rules_always_on &= {*setup.rules, *setup.correlations} - ({"missing"} if is_changed else set())
         self._receivers_always_there &= set(setup.receivers.values())
+        self._silences_always_on &= set(setup.silences)
         with self._database.read() as connection:
             alive_at = waits.read_last_alive(connection)
         self._alive_ago = machine_now - (alive_at or NOON)
@@ -135,12 +138,16 @@ class Oracle:
         """Note that all faults end now: the states of messages before they end, and which actions follow."""
         for source in self.sources.values():
             source.settled_from = len(source.world.organisation)
+        self._note_states()
+
+    def _note_states(self) -> None:
         columns = DELIVERY.c.status, DELIVERY.c.awaits, DELIVERY.c.leased_until, DELIVERY.c.fallback_of
         with self._database.read() as connection:
             for status, awaits, leased_until, fallback_of in connection.execute(select(*columns)):
-                self.tally.states |= {status, f"{status} {awaits}"}
+                self.tally.states.add(DeliveryState((DeliveryStatus(status), awaits is not None)).name)
                 self.tally.states |= {"leased"} if leased_until else set()
-                self.tally.states |= {"fallback"} if fallback_of else set()
+                self.tally.states |= {f"fallback {status}"} if fallback_of else set()
+            self.tally.states |= {"referenced"} if connection.execute(select(MESSAGE_REFERENCE)).first() else set()
 
     def note_visible(self) -> None:
         """Note what the upstreams show now, between two polls."""
@@ -159,6 +166,7 @@ class Oracle:
     def judge(self, setup: Setup, ends: Mapping[str, Receiver], machine_now: datetime) -> None:
         """Check every promise, after all faults have ended."""
         self._use(setup)
+        self._note_states()
         with self._database.read() as connection:
             self.wrong += leftovers(connection, setup, machine_now)
         for source in self.sources.values():
@@ -171,7 +179,9 @@ class Oracle:
     def judge_retention(self, before: datetime) -> None:
         """Check that nothing of before a time is left, whatever it belonged to."""
         with self._database.read() as connection:
-            self.wrong += outlived(connection, self._setup, before, self.tally)
+            if can_forget(connection, self._setup, before):
+                self.tally.retentions += 1
+                self.wrong += outlived(connection, before)
 
     def _use(self, setup: Setup) -> None:
         self._setup = setup
@@ -281,6 +291,7 @@ class Oracle:
                 self.wrong.append("lost: a delivery counts as sent that never was")
         self._check_summaries(rows, ends)
         self._check_order(by_id, ends)
+        self._check_silences(by_id, ends)
         for message_id in {each for counts in taken.values() for each in counts} - by_id.keys():
             self.wrong.append(f"doubled: the message {message_id} is in no delivery")
 
@@ -307,6 +318,8 @@ class Oracle:
         for name, end in ends.items():
             if end.altered:
                 self.wrong.append(f"{name} got other contents of {end.altered}")
+            if end.misplaced:
+                self.wrong.append(f"{name} changed the messages of other alerts: {end.misplaced}")
             newest: dict[str, int] = {}
             for message_id, _ in end.taken:
                 row = by_id.get(message_id)
@@ -315,6 +328,16 @@ class Oracle:
                 if row.ordinal < newest.get(row.alert_id, 0):
                     self.wrong.append(f"{name} got {row.event} of {row.alert_id} after a later message")
                 newest[row.alert_id] = row.ordinal
+
+    def _check_silences(self, by_id: Mapping[str, Any], ends: Mapping[str, Receiver]) -> None:
+        """While a silence is active, nobody gets the opening of an alert about its user."""
+        until = {SILENCES[name][0]: SILENCES[name][1] for name in self._silences_always_on}
+        for name, end in ends.items():
+            for message_id, posted in end.taken if not self.clock_steps else ():
+                row, user = by_id.get(message_id), posted.data.get("group", {}).get("userName")
+                is_first = row is not None and row.event == "opened" and not row.fallback_of and not row.ref
+                if is_first and user in until and end.tried_at[message_id] < until[user]:
+                    self.wrong.append(f"{name} got the opening of an alert of {user}, who is silenced")
 
     def _check_counts(self, rows: Sequence[Any], ends: Mapping[str, Receiver], counts: Mapping[str, int]) -> None:
         """The last message about an open alert counts all of its records. `counts` has them, by alert.

@@ -339,6 +339,9 @@ class Simulation:
             self._step("clock")
             self._followed = self.machine.off_by
             self.oracle.check_waits(waits, step if abs(step) >= STEP else timedelta(0))
+        elif draw < 0.6:
+            self.tally.kills += 1
+            self._die()
         # Otherwise a poll or a kill comes first, and it looks like a stop.
 
     def sweep(self, chance: random.Random) -> None:

@@ -21,7 +21,7 @@ from tests.simulation.correlations import CORRELATIONS, USERS, rule_text
 from tests.simulation.network import HOOKS, UPSTREAMS
 
 FIRST, SECOND = UPSTREAMS
-HOOK, DIGEST = "hook", "digest"
+HOOK, DIGEST, SLACK = "hook", "digest", "slack"
 RECEIVERS: dict[str, dict[str, Any]] = {
     HOOK: {},
     "stormy": {"storm": {"above": 1, "per": "1m"}},
@@ -29,6 +29,7 @@ RECEIVERS: dict[str, dict[str, Any]] = {
     "relieved": {"fallback_after": "2m"},
     "oncall": {},
     DIGEST: {},
+    SLACK: {},
 }
 """What each kind of receiver wants. `muted` is routed to with a mute interval, `oncall` only by an escalation."""
 SWEEPS = ("30m", "2h")
@@ -46,9 +47,11 @@ alert: {{{alert}}}
 """
 _GROUPED = "group_by: [userName], realert: 15m"
 _SIESTA = [{"times": [{"start_time": "12:05", "end_time": "12:25"}, {"start_time": "14:00", "end_time": "14:30"}]}]
-_SILENCE = "{{matchers: [userName=amy], author: sam, comment: {name}, ends_at: {ends_at}}}\n"
-_FAR_AHEAD = (NOON + timedelta(days=30)).isoformat()  # only the removal of its file ends a silence
-SILENCES = ("holiday", "planned")
+_SILENCE = "{{matchers: [userName={user}], author: sam, comment: {name}, ends_at: {ends_at}}}\n"
+SILENCES = {"holiday": (USERS[0], NOON + timedelta(minutes=80)), "planned": ("amy", NOON + timedelta(days=30))}
+"""The user and the end of each. Only the removal of its file ends `planned`, which is about nobody."""
+SLACK_TEXT = "{{ type }} {{ alert.id }} {{ alert.status }} {{ alert.count }}"
+SLACK_TEMPLATE = "slack.json.j2"
 FILES = {
     "rules/broken.yml": "title: [\n",
     "silences/broken.yml": "- matchers: [\n",
@@ -96,12 +99,16 @@ class Setup:
 
     def texts(self) -> dict[str, str]:
         """Return the text of each file beside the configuration."""
-        silences = {name: _SILENCE.format(name=name, ends_at=_FAR_AHEAD) for name in self.silences}
+        silences = {name: SILENCES[name] for name in self.silences}
         return (
             {f"rules/{kind}.yml": self._rule(kind) for kind in self.rules}
             | {f"rules/{name}.yml": rule_text(name, self.people) for name in self.correlations}
-            | {f"silences/{name}.yml": text for name, text in silences.items()}
+            | {
+                f"silences/{name}.yml": _SILENCE.format(name=name, user=user, ends_at=ends_at.isoformat())
+                for name, (user, ends_at) in silences.items()
+            }
             | {name: FILES[name] for name in self.files}
+            | {f"templates/{SLACK_TEMPLATE}": f'{{"text": "{SLACK_TEXT}"}}\n'}
         )
 
     def _rule(self, kind: str) -> str:
@@ -142,7 +149,9 @@ class Setup:
 
     def _receiver(self, kind: str, name: str) -> dict[str, Any]:
         options: dict[str, Any] = {"webhook": {"url": f"{HOOKS}/{name}"}}
-        fallback = {"fallback": self.receivers[HOOK]} if kind == "relieved" else {}
+        if kind == SLACK:
+            options = {"slack": {"token": "xoxb-1", "channel": "C1", "base_url": f"{HOOKS}/{name}/"}}
+        fallback = {"fallback": self.receivers.get(DIGEST, self.receivers[HOOK])} if kind == "relieved" else {}
         retry = {"retry": {"first": "1s", "give_up_after": "30m"}}
         return {"name": name, **options, **retry, **RECEIVERS[kind], **fallback}
 

@@ -30,7 +30,7 @@ class Tally:
     retentions: int = 0
     """Schedules in which the rows were judged that retention leaves."""
     states: set[str] = field(default_factory=set)
-    """The states that messages were in before the end of a schedule."""
+    """The states that rows of deliveries were in, when all faults ended and at the end."""
 
     def add(self, other: Tally) -> None:
         """Add the totals of other schedules."""

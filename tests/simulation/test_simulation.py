@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import pytest
 
+from actionwatch.base.delivery import DeliveryState
 from actionwatch.emulator.faults.fault import parse_fault
 from tests.simulation.__main__ import play_all
 from tests.simulation.upstream_faults import CHANGES, NATURES
 
 _SCHEDULES = 300
-_PORTIONS = 20  # tests, so that workers share them
+_PORTIONS = 6  # tests, so that workers share them; 50 schedules are enough to reach every state of a row
 
 
 @pytest.mark.parametrize("portion", range(_PORTIONS))
 def test_schedules_keep_every_promise(portion: int, soak: int, first_seed: int) -> None:
-    """No schedule loses, doubles or forgets anything, and processes die and messages are sent in each portion."""
-    count = max((soak or _SCHEDULES) // _PORTIONS, 1)
+    """No schedule loses, doubles or forgets anything, although the schedules come to every state of a row of deliveries."""
+    count = max(soak, _SCHEDULES) // _PORTIONS
     first = first_seed + portion * count
     tally, failed = play_all(range(first, first + count))
     assert not failed, f"replay one with `python -m tests.simulation SEED`: {failed}"
-    assert min(tally.kills, tally.messages) > 0
-
-
-def test_the_seeds_judge_what_retention_leaves() -> None:
-    """A promise is tested only where the schedules come to it."""
-    tally, failed = play_all([5, 13])
-    assert not failed
-    assert tally.retentions > 0
+    assert min(tally.kills, tally.messages, tally.retentions) > 0
+    if first_seed == 0:  # other seeds may miss a rare state
+        assert tally.states >= {"leased", "fallback sent", "referenced", *(state.name for state in DeliveryState)}
 
 
 def test_seed_repeats_its_schedule() -> None:
