@@ -26,7 +26,7 @@ BOUNDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)  # seconds
 BEYOND = -1
 _STARTS = ("happened", "seen", "matched")
 _BOUNDS_MICROS = [bound * 1_000_000 for bound in BOUNDS]
-_FIRST_SENT = (
+_FIRST_SENT = row_history.Change.of(
     ALERT.update()
     .where(ALERT.c.id.in_(bindparam("ids", expanding=True)), ALERT.c.first_sent_at.is_(None))
     .values(first_sent_at=bindparam("at", type_=Instant))
@@ -70,7 +70,7 @@ def note_sent(connection: Connection, sent: Sequence[tuple[Alert, Delivery]], at
     rows = [dict(zip(columns, (*key, count, totals[key]), strict=True)) for key, count in counts.items()]
     upsert(connection, DELIVERY_LATENCY, *rows, added=("message_count", "total"))
     if sent:
-        row_history.change(connection, _FIRST_SENT, {"ids": [alert.id for alert, _ in sent], "at": at})
+        _FIRST_SENT.run(connection, {"ids": [alert.id for alert, _ in sent], "at": at})
 
 
 def read_all(connection: Connection) -> list[Histogram]:

@@ -54,7 +54,7 @@ _UPDATES = (Event.UPDATED.value, Event.ACKED.value)
 _DECISIONS = (Event.ACKED.value, Event.RESOLVED.value)
 _UNLEASED: dict[str, None] = {"leased_until": None, "leased_by": None}
 
-_SENT = (
+_SENT = row_history.Change.of(
     DELIVERY.update()
     .where(
         DELIVERY.c.id.in_(bindparam("ids", expanding=True)),
@@ -185,7 +185,7 @@ def sent(
     A note, such as the recipients that were refused, is kept as `why`.
     """
     if notes:
-        row_history.change(connection, _SENT, {"ids": list(notes), "wanted": receiver, "sender": sender, "at": at})
+        _SENT.run(connection, {"ids": list(notes), "wanted": receiver, "sender": sender, "at": at})
     rows = [(delivery_id, note) for delivery_id, note in notes.items() if note is not None]
     bulk_update(connection, DELIVERY, ("id", "why"), rows, only=("status", DeliveryStatus.SENT.value))
     row_history.note(connection, DELIVERY, [delivery_id for delivery_id, _ in rows])

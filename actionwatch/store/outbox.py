@@ -326,16 +326,18 @@ def has_ordinal(connection: Connection, alert_id: str, receiver: str, ordinal: i
     return connection.execute(select(DELIVERY.c.id).where(*place)).first() is not None
 
 
+_QUEUES = (  # built once: each look at the health of receivers runs it
+    select(DELIVERY.c.receiver, DELIVERY.c.status, func.count())
+    .where(DELIVERY.c.status.in_((DeliveryStatus.PENDING.value, DeliveryStatus.DEAD.value)))
+    .where(or_(~IS_ESCALATION, DELIVERY.c.status == DeliveryStatus.DEAD.value))
+    .group_by(DELIVERY.c.receiver, DELIVERY.c.status)
+)
+
+
 def count_queues(connection: Connection) -> dict[str, Queue]:
     """Count the pending and dead rows of each receiver. A pending escalation is left out: it may never be needed."""
-    statement = (
-        select(DELIVERY.c.receiver, DELIVERY.c.status, func.count())
-        .where(DELIVERY.c.status.in_((DeliveryStatus.PENDING.value, DeliveryStatus.DEAD.value)))
-        .where(or_(~IS_ESCALATION, DELIVERY.c.status == DeliveryStatus.DEAD.value))
-        .group_by(DELIVERY.c.receiver, DELIVERY.c.status)
-    )
     counts: dict[str, dict[str, int]] = {}
-    for receiver, status, count in connection.execute(statement):
+    for receiver, status, count in connection.execute(_QUEUES):
         counts.setdefault(receiver, {})[status] = count
     return {name: Queue(found.get("pending", 0), found.get("dead", 0)) for name, found in counts.items()}
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, RowMapping, Select, and_, func, or_, select, true, type_coerce
+from sqlalchemy import BigInteger, Connection, RowMapping, and_, bindparam, func, or_, select, true, type_coerce
 
 from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import Record
@@ -28,6 +28,9 @@ _EARLIER_RECEIPTS = 100_000  # read back from a time for one that reaches beyond
 _NEAR_RECEIPTS = 10_000  # read back from a record for those that contain it: a day of a busy source
 # By which our clock may have been set back after a record was seen, without a longer search.
 _CLOCK_STEP = timedelta(hours=1)
+# Built once: every poll runs them.
+_NEWEST = select(RECEIPT).where(RECEIPT.c.source == bindparam("of")).order_by(RECEIPT.c.judged_at.desc()).limit(1)
+_INSERT = RECEIPT.insert()
 _RECEIPTS = select(*(column for column in RECEIPT.columns if column.name != "id"))
 
 
@@ -88,13 +91,13 @@ def digest_of(keys: Iterable[str]) -> str:
 def write(connection: Connection, receipt: WindowReceipt) -> None:
     """Store the receipt of a proof, merged with the receipt of the proof just before it if that is quiet (see `_merged`)."""
     receipt = replace(receipt, record_through=newest_id(connection))
-    before = connection.execute(_newest(receipt.source)).mappings().first()
+    before = connection.execute(_NEWEST, {"of": receipt.source}).mappings().first()
     merged = _merged(_receipt(before), receipt) if before else None
     if before and merged and _is_attested(connection, merged, receipt):
         seals.delete(connection, RECEIPT, RECEIPT.c.id == before["id"])
         receipt = merged  # with a new id: receipts are listed in the order of their last proof
     kinds = dict(sorted(receipt.kind_counts.items()))
-    connection.execute(RECEIPT.insert().values({**asdict(receipt), "kind_counts": kinds}))
+    connection.execute(_INSERT, {**asdict(receipt), "kind_counts": kinds})
 
 
 def _merged(before: WindowReceipt, receipt: WindowReceipt) -> WindowReceipt | None:
@@ -129,7 +132,7 @@ def _is_attested(connection: Connection, merged: WindowReceipt, receipt: WindowR
 
 def read_newest_time(connection: Connection, source: str) -> datetime | None:
     """Return when the newest receipt of a source was written, or last merged with another one."""
-    newest = connection.execute(_newest(source)).first()
+    newest = connection.execute(_NEWEST, {"of": source}).first()
     return newest.judged_at if newest else None
 
 
@@ -256,10 +259,6 @@ def delete_unsound(connection: Connection, source: str, now: datetime, most_ahea
     behind = RECEIPT.c.ends_at > end if end else true()
     seals.delete(connection, RECEIPT, of_source, behind)
     return end
-
-
-def _newest(source: str) -> Select[Any]:
-    return select(RECEIPT).where(RECEIPT.c.source == source).order_by(RECEIPT.c.judged_at.desc()).limit(1)
 
 
 def _receipt(row: RowMapping | Mapping[str, Any]) -> WindowReceipt:

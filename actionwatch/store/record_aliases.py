@@ -9,13 +9,18 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, select, tuple_
+from sqlalchemy import Connection, bindparam, select, tuple_
 
 from actionwatch.store.statements import bulk_insert, bulk_join, bulk_read, has_row
 from actionwatch.store.tables import RECORD, RECORD_ALIAS, SOURCE
 
 # Of one instant: a key is its time, `-`, and a hash.
 _AT = "record.record_key > given.column1 AND record.record_key < given.column1 || '.'"
+_BETWEEN = (  # built once: every poll runs it
+    select(RECORD_ALIAS.c.alias_key, RECORD_ALIAS.c.record_key)
+    .where(RECORD_ALIAS.c.alias_key.between(bindparam("low"), bindparam("high")))
+    .order_by(RECORD_ALIAS.c.alias_key, RECORD_ALIAS.c.ordinal)
+)
 
 
 class StoredRecord(NamedTuple):
@@ -29,10 +34,8 @@ class StoredRecord(NamedTuple):
 
 def read(connection: Connection, low: str, high: str) -> dict[str, list[str]]:
     """Return the keys of the records that have an alias within these bounds: alias -> keys, by ordinal."""
-    columns = RECORD_ALIAS.c.alias_key, RECORD_ALIAS.c.record_key
     found: dict[str, list[str]] = {}
-    order = RECORD_ALIAS.c.alias_key, RECORD_ALIAS.c.ordinal
-    for alias, key in connection.execute(select(*columns).where(order[0].between(low, high)).order_by(*order)):
+    for alias, key in connection.execute(_BETWEEN, {"low": low, "high": high}):
         found.setdefault(alias, []).append(key)
     return found
 

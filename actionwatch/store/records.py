@@ -101,6 +101,9 @@ _FIRST_OF = (
 )
 _NEWEST_ID = select(func.max(RECORD.c.id))
 _AFTER = RECORD.c.id > bindparam("after")
+_UNMATCHED = (
+    select(*SELECTED, (~IS_COUNTED).label("is_copy")).where(_AFTER).order_by(RECORD.c.id).limit(bindparam("most"))
+)
 _LAST_SKIPPED = select(RECORD.c.id).where(_AFTER).order_by(RECORD.c.id).offset(bindparam("skipped")).limit(1)
 _THAT_MAY_ALERT = (
     RECORDS.where(_AFTER, RECORD.c.id <= bindparam("through"), ~RECORD.c.is_backlog, IS_COUNTED)
@@ -179,9 +182,7 @@ def read_after(connection: Connection, position: int, limit: int) -> list[Record
 
 def read_unmatched(connection: Connection, position: int, limit: int) -> Portion:
     """Read the next records by local id, each action once, even if several sources read it."""
-    is_copy = (~IS_COUNTED).label("is_copy")
-    chosen = select(*SELECTED, is_copy).where(RECORD.c.id > position).order_by(RECORD.c.id).limit(limit)
-    rows = connection.execute(chosen).all()
+    rows = connection.execute(_UNMATCHED, {"after": position, "most": limit}).all()
     counted = [record_of(row[: len(READ)]) for row in rows if not row.is_copy]
     return Portion(counted, rows[-1].id if rows else position)
 

@@ -6,10 +6,12 @@ attests each version, and `store verify` compares each row with its last one.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 from sqlalchemy import Connection, Table, Update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from actionwatch.store import seals
 from actionwatch.store.sealed_tables import VERSIONED, SealedTable
@@ -25,13 +27,30 @@ def note(connection: Connection, table: Table, keys: Collection[str]) -> None:
     _append(connection, versioned, rows)
 
 
-def change(connection: Connection, statement: Update, values: dict[str, Any] | None = None) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An UPDATE that returns the rows. One that is run often is built once, because that takes longer than to run it."""
+
+    versioned: SealedTable
+    statement: ReturningUpdate[Any]
+
+    @classmethod
+    def of(cls, statement: Update) -> Self:
+        """Build it."""
+        versioned = VERSIONED[statement.entity_description["name"]]
+        return cls(versioned, statement.returning(*versioned.stored))
+
+    def run(self, connection: Connection, values: Mapping[str, Any]) -> list[str]:
+        """Run it, and note the new versions. Return the keys of the rows that it changed."""
+        with reading_any_text(connection):
+            rows = connection.execute(self.statement, values).all()
+        _append(connection, self.versioned, rows)
+        return [row[0] for row in rows]
+
+
+def change(connection: Connection, statement: Update) -> list[str]:
     """Run an UPDATE, and note the new versions. Return the keys of the rows that it changed."""
-    versioned = VERSIONED[statement.entity_description["name"]]
-    with reading_any_text(connection):
-        rows = connection.execute(statement.returning(*versioned.stored()), values or {}).all()
-    _append(connection, versioned, rows)
-    return [row[0] for row in rows]
+    return Change.of(statement).run(connection, {})
 
 
 def delete(connection: Connection, table: Table, keys: Collection[str]) -> int:

@@ -16,6 +16,7 @@ _TABLE = RULE_HISTORY.c
 _TEXTS = ("document", "lists")
 _ALL = [_TABLE[field.name] for field in fields(RuleEntry)]
 _BRIEF = [column for column in _ALL if column.name not in _TEXTS]
+_NEWEST = select(*_BRIEF).where(_TABLE.id.in_(select(func.max(_TABLE.id)).group_by(_TABLE.rule_id)))
 _FOLLOWING = RULE_HISTORY.alias("following")
 
 
@@ -27,8 +28,7 @@ def append(connection: Connection, entries: Sequence[RuleEntry]) -> None:
 
 def read_newest(connection: Connection) -> dict[str, RuleEntry]:
     """Read the newest entry of each document by its id, without the texts of its version."""
-    newest = select(func.max(_TABLE.id)).group_by(_TABLE.rule_id)
-    rows = connection.execute(select(*_BRIEF).where(_TABLE.id.in_(newest))).mappings()
+    rows = connection.execute(_NEWEST).mappings()
     return {row["rule_id"]: RuleEntry(**row) for row in rows}
 
 

@@ -237,7 +237,7 @@ def _check_versions(connection: Connection, table: SealedTable, differences: _Di
     last = select(func.max(history.id)).where(history.table_name == table.name, history.row_key == table.key)
     entry = ROW_HISTORY.alias()
     joined = table.table.outerjoin(entry, entry.c.id == last.scalar_subquery())
-    statement = select(entry.c.id, entry.c.digest, *table.stored()).select_from(joined)
+    statement = select(entry.c.id, entry.c.digest, *table.stored).select_from(joined)
     counts = [0, 0]
     for number, digest, *values in map(tuple[Any, ...], stream_rows(connection, statement)):
         if number is None:

@@ -46,6 +46,8 @@ class SealedTable:
     name: str
     columns: tuple[str, ...]
     truth_values: tuple[int, ...]
+    stored: tuple[ColumnElement[Any], ...]
+    """The columns, which are read as the database stores them: `hash` takes a row of them."""
 
     @property
     def key(self) -> Column[Any]:
@@ -54,11 +56,7 @@ class SealedTable:
 
     def rows(self) -> Select[Any]:
         """Return the query of the columns of all rows."""
-        return select(*self.stored())
-
-    def stored(self) -> list[ColumnElement[Any]]:
-        """Return the columns, which are read as the database stores them: `hash` takes a row of them."""
-        return as_stored(self.table.c[name] for name in self.columns)
+        return select(*self.stored)
 
     def hash(self, row: Sequence[Any]) -> bytes:
         """Return the hash of a row: SHA-256 of the JSON array of the table's name and the columns, without nulls at its end.
@@ -102,7 +100,8 @@ def _tables(*tables: tuple[Table, tuple[str, ...]]) -> Mapping[str, SealedTable]
         columns = [*key, *(each for each in table.c if each not in key and each.name not in left_out)]
         flags = [place for place, each in enumerate(columns, 1) if isinstance(each.type, Boolean)]
         name = str(table.name)
-        found[name] = SealedTable(table, name, tuple(str(each.name) for each in columns), tuple(flags))
+        names = tuple(str(each.name) for each in columns)
+        found[name] = SealedTable(table, name, names, tuple(flags), tuple(as_stored(columns)))
     return found
 
 

@@ -52,6 +52,7 @@ _LAST = (
 )
 _LAST_OF_ROWS = _LAST.where(_TABLE.kind == ROWS)
 _ITS = (_TABLE.table_name == bindparam("name"), _TABLE.kind == bindparam("of"), _TABLE.last_id <= MAX_ID)
+_INSERT = SEAL.insert()
 _NEWEST = select(_TABLE.last_id).where(*_ITS).order_by(_TABLE.last_id.desc()).limit(1)
 
 
@@ -180,7 +181,7 @@ def delete(connection: Connection, table: Table, *conditions: ColumnElement[bool
     """
     sealed = SEALED[str(table.name)]
     with reading_any_text(connection):
-        rows = connection.execute(table.delete().where(*conditions).returning(*sealed.stored())).all()
+        rows = connection.execute(table.delete().where(*conditions).returning(*sealed.stored)).all()
     newest = newest_sealed(connection, sealed.name) if rows else 0
     leaves = sorted((row[0], sealed.hash(row)) for row in rows if row[0] <= newest)
     if leaves:
@@ -306,4 +307,4 @@ def _append(
         leaves_digest=hashlib.sha256(packed).hexdigest(),
         previous=head.digest if head else "",
     )
-    connection.execute(SEAL.insert().values(**asdict(seal), digest=seal.digest, leaves=packed))
+    connection.execute(_INSERT, {**asdict(seal), "digest": seal.digest, "leaves": packed})

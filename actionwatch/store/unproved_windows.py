@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, or_, select
+from sqlalchemy import Connection, Select, and_, bindparam, func, or_, select
 
 from actionwatch.store.statements import upsert
 from actionwatch.store.tables import UNPROVED_WINDOW
 
+SECOND_LOOK = timedelta(0)  # the reach of a window of a backlog, which is read a second time
 _TABLE = UNPROVED_WINDOW.c
 _HAS_FAILED = _TABLE.failure_count > 0
 # Built once: every poll runs them.
@@ -20,11 +22,20 @@ _FAILED_COUNTS = select(func.count(), func.count().filter(~_TABLE.is_reported)).
 )
 _UNCHECKED_REACHES = select(_TABLE.reach).distinct().where(_OF_SOURCE, ~_HAS_FAILED)
 _WAITING_SINCE = select(func.min(_TABLE.due_at)).where(_OF_SOURCE, ~_HAS_FAILED)
+_ALL = select(UNPROVED_WINDOW).where(_OF_SOURCE).order_by(_TABLE.due_at, _TABLE.starts_at, _TABLE.ends_at)
+# The sweeps, which begin at a time, no longer reach these windows. They never reach those of a backlog.
+_IS_PASSED = and_(_HAS_FAILED, _TABLE.reach != SECOND_LOOK, _TABLE.ends_at <= bindparam("swept_from"))
+_PASSED = _ALL.where(_IS_PASSED, _TABLE.failure_count < bindparam("failures"))
+_DUE = _ALL.where(
+    or_(
+        _TABLE.due_at <= bindparam("now"),
+        _TABLE.due_at > bindparam("furthest"),
+    ),
+    ~_IS_PASSED,
+)
 _DELETE = UNPROVED_WINDOW.delete().where(
     *(each == bindparam(f"its_{each.name}") for each in UNPROVED_WINDOW.primary_key)
 )
-
-SECOND_LOOK = timedelta(0)  # the reach of a window of a backlog, which is read a second time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +58,7 @@ class UnprovedWindow:
 
 def read(connection: Connection, source: str) -> list[UnprovedWindow]:
     """Read the windows of a source: the one that was due first comes first, and of those the oldest."""
-    return _read(connection, source)
+    return _windows(connection, _ALL, {"of": source})
 
 
 def read_due(
@@ -57,13 +68,13 @@ def read_due(
 
     A time that is further ahead than the longest wait is from before the clock was set back.
     """
-    is_due = or_(_TABLE.due_at <= now, _TABLE.due_at > now + longest_wait)
-    return _read(connection, source, is_due, ~_is_passed(swept_from))
+    asked = {"of": source, "now": now, "furthest": now + longest_wait, "swept_from": swept_from}
+    return _windows(connection, _DUE, asked)
 
 
 def read_passed(connection: Connection, source: str, swept_from: datetime, failures: int) -> list[UnprovedWindow]:
     """Read the windows that the sweeps have passed after fewer failures than these."""
-    return _read(connection, source, _is_passed(swept_from), _TABLE.failure_count < failures)
+    return _windows(connection, _PASSED, {"of": source, "swept_from": swept_from, "failures": failures})
 
 
 def read_failed(connection: Connection, source: str, after: datetime | None = None) -> list[UnprovedWindow]:
@@ -71,12 +82,13 @@ def read_failed(connection: Connection, source: str, after: datetime | None = No
 
     After a backlog, thousands more were not checked yet.
     """
-    return _read(connection, source, _HAS_FAILED, *([] if after is None else [_TABLE.ends_at > after]))
+    its = _ALL.where(_HAS_FAILED, *([] if after is None else [_TABLE.ends_at > after]))
+    return _windows(connection, its, {"of": source})
 
 
 def read_first_failed(connection: Connection, source: str, failures: int) -> UnprovedWindow:
     """Read the first window of a source that failed so often, in the order of `read`. There is one."""
-    return _read(connection, source, _TABLE.failure_count >= failures, limit=1)[0]
+    return _windows(connection, _ALL.where(_TABLE.failure_count >= failures).limit(1), {"of": source})[0]
 
 
 def count_failed(connection: Connection, source: str, failures: int) -> tuple[int, int]:
@@ -96,17 +108,8 @@ def waiting_since(connection: Connection, source: str) -> datetime | None:
     return since
 
 
-def _is_passed(swept_from: datetime) -> ColumnElement[bool]:
-    """Return whether the sweeps, which begin at a time, no longer reach a window. They never reach those of a backlog."""
-    return and_(_HAS_FAILED, _TABLE.reach != SECOND_LOOK, _TABLE.ends_at <= swept_from)
-
-
-def _read(
-    connection: Connection, source: str, *conditions: ColumnElement[bool], limit: int | None = None
-) -> list[UnprovedWindow]:
-    statement = select(UNPROVED_WINDOW).where(_TABLE.source == source, *conditions)
-    rows = connection.execute(statement.order_by(_TABLE.due_at, _TABLE.starts_at, _TABLE.ends_at).limit(limit))
-    return [UnprovedWindow(**row) for row in rows.mappings()]
+def _windows(connection: Connection, statement: Select[Any], asked: Mapping[str, Any]) -> list[UnprovedWindow]:
+    return [UnprovedWindow(**row) for row in connection.execute(statement, asked).mappings()]
 
 
 def write(connection: Connection, windows: Iterable[UnprovedWindow]) -> None:

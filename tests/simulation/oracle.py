@@ -31,6 +31,16 @@ from tests.simulation.tally import Tally
 from tests.upstreams import World
 
 HALF_AN_HOUR = timedelta(minutes=30)
+# Built once, because each round of a schedule runs them.
+_IS_OF_DAY = and_(DELIVERY.c.event == "summary", DELIVERY.c.attempts == 0)
+_WAITS = select(DELIVERY.c.id, DELIVERY.c.attempts, DELIVERY.c.due_at).where(
+    DELIVERY.c.status == "pending", ~_IS_OF_DAY
+)
+_PAUSES = select(RECEIVER.c.name, RECEIVER.c.paused_until).where(RECEIVER.c.paused_until.is_not(None))
+_HOLDERS = select(DELIVERY.c.leased_by).where(DELIVERY.c.leased_until.is_not(None)).distinct()
+_NEXT_DUE = select(func.min(DELIVERY.c.due_at)).where(
+    or_(DELIVERY.c.status == "pending", DELIVERY.c.awaits.is_not(None))
+)
 
 
 class Oracle:
@@ -92,12 +102,9 @@ class Oracle:
 
     def waits(self) -> dict[tuple[str, int], datetime]:
         """Return until when each message waits, with its number of attempts, and each pause. A digest has a time of day."""
-        is_of_day = and_(DELIVERY.c.event == "summary", DELIVERY.c.attempts == 0)
-        columns = DELIVERY.c.id, DELIVERY.c.attempts, DELIVERY.c.due_at
-        pauses = select(RECEIVER.c.name, RECEIVER.c.paused_until).where(RECEIVER.c.paused_until.is_not(None))
         with self._database.read() as connection:
-            rows = connection.execute(select(*columns).where(DELIVERY.c.status == "pending", ~is_of_day)).all()
-            found = {(row.name, -1): row.paused_until for row in connection.execute(pauses)}
+            rows = connection.execute(_WAITS).all()
+            found = {(row.name, -1): row.paused_until for row in connection.execute(_PAUSES)}
         return found | {(row.id, row.attempts): row.due_at for row in rows}
 
     def check_waits(self, before: Mapping[tuple[str, int], datetime], step: timedelta) -> None:
@@ -121,8 +128,7 @@ class Oracle:
             self.wrong.append(f"after a start, messages wait for {wrong} longer")
 
     def _holders(self, connection: Connection) -> set[str]:
-        leased = select(DELIVERY.c.leased_by).where(DELIVERY.c.leased_until.is_not(None)).distinct()
-        return {each or "" for each in connection.execute(leased).scalars()}
+        return {each or "" for each in connection.execute(_HOLDERS).scalars()}
 
     def note_silent(self, what: str) -> None:
         """Note that something was not reported."""
@@ -156,9 +162,8 @@ class Oracle:
 
     def next_due(self) -> datetime | None:
         """Return when the next message falls due that has not ended; None if all have."""
-        waiting = or_(DELIVERY.c.status == "pending", DELIVERY.c.awaits.is_not(None))
         with self._database.read() as connection:
-            found: datetime | None = connection.execute(select(func.min(DELIVERY.c.due_at)).where(waiting)).scalar()
+            found: datetime | None = connection.execute(_NEXT_DUE).scalar()
         return found
 
     # -- at the end

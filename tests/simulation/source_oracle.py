@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from actionwatch.emulator.log import Action
 from actionwatch.store import marks, polls, receipts, self_alerts, unproved_windows
@@ -29,6 +29,13 @@ SWEEPS = (timedelta(minutes=30), timedelta(hours=2))
 SWEPT_WITHIN = max(SWEEPS) / 10  # docs/proof.md, "The promise": the delay of the last sweep
 VANISHING = "ADD_NODE"  # a kind with vanishing records, which can hide a late one for the reach of a sweep
 POLL = timedelta(seconds=30)
+
+# What a source read again under a new name is the same record. Built once, because that takes longer than to run it.
+_STORED = (
+    select(RECORD.c.action_kind, RECORD.c.description, RECORD.c.record_key)
+    .distinct()
+    .where(~RECORD.c.action_kind.startswith("_", autoescape=True), RECORD.c.source.startswith(bindparam("kind")))
+)
 
 Seen = tuple[str, str]
 """What identifies an action: its kind and its description."""
@@ -312,14 +319,8 @@ class SourceOracle:
         return found
 
     def _stored(self) -> Counter[Seen]:
-        # What a source read again under a new name is the same record.
-        columns = RECORD.c.action_kind, RECORD.c.description, RECORD.c.record_key
         with self._database.read() as connection:
-            rows = connection.execute(
-                select(*columns)
-                .distinct()
-                .where(~RECORD.c.action_kind.startswith("_", autoescape=True), RECORD.c.source.startswith(self._kind))
-            ).all()
+            rows = connection.execute(_STORED, {"kind": self._kind}).all()
         return Counter((kind, text or "") for kind, text, _ in rows)
 
     def _opened_self_alerts(self) -> list[OpenSelfAlert]:
