@@ -208,6 +208,15 @@ class Post:
         )
         return self
 
+    def add_stream(self, folder: Path) -> None:
+        """Add a stream of all records into a folder, which states what is complete every ten seconds."""
+        folder.mkdir(exist_ok=True)
+        with (self.folder / "actionwatch.yaml").open("a") as file:
+            file.write(
+                f"streams:\n  - name: lake\n    files: {{url: 'file://{folder}'}}\n"
+                "    start: beginning\n    wait: 0s\n    watermark: 10s\n"
+            )
+
     @contextlib.contextmanager
     def service(self) -> Iterator[Service]:
         """Start the service, with its log in a file. Do not wait until it is ready."""

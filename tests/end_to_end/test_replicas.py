@@ -20,6 +20,7 @@ from actionwatch.store.lease import SPAN
 from tests import http_client, postgresql
 from tests.end_to_end import kit
 from tests.integration.notifiers.http_end import HttpEnd
+from tests.integration.streams.kit import assert_proved
 from tests.next_release import NEXT, NextRelease
 from tests.waiting import wait_until
 
@@ -33,10 +34,19 @@ class Replicas:
         self._webhook = webhook
         self.url = url
         self._stack = stack
+        self.has_stream = False
 
     def place(self, name: str) -> kit.Post:
         """Return a folder with the configuration."""
-        return kit.Post(self._folder / name, self._up, self.url).write(self._webhook)
+        post = kit.Post(self._folder / name, self._up, self.url).write(self._webhook)
+        if self.has_stream:
+            post.add_stream(self.lake)
+        return post
+
+    @property
+    def lake(self) -> Path:
+        """The folder into which the replica with its role sends the stream."""
+        return self._folder / "lake"
 
     def start(self, name: str) -> kit.Service:
         """Start a replica."""
@@ -70,6 +80,11 @@ def replicas(tmp_path: Path, up: kit.Upstream, webhook: HttpEnd) -> Iterator[Rep
 @pytest.fixture
 def pair(replicas: Replicas) -> tuple[kit.Service, kit.Service]:
     """A replica that leads, and one that tails."""
+    return start_pair(replicas)
+
+
+def start_pair(replicas: Replicas) -> tuple[kit.Service, kit.Service]:
+    """Start a replica that leads, and another one, which takes a role from it."""
     leader = replicas.start("leader")
     leader.wait_until_up()
     other = replicas.start("other")
@@ -130,13 +145,14 @@ def test_others_take_over_from_one_that_stops(
 
 @pytest.mark.parametrize("victim", [0, 1], ids=["leader", "tail"])
 def test_others_take_over_from_one_that_is_killed(
-    replicas: Replicas, pair: tuple[kit.Service, kit.Service], up: kit.Upstream, soar: kit.Soar, victim: int
+    replicas: Replicas, up: kit.Upstream, soar: kit.Soar, victim: int
 ) -> None:
-    """When a replica is killed, the others do its work, and nothing is lost or alerted twice.
+    """When a replica is killed, the others do its work, and nothing is lost or alerted twice; the stream has every record.
 
     The killed one had sent messages and not recorded that. They repeat under the same id.
     """
-    third = replicas.start("third")
+    replicas.has_stream = True
+    pair, third = start_pair(replicas), replicas.start("third")
     third.wait_until_up()
     users = [f"user{number}@example.com" for number in range(9)]
     with soar.holding():
@@ -151,9 +167,12 @@ def test_others_take_over_from_one_that_is_killed(
         soar.wait_for(user=user)
     replicas.wait_until_sent()
     assert_nothing_lost_or_doubled(replicas, up, soar, users)
+    unsent = "SELECT count(*) FROM record WHERE id > (SELECT row_id FROM stream_position)"
+    wait_until(lambda: replicas.query(unsent) == [(0,)], "everything in the stream", lambda: replicas.query(unsent))
     for replica in (third, pair[1 - victim]):
         replica.end()
         assert not replica.events("thread_died")
+    assert_proved(replicas.lake, [key for (key,) in replicas.query("SELECT record_key FROM record")])
 
 
 @pytest.mark.parametrize("victim", [0, 1], ids=["leader", "tail"])

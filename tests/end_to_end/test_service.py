@@ -24,8 +24,10 @@ from tests.integration.notifiers.ends import TOKEN, slack_reply
 from tests.integration.notifiers.http_end import HttpEnd, Reply
 from tests.integration.notifiers.smtp_end import PASSWORD, SmtpEnd, part
 from tests.integration.notifiers.socket_end import APP_TOKEN, SocketEnd
+from tests.integration.streams.kit import assert_proved
 from tests.waiting import LIMIT, pause, wait_until
 
+_UNSENT = "SELECT count(*) FROM record WHERE id > (SELECT row_id FROM stream_position)"
 KILLS = 4  # two of each kind; tests/chaos kills a service at random forty times
 BROKEN_RULE = """\
 title: Broken
@@ -99,8 +101,12 @@ def test_reader_of_the_log_that_stops_reading_stops_nothing(post: kit.Post, webh
 
 
 def test_kills_lose_and_double_nothing(post: kit.Post, soar: kit.Soar) -> None:
-    """A service that is killed repeatedly stores each record once and delivers each alert at least once, under one id."""
+    """A service that is killed repeatedly stores each record once and delivers each alert at least once, under one id. Its
+    stream has every record, and what it states is true.
+    """
     chance, users = random.Random(20261125), list[str]()
+    lake = post.folder / "lake"
+    post.add_stream(lake)
     for number in range(KILLS):
         new = [f"user{number}-{which}@example.com" for which in range(4)]
         users += new
@@ -121,7 +127,9 @@ def test_kills_lose_and_double_nothing(post: kit.Post, soar: kit.Soar) -> None:
         service.wait_until_up()
         wait_until(lambda: all(soar.find(user=user) for user in users), "every alert")
         wait_until(lambda: [status for status, _ in post.states()] == ["sent"], "an empty outbox", post.states)
+        wait_until(lambda: post.query(_UNSENT) == [(0,)], "everything in the stream", lambda: post.query(_UNSENT))
         service.end()
+    assert_proved(lake, [key for (key,) in post.query("SELECT record_key FROM record")])
     truth = Counter(json.dumps(record, sort_keys=True) for record in post.upstream.control("GET", "/truth"))
     stored = Counter(json.dumps(json.loads(raw), sort_keys=True) for (raw,) in post.query("SELECT raw FROM record"))
     assert stored == truth

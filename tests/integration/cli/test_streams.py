@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import json
 import re
 import sys
@@ -17,6 +16,7 @@ from actionwatch.store import streams
 from actionwatch.store.streams import KeptMessage
 from tests.children import run_child
 from tests.integration.cli.conftest import Desk
+from tests.integration.streams.kit import messages_in
 
 CONSUMER = Path(__file__).parents[3] / "docs" / "stream_consumer.py"
 
@@ -35,9 +35,8 @@ def lake(desk: Desk) -> Desk:
 
 
 def lines(desk: Desk) -> list[dict[str, Any]]:
-    """Return the messages in the folder, in the order of their objects."""
-    found = sorted((desk.folder / "lake").rglob("*.jsonl.gz"), key=lambda path: path.name)
-    return [json.loads(line)["body"] for path in found for line in gzip.decompress(path.read_bytes()).splitlines()]
+    """Return the messages in the folder, records first."""
+    return [json.loads(message.body) for message in messages_in(desk.folder / "lake")]
 
 
 def test_a_round_sends_everything_and_the_consumer_proves_it(lake: Desk) -> None:
@@ -51,10 +50,9 @@ def test_a_round_sends_everything_and_the_consumer_proves_it(lake: Desk) -> None
     assert (state["status"], state["waiting"], state["refused"]) == ("running", 0, 0)
     assert state["sent"] == len(sent)
     assert state["complete_through"]["acme"]
-    ordered = sorted(sent, key=lambda each: (each["type"] != "record", each["offset"]))
-    assert "INCOMPLETE" not in consume(ordered)
-    assert sum(map(int, re.findall(r"complete, records: (\d+)", consume(ordered)))) == 5
-    without = [each for each in ordered if each["offset"] != 2 or each["type"] != "record"]
+    assert "INCOMPLETE" not in consume(sent)
+    assert sum(map(int, re.findall(r"complete, records: (\d+)", consume(sent)))) == 5
+    without = [each for each in sent if each["offset"] != 2 or each["type"] != "record"]
     assert consume(without).count("INCOMPLETE, missing offsets [2]") == 1
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -145,6 +146,28 @@ class Consumer:
         if missing or digest != data["digest"] or len(wanted) != data["count"]:
             self.faults.append(f"{message.kind} of {source} through {through}: {missing} missing")
         self.complete[source] = max(through, self.complete.get(source, through))
+
+
+def messages_in(folder: Path) -> list[StreamMessage]:
+    """Return the messages in the objects of a folder, records first, each kind by its offset."""
+    paths = sorted(folder.rglob("*.jsonl.gz"), key=lambda path: path.name)
+    lines = [json.loads(line) for path in paths for line in gzip.decompress(path.read_bytes()).splitlines()]
+    found = [
+        StreamMessage(each["id"], each["kind"], each["offset"], NOON, each["key"], json.dumps(each["body"]).encode())
+        for each in lines
+    ]
+    return sorted(found, key=lambda message: (message.kind != "record", message.offset))
+
+
+def assert_proved(folder: Path, keys: Collection[str]) -> None:
+    """Check that a folder has these records and no others, and that every statement about them is true."""
+    consumer = Consumer()
+    consumer.knows_order = False
+    for message in messages_in(folder):
+        consumer.take(message)
+    assert not consumer.faults
+    assert {each["data"]["key"] for each in consumer.records.values()} == set(keys)
+    assert consumer.complete
 
 
 HOUR = timedelta(hours=1)
