@@ -71,7 +71,14 @@ def consuming(show: Callable[[str], None]) -> Iterator[None]:
 async def _subscribe(client: Client, consumer: _Consumer) -> None:
     from nats.js.api import DeliverPolicy, StorageType
 
-    await client.connect(_URL, connect_timeout=_CONNECT_SECONDS, allow_reconnect=False, error_cb=_ignore)
+    await client.connect(
+        _URL,
+        connect_timeout=_CONNECT_SECONDS,
+        error_cb=_ignore,
+        allow_reconnect=False,
+        max_reconnect_attempts=1,
+        reconnect_time_wait=0,
+    )
     jetstream = client.jetstream(timeout=_CONNECT_SECONDS)
     await jetstream.add_stream(name=_STREAM, subjects=[_SUBJECTS], storage=StorageType.MEMORY, max_age=3600)
 

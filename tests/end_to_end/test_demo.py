@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ import pytest
 from actionwatch.emulator.sample import create_organisation
 from tests import http_client
 from tests.children import exit_status, printed, run_child
+from tests.debian import find
 from tests.end_to_end import kit
+from tests.integration.streams.ends.server import ServerProcess
 
 SUMMARY = ("seen", "proved", "matched", "delivered", "latency")
 
@@ -145,3 +148,26 @@ def test_seed_of_the_command_line_replaces_that_of_the_scenario(
         expected = create_organisation(seed).inventory.find_cluster("sandbox-kafka")
         assert expected is not None
         assert [record["clusterId"] for record in up.control("GET", "/truth")] == [expected.id]
+
+
+def test_demo_shows_what_arrives_at_a_broker(empty: Path, tmp_path: Path) -> None:
+    """With `--stream nats`, records and statements arrive at a real broker, and their digests match. Without a broker, the demo
+    names its address and the compose file, and starts nothing.
+    """
+    ended = kit.called("demo", "--stream", "nats", "--for", "1s", folder=empty)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "no NATS server with JetStream answers at nats://127.0.0.1:4222" in ended.stderr
+    assert "docs/deploy/streams" in ended.stderr
+    program = find("nats-server", "nats-server", Path(sys.executable).parent)
+    command = [program, "-a", "127.0.0.1", "-p", "4222", "-js", "-sd", str(tmp_path / "data")]
+    server = ServerProcess(command, 4222, tmp_path)
+    server.start()
+    try:
+        ended = kit.called("demo", "--stream", "nats", "--for", "20s", folder=empty)
+    finally:
+        server.stop()
+    assert ended.returncode == 0, ended.stderr
+    assert re.search(r"^» \d+ records? arrived at the broker$", ended.stdout, re.MULTILINE)
+    verdicts = re.findall(r"^» stream\.complete_through \S+: (.*)$", ended.stdout, re.MULTILINE)
+    assert verdicts
+    assert all(verdict.endswith("digest matches") for verdict in verdicts)
