@@ -18,6 +18,7 @@ from actionwatch.cli import completing
 from actionwatch.cli.context import changing_store, named_stream, read_settings_to_act, reading_store
 from actionwatch.cli.options import author_option, limit_option, output_option, time
 from actionwatch.cli.output import echo, print_document, print_items
+from actionwatch.text.payloads import instant
 from actionwatch.text.times import local_times, spell_time
 
 if TYPE_CHECKING:
@@ -96,8 +97,9 @@ def test(config: str, name: str, form: str) -> None:
 @command.command("pause")
 @_name_argument
 @author_option
+@output_option
 @click.pass_obj
-def pause(config: str, name: str, author: str) -> None:
+def pause(config: str, name: str, author: str, form: str) -> None:
     """Send nothing until `streams resume`. What is stored meanwhile is sent then; a pause of a day is reported."""
     from actionwatch.store import streams
 
@@ -106,13 +108,15 @@ def pause(config: str, name: str, author: str) -> None:
         if health.paused_at is not None:
             raise click.ClickException(f"{health.paused_by} paused {name} at {spell_time(health.paused_at)} already")
         streams.write_health(connection, name, replace(health, paused_at=utc_now(), paused_by=author))
-    echo(f"{name} is paused: 'actionwatch streams resume {name}' continues it")
+    text = f"{name} is paused: 'actionwatch streams resume {name}' continues it"
+    print_document({"paused": name, "by": author}, form, as_text=lambda: echo(text))
 
 
 @command.command("resume")
 @_name_argument
+@output_option
 @click.pass_obj
-def resume(config: str, name: str) -> None:
+def resume(config: str, name: str, form: str) -> None:
     """Continue a stream that is paused, from where it was."""
     from actionwatch.store import streams
 
@@ -121,14 +125,15 @@ def resume(config: str, name: str) -> None:
         if health.paused_at is None:
             raise click.ClickException(f"{name} is not paused")
         streams.write_health(connection, name, replace(health, paused_at=None, paused_by=None))
-    echo(f"{name} continues")
+    print_document({"resumed": name}, form, as_text=lambda: echo(f"{name} continues"))
 
 
 @command.command("rewind")
 @_name_argument
 @click.option("--to", type=time, required=True, help="Send everything since this time again: RFC 3339, or 7d.")
+@output_option
 @click.pass_obj
-def rewind(config: str, name: str, to: datetime) -> None:
+def rewind(config: str, name: str, to: datetime, form: str) -> None:
     """Send everything that happened since a time again, under the same ids, with the statements about it.
 
     Records that retention has deleted are not sent again.
@@ -138,7 +143,8 @@ def rewind(config: str, name: str, to: datetime) -> None:
 
     with _changing(config, name) as (connection, stream):
         positions.rewind(connection, build_plan(stream), to)
-    echo(f"{name} sends everything since {spell_time(to)} again")
+    text = f"{name} sends everything since {spell_time(to)} again"
+    print_document({"rewound": name, "to": instant(to)}, form, as_text=lambda: echo(text))
 
 
 @command.command("refused")

@@ -130,7 +130,8 @@ NEEDED: list[tuple[set[str], list[str]]] = [
             ),
         ],
     ),
-    (RULES, ["check", "templates check", "schema rules", "schema config"]),
+    (RULES, ["check", "templates check", "schema rules"]),
+    ({*RULES, "asyncio"}, ["schema config"]),  # it describes every type of streams, and NATS has an event loop
     (
         RULE_TOOLS,
         [
@@ -157,7 +158,14 @@ NEEDED: list[tuple[set[str], list[str]]] = [
     ),
     ({*DELIVERY, *RULES}, ["store prune --dry-run"]),
     ({*DELIVERY, *RULES}, ["silences add level=low --for 1h --comment x", "silences expire SILENCE"]),
-    (STORE, ["tokens list"]),
+    (STORE, ["tokens list", "streams list", "streams refused"]),
+    (
+        {*DELIVERY, *RULES},
+        [
+            *("streams pause lake", "streams resume lake", "streams rewind lake --to 1d"),
+            *("streams retry lake --all", "streams drop lake --all", "streams test lake"),
+        ],
+    ),
     ({*STORE, "structlog"}, ["tokens create sam", "tokens revoke sam"]),
     (
         DELIVERY,
@@ -252,7 +260,8 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         assert desk.call("silences", "add", "level=low", "--for", "2h", "--comment", "x").status == 0
         config = desk.config.read_text()
         (desk.folder / "loopback.yaml").write_text(config)
-        desk.config.write_text(config.replace("receivers:\n", f"receivers:\n{MORE_RECEIVERS}"))
+        streams = f"streams:\n  - name: lake\n    files: {{url: 'file://{desk.folder}'}}\n"
+        desk.config.write_text(config.replace("receivers:\n", f"{streams}receivers:\n{MORE_RECEIVERS}"))
         yield desk
 
 
