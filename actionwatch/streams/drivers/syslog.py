@@ -169,10 +169,13 @@ class SyslogDriver:
 
     def _wait_for_system(self, connection: socket.socket) -> None:
         """Wait until the server's system has acknowledged every byte."""
-        while _unsent_bytes(connection):
-            time.sleep(min(_LOOK_SECONDS, self._deadline.left()))
-        if number := connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            raise OSError(number, os.strerror(number))
+        is_done = False
+        while not is_done:
+            is_done = not _unsent_bytes(connection)
+            if number := connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                raise OSError(number, os.strerror(number))
+            if not is_done:
+                time.sleep(min(_LOOK_SECONDS, self._deadline.left()))
 
     def _line(self, message: StreamMessage) -> bytes:
         """Return a message in the format of RFC 5424."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pika
 
+from tests.children import run_child
 from tests.debian import find
 from tests.integration.notifiers.http_end import HttpEnd, Reply
 from tests.integration.streams.end import End, Fault, Received
@@ -17,6 +19,7 @@ from tests.integration.streams.ends.server import ServerProcess, free_port
 
 PASSWORD = "s3cret-rabbitmq-password"
 _PROGRAMS = Path("/usr/lib/rabbitmq/bin")  # the one in the path must be root
+_ERLANG = Path("/usr/lib/erlang/bin")
 _CONFIG = """\
 listeners.tcp.1 = 127.0.0.1:{plain_port}
 listeners.ssl.1 = 127.0.0.1:{port}
@@ -40,6 +43,7 @@ class RabbitMqEnd(End):
     cannot: Mapping[str, str] = {}
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._files = write_certificates(folder)
         self._expired = HttpEnd(lambda _: Reply(), self._files.server_context(is_expired=True))
         name_port, self._plain_port = free_port(), free_port()
@@ -89,6 +93,14 @@ class RabbitMqEnd(End):
                 taken.append(_received(properties, body))
         return taken
 
+    def limit_disk(self, free: str) -> None:
+        """Let the broker accept nothing while its disk has less free space than this."""
+        cookie = (self._folder / ".erlang.cookie").read_text()
+        call = f'rabbit_disk_monitor set_disk_free_limit ["{free}"]'
+        command = [find("erl_call", "erlang-base", _ERLANG), "-sname", self._node, "-c", cookie, "-a", call]
+        done = run_child(command, env={**os.environ, "ERL_EPMD_PORT": str(self._names.port)})
+        assert done.returncode == 0, done
+
     def stop(self) -> None:
         self._server.stop()
 
@@ -120,6 +132,7 @@ class RabbitMqEnd(End):
         definitions.write_text(json.dumps(_definitions()))
         plugins.write_text("[].")
         port = free_port()
+        self._node = f"audit-{port}@localhost"
         files = self._files
         config.write_text(
             _CONFIG.format(
@@ -130,7 +143,7 @@ class RabbitMqEnd(End):
             "HOME": str(folder),  # it creates its Erlang cookie there
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "ERL_EPMD_PORT": str(name_port),
-            "RABBITMQ_NODENAME": f"audit-{port}@localhost",
+            "RABBITMQ_NODENAME": self._node,
             "RABBITMQ_DIST_PORT": str(free_port()),
             "RABBITMQ_CONFIG_FILE": str(config),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(plugins),

@@ -56,6 +56,7 @@ class ServerProcess:
         self._running.close()
         if process is not None:
             exit_status(process)
+            wait_until(lambda: not answers(self.port), "the end of a server whose script started it", self.log)
         self._process = None
 
     def hang(self) -> None:

@@ -49,7 +49,7 @@ class SyslogEnd(End):
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / "records"
-        self._files = files = write_certificates(folder)
+        self.files = files = write_certificates(folder)
         self._expired = HttpEnd(lambda _: Reply(), files.server_context(is_expired=True))
         port, strict_port = free_port(), free_port()
         config = folder / "rsyslog.conf"
@@ -62,7 +62,7 @@ class SyslogEnd(End):
         self._server = ServerProcess([program, "-n", "-f", config, "-i", folder / "pid"], port, folder)
         self._server.start()
         self.faults = {
-            "unknown authority": lambda: self._fault("ca_file", ca_file=self._files.other_ca),
+            "unknown authority": lambda: self._fault("ca_file", ca_file=self.files.other_ca),
             "expired certificate": lambda: self._fault("fix the certificate", url=f"tls://{self._expired.url[8:]}"),
             "missing certificate": lambda: self._fault("wants a certificate", url=f"tls://127.0.0.1:{strict_port}"),
         }
@@ -70,7 +70,7 @@ class SyslogEnd(End):
     def options(self) -> Mapping[str, Any]:
         return {
             "url": f"tls://127.0.0.1:{self._server.port}",
-            "ca_file": self._files.ca,
+            "ca_file": self.files.ca,
             "max_message_bytes": 65_536,
         }
 
