@@ -5,6 +5,7 @@ An index holds them alone, with all that counts and groups need.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -139,6 +140,7 @@ def read_groups(connection: Connection, grouping: str, levels: Collection[Level]
     return sorted(groups, key=lambda each: (-max(each.counts), -each.count, each.value or ""))
 
 
+@functools.cache  # building the condition takes several times as long as reading a page
 def is_folded() -> ColumnElement[bool]:
     """Return whether an alert is shown below another one: it inhibits it, or its correlation holds its newest record.
 
