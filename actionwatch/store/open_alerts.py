@@ -12,11 +12,13 @@ from itertools import groupby
 from typing import Any
 
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     Connection,
     FromClause,
     Select,
     and_,
+    bindparam,
     false,
     func,
     literal,
@@ -44,6 +46,7 @@ FIRST_BELOW = 50
 """How many of the alerts below another one are read."""
 _ORDER = (ALERT.c.level.desc(), ALERT.c.opened_at.desc(), ALERT.c.id)
 _PLACE = (ALERT.c.level, ALERT.c.opened_at)  # with the id, where an alert is in this order
+_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
 _INHIBITION: ColumnElement[str] = literal_column("'inhibition'")
 
 
@@ -159,30 +162,39 @@ class Below:
 
 def read_folded(connection: Connection, shown: Sequence[Alert]) -> dict[str, Below]:
     """Return the alerts that are shown below these, by the id of the one above; of each the first, in the order of the list."""
-    once = _select_pairs(connection, [alert.id for alert in shown]).subquery()
+    ids = [alert.id for alert in shown]
+    correlated = connection.execute(_correlated(), {"ids": ids}).scalars().all()
+    rows = groupby(
+        connection.execute(_folded(), {"ids": ids, "correlated": correlated}), key=lambda row: (row[0], row[1])
+    )
+    return {above: Below(count, [(row[2], alert_of(row[3:])) for row in its]) for (above, count), its in rows}
+
+
+@functools.cache
+def _folded() -> Select[Any]:
+    """Return the query of what is below alerts with some `ids`, of which a correlation opened those in `correlated`."""
+    once = _pairs().subquery()
     place = func.row_number().over(partition_by=once.c.above, order_by=_ORDER).label("place")
     count = func.count().over(partition_by=once.c.above).label("count")
     ranked = select(once, place, count).join(ALERT, ALERT.c.id == once.c.below).where(NEEDS_PERSON).subquery()
-    statement = (
+    return (
         select(ranked.c.above, ranked.c.count, ranked.c.why, *READ)
         .join(ALERT, ALERT.c.id == ranked.c.below)
         .where(ranked.c.place <= FIRST_BELOW)
         .order_by(ranked.c.above, ranked.c.place)
     )
-    rows = groupby(connection.execute(statement), key=lambda row: (row[0], row[1]))
-    return {above: Below(count, [(row[2], alert_of(row[3:])) for row in its]) for (above, count), its in rows}
 
 
-def _select_pairs(connection: Connection, ids: Sequence[str]) -> Select[Any]:
+def _pairs() -> Select[Any]:
     """Return the query of the alerts below these, in whatever status, each once: `above`, `below` (ids) and `why`."""
     held, own = ALERT_RECORD.alias(), ALERT_RECORD.alias()
     inhibited = select(
         DELIVERY.c.ref.label("above"), DELIVERY.c.alert_id.label("below"), literal_column("'inhibited'").label("why")
-    ).where(DELIVERY.c.why == _INHIBITION, DELIVERY.c.ref.in_(ids))
+    ).where(DELIVERY.c.why == _INHIBITION, DELIVERY.c.ref.in_(_IDS))
     explained = (
         select(held.c.alert_id, ALERT.c.id, literal_column("'explained'"))
         .select_from(held.join(own, own.c.record_id == held.c.record_id).join(ALERT, ALERT.c.id == own.c.alert_id))
-        .where(held.c.alert_id.in_(_read_correlated(connection, ids)), NEEDS_PERSON)
+        .where(held.c.alert_id.in_(bindparam("correlated", expanding=True)), NEEDS_PERSON)
         .where(~_is_correlated(ALERT), held.c.record_id == _newest_record(ALERT))
     )
     pairs = union_all(inhibited, explained).subquery()
@@ -220,8 +232,10 @@ def _is_correlated(alert: FromClause) -> ColumnElement[bool]:
     return or_(*(each.correlate(alert).scalar_subquery().is_not(None) for each in found))
 
 
-def _read_correlated(connection: Connection, ids: Sequence[str]) -> list[str]:
-    return list(connection.execute(select(ALERT.c.id).where(ALERT.c.id.in_(ids), _is_correlated(ALERT))).scalars())
+@functools.cache
+def _correlated() -> Select[Any]:
+    """Return the query of the alerts with some `ids` that a correlation opened."""
+    return select(ALERT.c.id).where(ALERT.c.id.in_(_IDS), _is_correlated(ALERT))
 
 
 def _newest_record(alert: FromClause) -> ColumnElement[int]:
