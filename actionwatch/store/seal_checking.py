@@ -6,12 +6,13 @@ the rows that change, each with the last entry of its history.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Select, func, select
 
 from actionwatch.store.sealed_tables import SEALED, VERSIONED, SealedTable
 from actionwatch.store.seals import (
@@ -233,19 +234,25 @@ def _count(connection: Connection, name: str) -> CheckedTable:
 
 def _check_versions(connection: Connection, table: SealedTable, differences: _Differences) -> CheckedTable:
     """Compare each row of a table that changes with the last entry of its history."""
-    history, newest = ROW_HISTORY.c, newest_sealed(connection, ROW_HISTORY.name)
-    last = select(func.max(history.id)).where(history.table_name == table.name, history.row_key == table.key)
-    entry = ROW_HISTORY.alias()
-    joined = table.table.outerjoin(entry, entry.c.id == last.scalar_subquery())
-    statement = select(entry.c.id, entry.c.digest, *table.stored).select_from(joined)
-    counts = [0, 0]
-    for number, digest, *values in map(tuple[Any, ...], stream_rows(connection, statement)):
+    newest, counts = newest_sealed(connection, ROW_HISTORY.name), [0, 0]
+    entries, keys_left = _versions(table.name)
+    for number, digest, *values in map(tuple[Any, ...], stream_rows(connection, entries)):
         if number is None:
             differences.add(table.name, values[0], _ADDED)
         elif table.hash(values).hex() != digest:
             differences.add(table.name, values[0], _NOT_LAST)
         counts[number is not None and number <= newest] += 1
-    keys = select(history.row_key).where(history.table_name == table.name, ~has_row(table.key == history.row_key))
-    for row in stream_rows(connection, keys.distinct().order_by(history.row_key)):
+    for row in stream_rows(connection, keys_left):
         differences.add(table.name, row.row_key, _WITHOUT_ROW)
     return CheckedTable(table.name, counts[True], counts[False], None)
+
+
+@functools.cache
+def _versions(name: str) -> tuple[Select[Any], Select[Any]]:
+    """Return the query of each row of a table with the last entry of its history, and that of the entries without a row."""
+    table, history, entry = VERSIONED[name], ROW_HISTORY.c, ROW_HISTORY.alias()
+    last = select(func.max(history.id)).where(history.table_name == name, history.row_key == table.key)
+    joined = table.table.outerjoin(entry, entry.c.id == last.scalar_subquery())
+    entries = select(entry.c.id, entry.c.digest, *table.stored).select_from(joined)
+    keys_left = select(history.row_key).where(history.table_name == name, ~has_row(table.key == history.row_key))
+    return entries, keys_left.distinct().order_by(history.row_key)

@@ -12,6 +12,7 @@ docs/proof.md. There are three kinds of seals:
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import struct
@@ -21,7 +22,7 @@ from datetime import datetime
 from typing import Any, Self
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, Table, bindparam, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, bindparam, func, select
 
 from actionwatch.base.clock import from_micros, to_micros
 from actionwatch.store.column_types import DAMAGES, as_stored
@@ -53,6 +54,15 @@ _LAST = (
 _LAST_OF_ROWS = _LAST.where(_TABLE.kind == ROWS)
 _ITS = (_TABLE.table_name == bindparam("name"), _TABLE.kind == bindparam("of"), _TABLE.last_id <= MAX_ID)
 _INSERT = SEAL.insert()
+_OF_TABLE = (_TABLE.table_name == bindparam("name"), _TABLE.last_id <= MAX_ID)
+_NEWEST_FIRST = select(*READ, LEAVES).where(*_OF_TABLE).order_by(_TABLE.last_id.desc())
+_OF_ROWS = _NEWEST_FIRST.where(_TABLE.kind == ROWS, _TABLE.number <= bindparam("through"))
+_KEPT_THROUGH = select(func.max(_TABLE.through)).where(
+    *_OF_TABLE, _TABLE.kind == KEPT, _TABLE.number <= bindparam("known")
+)
+_OF_KEPT = _NEWEST_FIRST.where(
+    _TABLE.kind == KEPT, _TABLE.through == _KEPT_THROUGH.scalar_subquery(), _TABLE.first_id < bindparam("lowest")
+)
 _NEWEST = select(_TABLE.last_id).where(*_ITS).order_by(_TABLE.last_id.desc()).limit(1)
 
 
@@ -142,9 +152,16 @@ def newest_sealed(connection: Connection, table_name: str) -> int:
 
 def count_unsealed(connection: Connection, table_name: str, most: int = MAX_ID) -> int:
     """Count the rows of a table after the newest sealed one, at most `most`."""
+    asked = {"after": newest_sealed(connection, table_name), "most": most}
+    found: int = connection.execute(_unsealed(table_name), asked).scalar_one()
+    return found
+
+
+@functools.cache
+def _unsealed(table_name: str) -> Select[Any]:
     key = SEALED[table_name].key
-    found = select(key).where(key > newest_sealed(connection, table_name)).limit(most).subquery()
-    return connection.execute(select(func.count()).select_from(found)).scalar_one()
+    found = select(key).where(key > bindparam("after")).limit(bindparam("most")).subquery()
+    return select(func.count()).select_from(found)
 
 
 def count_waiting(connection: Connection, most: int = _MOST_COUNTED) -> Waiting:
@@ -272,15 +289,11 @@ def attesting(connection: Connection, name: str, through: int = MAX_ID, known: i
     These are the seals of rows up to the number `through`, and below them the newest ones of the kind `kept`, of those up
     to the number `known`.
     """
-    its = (_TABLE.table_name == name, _TABLE.last_id <= MAX_ID)
-    newest_first = select(*READ, LEAVES).where(*its).order_by(_TABLE.last_id.desc())
     lowest = MAX_ID
-    for row in stream_rows(connection, newest_first.where(_TABLE.kind == ROWS, _TABLE.number <= through), HELD):
+    for row in stream_rows(connection, _OF_ROWS, HELD, {"name": name, "through": through}):
         lowest = row.first_id
         yield row
-    newest = select(func.max(_TABLE.through)).where(*its, _TABLE.kind == KEPT, _TABLE.number <= known).scalar_subquery()
-    its_last = (_TABLE.kind == KEPT, _TABLE.through == newest, _TABLE.first_id < lowest)
-    yield from stream_rows(connection, newest_first.where(*its_last), HELD)
+    yield from stream_rows(connection, _OF_KEPT, HELD, {"name": name, "known": known, "lowest": lowest})
 
 
 def _append(

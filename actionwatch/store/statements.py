@@ -127,9 +127,11 @@ def reading_any_text(connection: Connection) -> Iterator[None]:
         driver.text_factory = str
 
 
-def stream_rows(connection: Connection, statement: Select[Any], held: int = 1000) -> Iterator[Row[Any]]:
+def stream_rows(
+    connection: Connection, statement: Select[Any], held: int = 1000, values: Mapping[str, Any] | None = None
+) -> Iterator[Row[Any]]:
     """Yield the rows of a query, holding few of them, and close its cursor however the iteration ends."""
-    with connection.execute(statement.execution_options(yield_per=held)) as rows:
+    with connection.execute(statement, values, execution_options={"yield_per": held}) as rows:
         yield from rows
 
 
