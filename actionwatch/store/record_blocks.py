@@ -29,6 +29,11 @@ _B = RECORD_BLOCK.c
 _BLOCK = (_B.low_key, _B.high_key, _B.size, _B.value_bits)
 _AT = select(*_BLOCK).where(_B.low_key <= bindparam("key")).order_by(_B.low_key.desc()).limit(1)
 _NEXT = select(func.min(_B.low_key)).where(_B.low_key > bindparam("key"))
+_GROW = (
+    RECORD_BLOCK.update()
+    .where(_B.low_key == bindparam("at"))
+    .values({name: bindparam(name) for name in ("high_key", "size", "value_bits")})
+)
 _COLUMNS = tuple(RECORD.c[name] for name in ("record_key", *record_values.COLUMNS))
 
 
@@ -89,8 +94,7 @@ def _add(connection: Connection, block: Block, keys: Sequence[str], values: Stor
         return start
     size, high = block.size + after - start, max(block.high, keys[after - 1])
     bits = _packed(block.bits | values.bits(start, after))
-    changed = RECORD_BLOCK.update().where(_B.low_key == block.low)
-    connection.execute(changed.values(high_key=high, size=size, value_bits=bits))
+    connection.execute(_GROW, {"at": block.low, "high_key": high, "size": size, "value_bits": bits})
     if size > _MOST:
         _make_again(connection, block.low, high)
     return after
