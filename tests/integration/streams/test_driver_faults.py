@@ -9,11 +9,13 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from actionwatch.base.errors import TransientDeliveryError
-from actionwatch.streams.driver import Driver, StreamMessage
+from actionwatch.streams.driver import Driver, StreamMessage, driver_module
+from actionwatch.streams.drivers import rabbitmq
 from tests.cases import in_one_test
 from tests.integration.notifiers.http_end import Reply
 from tests.integration.notifiers.smtp_end import RawEnd
@@ -83,6 +85,22 @@ def test_rabbitmq_without_disk_space_is_transient(end: RabbitMqEnd) -> None:
         made.open()
         assert made.send(sent) == []
     assert_arrived(end, sent)
+
+
+@of_type("rabbitmq")
+def test_connection_that_was_idle_is_replaced(end: RabbitMqEnd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that ended is an error of the next batch, unless it was idle for long."""
+    first, second = batch(), batch()
+    with opened(end) as made:
+        end.end_connections()
+        with pytest.raises(TransientDeliveryError, match="idle"):
+            made.send(first)
+        made.close()
+        made.open()
+        end.end_connections()
+        monkeypatch.setattr(rabbitmq, "_MAX_IDLE_SECONDS", 0.0)
+        assert made.send(second) == []
+    assert_arrived(end, second)
 
 
 @of_type("syslog")
@@ -231,3 +249,34 @@ def test_opensearch_documents_keep_their_own_fields(end: OpenSearchEnd) -> None:
     with opened(end) as made:
         assert made.send([dataclasses.replace(message, body=json.dumps(own, indent=2).encode())]) == []
     assert end.documents.pop(message.id) == own
+
+
+WRONG: tuple[tuple[str, dict[str, Any], str], ...] = (
+    ("rabbitmq", {"url": "amqp://mq.example.com", "queue": "q"}, "amqp:// is accepted only for loopback"),
+    ("rabbitmq", {"url": "amqps://mq.example.com/a/b", "queue": "q"}, "must end with the virtual host"),
+    ("rabbitmq", {"url": "amqps://mq.example.com", "username": "a", "password": "s3cret"}, "one of exchange or queue"),
+    ("rabbitmq", {"url": "amqps://mq.example.com", "queue": "q", "exchange": "e"}, "only one of exchange and queue"),
+    ("rabbitmq", {"url": "amqps://mq.example.com", "queue": "q", "routing_key": "r"}, "routing_key needs exchange"),
+    ("rabbitmq", {"url": "amqps://mq.example.com", "queue": "q"}, "username and password are required"),
+    ("syslog", {"url": "tcp://log.example.com"}, "tcp:// is accepted only for loopback"),
+    ("syslog", {"url": "tls://log.example.com/x"}, "must end with the port"),
+    ("syslog", {"url": "tls://log.example.com", "hostname": "two words"}, "printable ASCII without spaces"),
+    ("syslog", {"url": "tls://log.example.com", "facility": 24}, "less than or equal to 23"),
+    ("splunk", {"url": "http://splunk.example.com", "token": "s3cret"}, "http:// is accepted only for loopback"),
+    ("splunk", {"url": "https://splunk.example.com"}, "one of token or token_file"),
+    ("opensearch", {"url": "https://search.example.com", "index": "Upper"}, "must be the name of an index"),
+    (
+        "opensearch",
+        {"url": "https://search.example.com", "index": "i", "api_key": "s3cret", "username": "a", "password": "s3cret"},
+        "only one of api_key",
+    ),
+)
+
+
+@in_one_test(("name", "given", "what"), WRONG)
+def test_wrong_keys_are_reported(name: str, given: dict[str, Any], what: str) -> None:
+    """Each wrong key is reported, without a secret."""
+    with pytest.raises(ValueError) as caught:
+        driver_module(name).Options.model_validate(given)
+    assert what in str(caught.value)
+    assert "s3cret" not in str(caught.value)

@@ -95,11 +95,17 @@ class RabbitMqEnd(End):
 
     def limit_disk(self, free: str) -> None:
         """Let the broker accept nothing while its disk has less free space than this."""
+        self._call(f'rabbit_disk_monitor:set_disk_free_limit("{free}")')
+
+    def end_connections(self) -> None:
+        """End the connections of the driver, as a load balancer does with those that are idle."""
+        self._call('rabbit_networking:close_all_user_connections(<<"actionwatch">>, "idle")')
+
+    def _call(self, code: str) -> None:
         cookie = (self._folder / ".erlang.cookie").read_text()
-        call = f'rabbit_disk_monitor set_disk_free_limit ["{free}"]'
-        command = [find("erl_call", "erlang-base", _ERLANG), "-sname", self._node, "-c", cookie, "-a", call]
-        done = run_child(command, env={**os.environ, "ERL_EPMD_PORT": str(self._names.port)})
-        assert done.returncode == 0, done
+        command = [find("erl_call", "erlang-base", _ERLANG), "-sname", self._node, "-c", cookie, "-e"]
+        done = run_child(command, f"{code}.\n", env={**os.environ, "ERL_EPMD_PORT": str(self._names.port)})
+        assert "{ok, " in done.stdout, done
 
     def stop(self) -> None:
         self._server.stop()
