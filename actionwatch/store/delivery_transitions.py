@@ -70,6 +70,18 @@ _SENT = row_history.Change.of(
         **_UNLEASED,
     )
 )
+_ENDED = (
+    DELIVERY.update()
+    .where(
+        DELIVERY.c.id == bindparam("known_id"),
+        _IS_STILL_PENDING,
+        DELIVERY.c.attempts == bindparam("attempt"),
+        or_(DELIVERY.c.leased_by.is_(None), DELIVERY.c.leased_by == bindparam("sender")),
+    )
+    .values(last_error=bindparam("error"), **_UNLEASED)
+)
+_RETRY = row_history.Change.of(_ENDED.values(due_at=bindparam("new_due_at", type_=Instant)))
+_BURY = row_history.Change.of(_ENDED.values(status=DeliveryStatus.DEAD.value, why=bindparam("new_why")))
 _STOP = (
     DELIVERY.update()
     .where(DELIVERY.c.id == bindparam("known_id"), _IS_STILL_PENDING, ~IS_FROZEN)
@@ -196,7 +208,7 @@ def retry(connection: Connection, delivery: Delivery, due_at: datetime, error: s
 
     Returns: whether it did.
     """
-    if not _end_attempt(connection, delivery, due_at=due_at, last_error=error):
+    if not _end_attempt(connection, delivery, _RETRY, {"new_due_at": due_at, "error": error}):
         return False
     if delivery.is_escalation:
         return True
@@ -208,7 +220,7 @@ def retry(connection: Connection, delivery: Delivery, due_at: datetime, error: s
 
 def bury(connection: Connection, delivery: Delivery, why: str, error: str | None = None) -> bool:
     """Make a pending row a dead letter, unless another process has claimed it since. Return whether it did."""
-    return _end_attempt(connection, delivery, status=DeliveryStatus.DEAD.value, last_error=error, why=why)
+    return _end_attempt(connection, delivery, _BURY, {"new_why": why, "error": error})
 
 
 def bury_all(connection: Connection, receiver: str, why: str) -> list[tuple[str, Event]]:
@@ -325,14 +337,12 @@ def _allows(transition: Transition, status: ColumnElement[str] = DELIVERY.c.stat
     return or_(*(status.in_(statuses) & awaits for statuses, awaits in allowed if statuses))
 
 
-def _end_attempt(connection: Connection, delivery: Delivery, **values: Any) -> bool:
+def _end_attempt(
+    connection: Connection, delivery: Delivery, change: row_history.Change, values: Mapping[str, Any]
+) -> bool:
     """Write how the attempt at a pending row ended, and end its lease. Return whether it still was this attempt."""
-    is_same = (
-        DELIVERY.c.attempts == delivery.attempts,
-        or_(DELIVERY.c.leased_by.is_(None), DELIVERY.c.leased_by == delivery.leased_by),
-    )
-    statement = DELIVERY.update().where(DELIVERY.c.id == delivery.id, _IS_STILL_PENDING, *is_same)
-    return bool(row_history.change(connection, statement.values(**_UNLEASED, **values)))
+    its = {"known_id": delivery.id, "attempt": delivery.attempts, "sender": delivery.leased_by}
+    return bool(change.run(connection, {**its, **values}))
 
 
 def _stop(connection: Connection, status: DeliveryStatus, rows: Collection[tuple[Suppression, datetime]]) -> None:
