@@ -35,9 +35,8 @@ def chromium() -> Iterator[Browser]:
             pytest.fail(why)
         pytest.skip(why)
     with sync_playwright() as playwright:
-        # Root has no sandbox. The pages are ours, and nothing leaves the machine. To imitate a GPU takes a tenth of the time.
-        options = ["--no-sandbox", "--disable-gpu", "--disable-software-rasterizer"]
-        browser = playwright.chromium.launch(executable_path=executable, args=options, timeout=LIMIT * 1000)
+        # Root has no sandbox. The pages are ours, and nothing leaves the machine.
+        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"], timeout=LIMIT * 1000)
         yield browser
         browser.close()
 

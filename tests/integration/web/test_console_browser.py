@@ -338,6 +338,7 @@ def test_people_sign_in_once(browser: Browser, served: Served, host: str) -> Non
             viewer.open("/alerts?level=high")
             expect(page.locator("h1")).to_have_text("Sign in")
             assert viewer.barriers() == []
+            expect(page.get_by_label("Token")).to_be_focused()
             page.keyboard.type("open-sesame")
             page.keyboard.press("Enter")
             page.wait_for_url(f"{origin}/alerts?level=high")

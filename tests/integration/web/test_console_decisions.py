@@ -159,6 +159,7 @@ def test_enter_in_a_field_presses_no_button(browser: Browser, served: Served, da
     with served.open(TOKEN) as client, viewing(browser, str(client.base_url).rstrip("/")) as viewer:
         page = viewer.page
         viewer.open(path)
+        expect(page.get_by_label("Token")).to_be_focused()
         page.keyboard.type(TOKEN)
         page.keyboard.press("Enter")
         page.get_by_label("Your name").fill("sam")
@@ -272,6 +273,7 @@ def test_a_person_decides_in_the_browser(browser: Browser, served: Served, datab
         with viewing(browser, origin, viewport={"width": 375, "height": 800}) as viewer:
             page = viewer.page
             viewer.open("/alerts/alert-1")
+            expect(page.get_by_label("Token")).to_be_focused()
             page.keyboard.type(TOKEN)
             page.keyboard.press("Enter")
             page.get_by_label("Your name").fill("sam")

@@ -54,6 +54,7 @@ def test_an_alert_is_resolved_with_the_keyboard_alone(viewer: Viewer, database: 
     """The focus is always visible, and after the decision it is at the sentence about it, before Undo."""
     page = viewer.page
     viewer.open("/alerts")
+    expect(page.get_by_label("Token")).to_be_focused()
     page.keyboard.type(give_token(database))
     page.keyboard.press("Enter")
     page.wait_for_url("**/alerts")
