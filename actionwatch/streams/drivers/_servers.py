@@ -96,3 +96,8 @@ class ServerOptions(ConnectionOptions, LoginOptions):
 def failure(place: str, what: str, remedy: str = "") -> TransientDeliveryError:
     """Return the error of a destination; `remedy` is what people must do, if they must."""
     return TransientDeliveryError(f"{place}: {what}" + (f": {remedy}" if remedy else ""))
+
+
+def as_list(given: object) -> object:
+    """Read one server as a list of one: most people have one."""
+    return [given] if isinstance(given, str) else given

@@ -19,7 +19,7 @@ from actionwatch.base.errors import TransientDeliveryError
 from actionwatch.notifiers.base import Redactor
 from actionwatch.settings.validators import Flag, WholeNumber, Word, parse_address, require_package
 from actionwatch.streams.driver import Refusal, StreamMessage, Traits
-from actionwatch.streams.drivers._servers import ServerOptions, failure
+from actionwatch.streams.drivers._servers import ServerOptions, as_list, failure
 from actionwatch.text.options import is_loopback
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Options(ServerOptions):
 
     brokers: Annotated[
         tuple[Annotated[str, AfterValidator(_broker)], ...],
-        BeforeValidator(lambda given: [given] if isinstance(given, str) else given),
+        BeforeValidator(as_list, json_schema_input_type=str | list[str]),
         Field(min_length=1),
     ]
     """`host:port`, or a list of some brokers of the cluster, which name the others."""

@@ -10,6 +10,7 @@ round.
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import ssl
 import time
@@ -18,20 +19,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from actionwatch.base.errors import TransientDeliveryError
 from actionwatch.net.os_errors import explain_os_error
 from actionwatch.notifiers.base import Redactor
 from actionwatch.settings.validators import require_package
 from actionwatch.streams.driver import Refusal, StreamMessage, Traits
-from actionwatch.streams.drivers._servers import ServerOptions, failure
+from actionwatch.streams.drivers._servers import ServerOptions, as_list, failure
 from actionwatch.text.options import Secret, SecretFile, check_url, refuse_both, secret
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
-    from nats.js import JetStreamContext
-    from nats.js.api import PubAck
+    from nats.aio.msg import Msg
 
 TRAITS = Traits()
 _MAX_IDLE_SECONDS = 60.0  # the server pings every 2 minutes, and nothing answers between two batches
@@ -40,6 +40,8 @@ _PLACEHOLDERS = ("{kind}", "{key}")
 _PRINTABLE = "".join(map(chr, range(0x21, 0x7F))).replace("%", "").replace('"', "")
 _TOO_LARGE = 10054  # codes of the server: https://github.com/nats-io/nats-server/blob/main/server/errors.json
 _OTHER_LAST_ID = 10070
+_FULL = 10077
+_CONDITION = "Nats-Expected-Last-Msg-Id"
 _T = TypeVar("_T")
 
 
@@ -67,7 +69,8 @@ class Options(ServerOptions):
 
     url: Annotated[
         tuple[Annotated[str, AfterValidator(_server)], ...],
-        BeforeValidator(lambda given: [given] if isinstance(given, str) else given),
+        BeforeValidator(as_list, json_schema_input_type=str | list[str]),
+        Field(min_length=1),
     ]
     """`tls://host:port`, or a list of the servers of a cluster. `nats://` is accepted only for loopback."""
     subject: Annotated[str, AfterValidator(_subject)] = "actionwatch.{kind}"
@@ -81,8 +84,6 @@ class Options(ServerOptions):
     @model_validator(mode="after")
     def _check(self) -> Options:
         refuse_both(self, "token", "token_file", "username")
-        if not self.url:
-            raise ValueError("url: at least one server is required")
         require_package("nats", "streams")
         return self
 
@@ -109,12 +110,47 @@ class _Loop(asyncio.SelectorEventLoop):
                 transport.abort()
 
 
+class _Answers:
+    """The answers of the server to the messages of one round, each under its subject.
+
+    The `publish_async` of the client loses an answer that is an error.
+    """
+
+    def __init__(self, inbox: str) -> None:
+        self._inbox = inbox
+        self._used_count = 0
+        self._found: dict[str, dict[str, Any] | None] = {}
+        self.are_complete: asyncio.Future[None]
+
+    def expect(self, count: int) -> list[str]:
+        """Return the subjects for the answers to so many messages. Answers to earlier ones count no more."""
+        subjects = [f"{self._inbox}.{number}" for number in range(self._used_count, self._used_count + count)]
+        self._used_count += count
+        self._found = dict.fromkeys(subjects)
+        self._missing_count = count
+        self.are_complete = asyncio.get_running_loop().create_future()
+        return subjects
+
+    async def take(self, message: Msg) -> None:
+        if self._found.get(message.subject, message) is not None:
+            return
+        is_stored_nowhere = (message.headers or {}).get("Status") == "503"
+        self._found[message.subject] = {"error": {}} if is_stored_nowhere else json.loads(message.data)
+        self._missing_count -= 1
+        if not self._missing_count:
+            self.are_complete.set_result(None)
+
+    def errors(self) -> list[dict[str, Any] | None]:
+        """Return the error of each message in their order, None for one that is stored; `{}` if no JetStream stream has it."""
+        return [answer.get("error") if answer else {} for answer in self._found.values()]
+
+
 @dataclass(frozen=True)
 class _Connection:
     loop: _Loop
     runner: asyncio.Runner
     client: Client
-    jetstream: JetStreamContext
+    answers: _Answers
     failed: asyncio.Future[Exception]
     """The reason why nothing more can be sent."""
 
@@ -172,7 +208,7 @@ class NatsDriver:
         self._used_at = time.monotonic()
         return found
 
-    async def _connect(self) -> tuple[Client, JetStreamContext, asyncio.Future[Exception]]:
+    async def _connect(self) -> tuple[Client, _Answers, asyncio.Future[Exception]]:
         from nats.aio.client import Client
 
         failed: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
@@ -207,7 +243,10 @@ class NatsDriver:
             raise
         jetstream = client.jetstream(timeout=self._seconds)
         await jetstream.find_stream_name_by_subject(_filled(self._options.subject, "*", "*"))
-        return client, jetstream, failed
+        inbox = client.new_inbox()
+        answers = _Answers(inbox)
+        await client.subscribe(f"{inbox}.*", cb=answers.take)
+        return client, answers, failed
 
     def _credentials(self) -> dict[str, Any]:
         """Return the credentials, which the client asks for when the connection is encrypted or need not be.
@@ -236,67 +275,72 @@ class NatsDriver:
         refused: list[Refusal] = []
         waiting: list[tuple[StreamMessage, dict[str, str]]] = []
         limit = connection.client.max_payload
+        longest = max((len(message.id.encode()) for message in batch), default=0)
         for message in batch:
             headers = _headers(message)
-            size = len(message.body) + _size(headers)
+            size = len(message.body) + _size({**headers, _CONDITION: "x" * longest})
             if size > limit:
                 why = f"{size} bytes with headers are more than the server accepts ({limit}): raise its max_payload"
                 refused.append(Refusal(message.id, why))
             else:
                 waiting.append((message, headers))
         while waiting:
-            outcomes = await self._published(connection, waiting)
-            at = next((n for n, each in enumerate(outcomes) if isinstance(each, BaseException)), len(outcomes))
-            if at < len(outcomes):
-                error, (message, _) = outcomes[at], waiting[at]
-                code = getattr(error, "err_code", None)
-                if code == _TOO_LARGE:
+            errors = await self._published(connection, waiting)
+            at = next((n for n, error in enumerate(errors) if error is not None), len(errors))
+            if at < len(errors):
+                error, (message, _) = errors[at] or {}, waiting[at]
+                if error.get("err_code") == _TOO_LARGE:
                     why = "more bytes than the JetStream stream accepts: raise its max_msg_size"
                     refused.append(Refusal(message.id, why))
                     at += 1
-                elif code != _OTHER_LAST_ID or at == 0:
-                    raise self._explained(error, self._subject_of(message))
+                elif error.get("err_code") != _OTHER_LAST_ID or at == 0:
+                    raise self._not_stored(error, self._subject_of(message))
             # What follows a message that was not stored was not stored either.
             waiting = waiting[at:]
         return refused
 
     async def _published(
         self, connection: _Connection, messages: Sequence[tuple[StreamMessage, dict[str, str]]]
-    ) -> Sequence[PubAck | BaseException]:
-        """Publish messages, each on the condition that the one before it is the last in the stream."""
-        acks: list[asyncio.Future[PubAck]] = []
-        for n, (message, headers) in enumerate(messages):
-            condition = {"Nats-Expected-Last-Msg-Id": messages[n - 1][0].id} if n else {}
-            subject = self._subject_of(message)
-            publish = connection.jetstream.publish_async
-            acks.append(await publish(subject, message.body, headers={**headers, **condition}))
-        all_acks = asyncio.gather(*acks, return_exceptions=True)
-        ends: list[asyncio.Future[Any]] = [all_acks, connection.failed]
+    ) -> list[dict[str, Any] | None]:
+        """Publish messages, each on the condition that the one before it is the last in the stream. Return their errors."""
+        for n, subject in enumerate(connection.answers.expect(len(messages))):
+            message, headers = messages[n]
+            condition = {_CONDITION: messages[n - 1][0].id} if n else {}
+            await connection.client.publish(self._subject_of(message), message.body, subject, {**headers, **condition})
+        ends: list[asyncio.Future[Any]] = [connection.answers.are_complete, connection.failed]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        if not all_acks.done():
+        if connection.failed.done():
             raise connection.failed.result()
-        return all_acks.result()
+        return connection.answers.errors()
 
     def _subject_of(self, message: StreamMessage) -> str:
         key = quote(message.key, safe="").replace(".", "%2E")[:_MAX_TOKEN_CHARS] or "%"
         return _filled(self._options.subject, message.kind, key)
 
-    def _explained(self, exc: BaseException | PubAck, subject: str = "") -> TransientDeliveryError:
-        from nats.errors import ConnectionClosedError
-        from nats.js.errors import NoStreamResponseError, NotFoundError
-
-        text = self._redact.excerpt(explain_os_error(exc) if isinstance(exc, OSError) else str(exc))
-        if isinstance(exc, NoStreamResponseError | NotFoundError):
-            subject = subject or _filled(self._options.subject, "*", "*")
+    def _not_stored(self, error: dict[str, Any], subject: str) -> TransientDeliveryError:
+        if not error:
             what = f"no JetStream stream stores the subject {subject}"
             return failure(self._place, what, "create one with `nats stream add --subjects`, or correct subject")
-        if "authorization" in text.lower() or "authentication" in text.lower():
-            return failure(self._place, text, "check username and password, or token")
-        if "permissions violation" in text.lower():
-            return failure(self._place, text, "allow the user to publish there")
-        if isinstance(exc, ConnectionClosedError):
-            return failure(self._place, "the server closed the connection")
-        return failure(self._place, text or type(exc).__name__)
+        text = self._redact.excerpt(str(error.get("description")))
+        return failure(
+            self._place,
+            text,
+            "the JetStream stream is full: raise its limits" if error.get("err_code") == _FULL else "",
+        )
+
+    def _explained(self, exc: Exception) -> TransientDeliveryError:
+        from nats.js.errors import NotFoundError
+
+        if isinstance(exc, NotFoundError):
+            return self._not_stored({}, _filled(self._options.subject, "*", "*"))
+        text = self._redact.excerpt(explain_os_error(exc) if isinstance(exc, OSError) else str(exc))
+        remedies = {
+            "authorization": "check username and password, or token",
+            "authentication": "check username and password, or token",
+            "permissions violation": "allow the user to publish there, and `$JS.API.STREAM.NAMES`",
+        }
+        remedy = next((each for word, each in remedies.items() if word in text.lower()), "")
+        return failure(self._place, text or type(exc).__name__, remedy)
 
 
 def _end(loop: _Loop, runner: asyncio.Runner) -> None:
@@ -315,6 +359,4 @@ def _headers(message: StreamMessage) -> dict[str, str]:
 
 
 def _size(headers: dict[str, str]) -> int:
-    """Return the bytes of the headers in the protocol of NATS, with the condition of all but the first message."""
-    longest_condition = len("Nats-Expected-Last-Msg-Id: \r\n") + _MAX_TOKEN_CHARS
-    return len("NATS/1.0\r\n\r\n") + sum(len(k) + len(v.encode()) + 4 for k, v in headers.items()) + longest_condition
+    return len("NATS/1.0\r\n\r\n") + sum(len(f"{name}: {value}\r\n".encode()) for name, value in headers.items())

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import ssl
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import nats
+from nats.js.api import DiscardPolicy
 
 from tests.debian import find
 from tests.integration.streams.end import End, Fault, Received
@@ -44,6 +45,7 @@ class NatsEnd(End):
         self.faults = {
             "wrong credentials": lambda: Fault({**self.options(), "password": "s3cret-wrong"}, "check username"),
             "missing destination": lambda: Fault({**self.options(), "subject": "elsewhere.{kind}"}, "nats stream add"),
+            "full destination": lambda: Fault({**self.options(), "subject": "full.{kind}"}, "raise its limits"),
             "unknown authority": lambda: Fault({**self.options(), "ca_file": self._files.other_ca}, "ca_file"),
             "expired certificate": self._expired,
         }
@@ -69,6 +71,16 @@ class NatsEnd(End):
     def close(self) -> None:
         for server in (self._server, *self._others):
             server.stop()
+
+    def publish(self, subject: str, data: bytes) -> None:
+        """Store a message of somebody else."""
+        asyncio.run(self._with_jetstream(lambda jetstream: jetstream.publish(subject, data)))
+
+    def last(self, name: str) -> tuple[int, str]:
+        """Return the number of messages in a JetStream stream, and the subject of the last one."""
+        info = asyncio.run(self._with_jetstream(lambda jetstream: jetstream.stream_info(name)))
+        last = asyncio.run(self._with_jetstream(lambda jetstream: jetstream.get_msg(name, info.state.last_seq)))
+        return info.state.messages, last.subject
 
     def _options(self, port: int) -> Mapping[str, Any]:
         return {
@@ -96,8 +108,17 @@ class NatsEnd(End):
 
     async def _create(self) -> None:
         client = await self._connected()
-        await client.jetstream().add_stream(name="actionwatch", subjects=["actionwatch.>"])
+        jetstream = client.jetstream()
+        await jetstream.add_stream(name="actionwatch", subjects=["actionwatch.>"])
+        await jetstream.add_stream(name="small", subjects=["small.>"], max_msg_size=10_000)
+        await jetstream.add_stream(name="full", subjects=["full.>"], max_bytes=1, discard=DiscardPolicy.NEW)
         await client.close()
+
+    async def _with_jetstream(self, work: Callable[[Any], Awaitable[Any]]) -> Any:
+        client = await self._connected()
+        found = await work(client.jetstream())
+        await client.close()
+        return found
 
     async def _read(self) -> list[Received]:
         client = await self._connected()
@@ -106,7 +127,8 @@ class NatsEnd(End):
         found = []
         if count:
             subscription = await jetstream.subscribe("actionwatch.>", ordered_consumer=True)
-            found = [_received(await subscription.next_msg(timeout=30)) for _ in range(count)]
+            messages = [await subscription.next_msg(timeout=30) for _ in range(count)]
+            found = [_received(each) for each in messages if each.headers]
         await client.close()
         return found
 
