@@ -24,6 +24,7 @@ NAMES = (
     "pages",
     "strangers",
     "search",
+    "streams",
 )
 
 
