@@ -1,9 +1,9 @@
 """Do streams delay alerts? `python -m tests.benchmarks streams [MINUTES] [RATE] [COUNT]`.
 
 A real service with the shipped rules, and one that opens an alert for each 100th record, polls each second a server that
-shows RATE new records a second (500 by default): first alone, then with COUNT streams (10) to a NATS server, of which each third
-one sends alerts, and the others all records. Prints how long alerts took from the action to their delivery, the CPU of the
-service, and how far the streams were behind at the end.
+shows RATE new records a second (500 by default): first alone, then with COUNT streams (10) to a NATS server. Each third stream
+sends alerts, the others send all records. Prints how long alerts took from the action to their delivery, the CPU of the service,
+and how far the streams were behind at the end.
 """
 
 from __future__ import annotations

@@ -48,8 +48,8 @@ class Options(ServerOptions):
     """`rediss://host:port/database`. `redis://` is accepted only for loopback."""
     ca_file: CaFile | None = None
     """A PEM file with certificates to trust, besides the system's."""
-    key: Word = "actionwatch"
-    """The key of the stream. The server creates it with the first message."""
+    stream: Word = "actionwatch"
+    """The key of the stream in the server. The server creates it with the first message."""
     max_length: Annotated[WholeNumber, Field(ge=1)] | None = None
     """Let the server remove the oldest entries beyond about this number, whether they have been read or not. Default: keep all.
     """
@@ -84,9 +84,9 @@ class RedisDriver:
         self.close()
         self._client = self._built()
         with self._translated():
-            kind = self._client.type(self._options.key)
+            kind = self._client.type(self._options.stream)
         if kind not in (b"none", b"stream"):
-            raise self._failure(f"the key {self._options.key} is not a stream", "choose another key")
+            raise self._failure(f"the key {self._options.stream} is not a stream", "choose another stream")
 
     def send(self, batch: Sequence[StreamMessage]) -> Sequence[Refusal]:
         """Append a batch. No message is ever refused: the limit of Redis is 512 MB."""
@@ -96,7 +96,7 @@ class RedisDriver:
         with self._translated(), client.pipeline(transaction=False) as pipeline:
             pipeline.execute_command("MULTI")
             for message in batch:
-                pipeline.xadd(options.key, _fields(message), maxlen=options.max_length)
+                pipeline.xadd(options.stream, _fields(message), maxlen=options.max_length)
             pipeline.execute_command("EXEC")
             if options.durable or options.replicas:
                 # Before this side gives up.

@@ -33,7 +33,7 @@ class RedisEnd(End):
             client.set("taken", "no stream")
         self.faults = {
             "wrong credentials": lambda: Fault({**self.options(), "password": "s3cret-wrong"}, "check username"),
-            "missing destination": lambda: Fault({**self.options(), "key": "taken"}, "choose another key"),
+            "missing destination": lambda: Fault({**self.options(), "stream": "taken"}, "choose another stream"),
             "unknown authority": lambda: Fault({**self.options(), "ca_file": self._files.other_ca}, "ca_file"),
             "expired certificate": self._expired,
             "full": lambda: self._other("full", "max_length", "--maxmemory", "1mb"),
