@@ -1,9 +1,9 @@
 """Do streams delay alerts? `python -m tests.benchmarks streams [MINUTES] [RATE] [COUNT]`.
 
-A real service with the shipped rules, and one that opens an alert for each 100th record, polls each second a server that
-shows RATE new records a second (500 by default): first alone, then with COUNT streams (10) to a NATS server. Each third stream
-sends alerts, the others send all records. Prints how long alerts took from the action to their delivery, the CPU of the service,
-and how far the streams were behind at the end.
+A real service with the shipped rules, and one that opens an alert for each 100th record, polls each second a server that shows
+RATE new records a second (500 by default): first alone, then with COUNT streams (10) to a NATS server. Each third one sends
+alerts, the others send all records. Prints how long alerts took from the action to their delivery, the CPU of the service, and
+how far the streams were behind at the end.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from tests.integration.streams.ends.server import ServerProcess, free_port
 
 BACKLOG = timedelta(minutes=1)
 WARM_SECONDS = 30
-LATENCIES = "SELECT first_sent_at - happened_at FROM alert WHERE rule_name = 'topic_created' AND first_sent_at > ?"
+LATENCIES = "SELECT first_sent_at - happened_at FROM alert WHERE rule_name = 'program_acts' AND first_sent_at > ?"
 RULE = """\
-title: A topic is created
-name: topic_created
+title: A program acts
+name: program_acts
 logsource: {product: instaclustr, service: user_actions}
-detection: {selection: {actionKind: CREATE_KAFKA_TOPIC}, condition: selection}
+detection: {selection: {userName|endswith: '-77'}, condition: selection}
 level: high
-alert: {title: a topic}
+alert: {title: a program}
 """
 BEHIND = "SELECT stream, (SELECT max(id) FROM record) - row_id FROM stream_position WHERE feed = 'record'"
 
@@ -60,8 +60,10 @@ def _measure(folder: Path, minutes: int, rate: int, count: int) -> None:
         asyncio.run(_create(port))
         with upstream(int(rate * span.total_seconds()), BACKLOG / timedelta(days=1), span - BACKLOG, "usual") as served:
             shutil.copytree(RULES, folder / "rules")
-            config = CONFIG.format(url=served.url, organisation=served.organisation_id).replace(
-                "start: 5m", "start: 1m"
+            (folder / "rules" / "program_acts.yml").write_text(RULE)
+            config = CONFIG.format(url=served.url, organisation=served.organisation_id)
+            config = config.replace("start: 5m", "start: 1m, poll_interval: 1s").replace(
+                "level: debug", "level: warning"
             )
             config += f"receivers:\n  - name: hook\n    webhook: {{url: '{end.url}'}}\n    storm: off\n"
             config += "".join(["streams:\n" if count else "", *(_stream(number, port) for number in range(count))])

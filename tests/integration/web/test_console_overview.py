@@ -11,6 +11,7 @@ import pytest
 from actionwatch.alerts.silences import make_silence
 from actionwatch.base.clock import Spans
 from actionwatch.base.model import Level, Status, Stretch
+from actionwatch.settings import Stream as StreamSettings
 from actionwatch.store import (
     alerts,
     delivery_transitions,
@@ -21,9 +22,11 @@ from actionwatch.store import (
     records,
     self_alerts,
     silences,
+    streams,
 )
 from actionwatch.store.database import Database
 from actionwatch.store.membership import Roster
+from actionwatch.text.options import Options
 from tests.builders import NOON, make_alert, make_delivery, make_marks, make_record
 from tests.cases import in_one_test
 from tests.integration.web.console_kit import Served
@@ -98,6 +101,25 @@ def test_overview_says_what_matters(served: Served) -> None:
     ):
         assert expected in text, expected
     assert len(answer.content) < 100_000
+
+
+def test_overview_shows_each_stream(database: Database) -> None:
+    """The card of streams says what waits, what was refused, who paused one, and why one fails; it is absent without streams."""
+    options = {"type": "files", "options": Options()}
+    configured = [StreamSettings.model_validate({"name": name, **options}) for name in ("lake", "archive")]
+    with database.write() as connection:
+        failing = streams.Health(failing_since=NOON, last_error="<b>cannot connect")
+        streams.write_health(connection, "lake", failing)
+        streams.write_position(connection, "lake", "record", streams.Position(0))
+        streams.write_health(connection, "archive", streams.Health(paused_at=NOON, paused_by="amy"))
+        records.insert_new(connection, [make_record(1)])
+    with Served(database, options={"streams": configured}).open() as client:
+        text = client.get("/").text
+    assert re.search(r"failing since .*: &lt;b&gt;cannot connect", text)
+    assert "paused by amy" in text
+    assert '<td data-label="waiting" class="n">1</td>' in text
+    with Served(database).open() as client:
+        assert '<h2 id="streams">' not in client.get("/").text
 
 
 def test_reasons_of_readiness_are_the_first_sentence(served: Served) -> None:
