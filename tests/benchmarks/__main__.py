@@ -25,6 +25,7 @@ NAMES = (
     "strangers",
     "search",
     "streams",
+    "stream_drivers",
 )
 
 

@@ -104,7 +104,7 @@ def test_overview_says_what_matters(served: Served) -> None:
 
 
 def test_overview_shows_each_stream(database: Database) -> None:
-    """The card of streams says what waits, what was refused, who paused one, and why one fails; it is absent without streams."""
+    """The card of streams says what waits, who paused one, and why one fails; without streams, there is none."""
     options = {"type": "files", "options": Options()}
     configured = [StreamSettings.model_validate({"name": name, **options}) for name in ("lake", "archive")]
     with database.write() as connection:
