@@ -16,6 +16,7 @@ from actionwatch.base.errors import TransientDeliveryError
 from actionwatch.store import alerts, marks, records, streams
 from actionwatch.store.database import Database
 from actionwatch.streams import positions, statements
+from actionwatch.streams.steps import Line, state_complete
 from tests.builders import NOON, make_alert, make_record
 from tests.integration.streams.kit import HOUR, Bench, Consumer, down
 from tests.simulation.killing import Killed, MortalDatabase
@@ -78,6 +79,17 @@ def test_nothing_is_stated_while_a_stored_record_waits(bench: Bench) -> None:
     bench.run()
     kinds = [message.kind for message in bench.destination.log]
     assert kinds == ["record", "record", "stream.complete_through", "stream.complete_through"]
+
+
+def test_record_that_is_stored_at_the_last_moment_comes_first(bench: Bench) -> None:
+    """A record that is stored between the look for statements and their transaction is sent before anything is stated."""
+    bench.store(proved=NOON)
+    bench.run()
+    bench.store(make_record(1, minutes=1), proved=NOON + 2 * HOUR)
+    assert state_complete(Line(bench.plan, bench.database, bench.clock, bench.destination.send))
+    assert not bench.kept()
+    bench.run()
+    assert [message.kind for message in bench.destination.log] == ["record", *["stream.complete_through"] * 2]
 
 
 def test_late_record_is_marked_and_the_hour_stated_again(bench: Bench) -> None:
@@ -161,6 +173,7 @@ def test_failed_batch_is_sent_again_with_the_same_bytes(bench: Bench) -> None:
     assert len(bench.destination.batches) == 1, "it rests after a failure"
     bench.clock.advance(seconds=2)
     bench.run()
+    assert bench.destination.opened == 2, "it connects again after a failure"
     first, second = bench.destination.log[:2], bench.destination.log[2:4]
     assert first == second
     assert len(set(bench.destination.keys)) == 4
@@ -178,10 +191,11 @@ def test_refused_message_is_kept_and_sent_again_when_a_person_asks(bench: Bench)
     with bench.database.read() as connection:
         (refused,) = streams.read_refused(connection, "lake", 10)
         assert (refused.why, streams.count_kept(connection)) == ("too large", {"lake": (0, 1)})
-    bench.destination.answer = lambda message: None
-    with bench.database.write() as connection:
-        assert streams.send_again(connection, "lake", [refused.id]) == 1
-    bench.run()
+    for answer in (lambda message: "still too large", lambda message: None):
+        bench.destination.answer = answer
+        with bench.database.write() as connection:
+            assert streams.send_again(connection, "lake", [refused.id]) == 1
+        bench.run()
     assert [message.offset for message in bench.destination.log] == [1, 3, 2]
     bench.destination.answer = lambda message: "no"
     bench.store(make_record(8, minutes=8))
