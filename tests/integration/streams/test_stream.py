@@ -305,11 +305,13 @@ def mortal(tmp_path: Path) -> Iterator[MortalDatabase]:
         yield database
 
 
-def test_kills_and_failures_lose_nothing_and_state_nothing_false(mortal: MortalDatabase) -> None:
+def test_kills_and_failures_lose_nothing_and_state_nothing_false(
+    mortal: MortalDatabase, soak: int, first_seed: int
+) -> None:
     """In random schedules of kills at commits, failures of the destination, late records, rewinds and refusals: every record
     arrives, in the order of offsets apart from repeats, a repeat has the same bytes, and each statement is true when it comes.
     """
-    for seed in range(40):
+    for seed in range(first_seed, first_seed + (soak or 20)):
         _play(mortal, random.Random(seed), f"seed {seed}")
         mortal.renew()
 
