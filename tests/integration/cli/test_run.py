@@ -59,7 +59,7 @@ def test_ctrl_c_while_the_command_imports_its_modules_is_silent(tmp_path: Path) 
         "click.core",
         "actionwatch.cli.output",
         "pydantic",
-        "actionwatch.settings.keys",
+        "actionwatch.settings.validators",
     ):
         with child(imports, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
             assert process.stderr is not None
