@@ -52,6 +52,8 @@ _REMEDIES = {
     "AccessDenied": f"{_WRONG_KEY}, and allow ListBucket, GetObject and PutObject",
     "NoSuchBucket": "create the bucket, or correct url",
 }
+_RAW = msgspec.json.Decoder(msgspec.Raw)
+_ENCODER = msgspec.json.Encoder()
 _ENDINGS = {"gzip": ".gz", "zstd": ".zst", "none": ""}
 
 
@@ -194,25 +196,23 @@ def _manifest(day: date) -> str:
     return f"{_folder(day)}/{MANIFEST}"
 
 
-def _line(message: StreamMessage) -> bytes:
-    """Return a message as a line. A body in JSON is part of it with its own bytes, another one is a text."""
+class _Row(msgspec.Struct):
+    id: str
+    kind: str
+    offset: int
+    at: str
+    key: str
     body: msgspec.Raw | str
-    try:
-        msgspec.json.decode(message.body, type=msgspec.Raw)
-        body = msgspec.Raw(message.body)
-    except msgspec.DecodeError:
-        body = message.body.decode("utf-8", "replace")
-    if message.content_type != "application/json" or b"\n" in message.body:
-        body = message.body.decode("utf-8", "replace")
-    fields = {
-        "id": message.id,
-        "kind": message.kind,
-        "offset": message.offset,
-        "at": instant(message.at),
-        "key": message.key,
-        "body": body,
-    }
-    return msgspec.json.encode(fields) + b"\n"
+
+
+def _line(message: StreamMessage) -> bytes:
+    """Return a message as a line. A body in JSON on one line is part of it with its own bytes, another one is a text."""
+    body: msgspec.Raw | str = message.body.decode("utf-8", "replace")
+    if message.content_type == "application/json" and b"\n" not in message.body:
+        with contextlib.suppress(msgspec.DecodeError):
+            body = _RAW.decode(message.body)
+    row = _Row(message.id, message.kind, message.offset, instant(message.at), message.key, body)
+    return _ENCODER.encode(row) + b"\n"
 
 
 def _compressed(data: bytes, compression: str) -> bytes:

@@ -149,7 +149,7 @@ class RedisDriver:
         remedies: dict[type[Exception], str] = {
             errors.AuthenticationError: "check username and password",
             errors.AuthorizationError: "check username and password",
-            errors.NoPermissionError: "allow the user TYPE, MULTI, EXEC, XADD and WAITAOF, and the key",
+            errors.NoPermissionError: "allow the user CLIENT SETNAME, SELECT, TYPE, MULTI, EXEC, XADD, WAITAOF, and the key",
             errors.ReadOnlyError: "write the primary in url",
             errors.OutOfMemoryError: "raise maxmemory of the server, or set max_length",
         }

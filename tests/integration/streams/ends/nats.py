@@ -22,7 +22,7 @@ PASSWORD = "s3cret-nats-password"
 _CONFIG = """\
 listen: "127.0.0.1:{port}"
 max_payload: 100000
-jetstream {{ store_dir: "{folder}/data", sync_interval: always }}
+jetstream {{ store_dir: "{folder}/data" }}
 authorization {{ user: actionwatch, password: "{password}" }}
 tls {{ cert_file: "{cert}", key_file: "{key}" }}
 """
