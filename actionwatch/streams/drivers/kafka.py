@@ -117,7 +117,7 @@ class KafkaDriver:
             while producer.flush(_LOOK_EVERY_SECONDS) and not failed:
                 self._check_brokers(ends_at)
             if failed:
-                raise self._explained(failed[0])
+                raise self._explained(failed)
         return refused
 
     def close(self) -> None:
@@ -149,7 +149,7 @@ class KafkaDriver:
                 self._check_brokers(ends_at)
         error = found.topics[self._options.topic].error
         if error is not None:
-            raise self._explained(error)
+            raise self._explained([error])
         return producer
 
     def _configuration(self) -> dict[str, Any]:
@@ -188,8 +188,8 @@ class KafkaDriver:
         try:
             yield
         except KafkaException as exc:
-            _purge(producer)
-            raise self._explained(failed[0] if failed else exc.args[0]) from exc
+            fatal = _purge(producer)
+            raise self._explained([*failed, *fatal, exc.args[0]]) from exc
         except TransientDeliveryError:
             _purge(producer)
             raise
@@ -200,7 +200,7 @@ class KafkaDriver:
 
         for each in self._seen:
             if each.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL):
-                raise self._explained(each)
+                raise self._explained([each])
         last = self._redact.excerpt(self._seen[-1].str()) if self._seen else ""
         if any(each.code() == KafkaError._ALL_BROKERS_DOWN for each in self._seen):
             others = [each.str() for each in self._seen if each.code() != KafkaError._ALL_BROKERS_DOWN]
@@ -210,7 +210,8 @@ class KafkaDriver:
             what = f"no answer within {self._seconds:g} s" + (f" ({last})" if last else "")
             raise failure(self._place, what, "check brokers and tls")
 
-    def _explained(self, error: KafkaError) -> TransientDeliveryError:
+    def _explained(self, errors: Sequence[KafkaError]) -> TransientDeliveryError:
+        """Explain the first error that names a cause: a fatal one, and those of purged messages, may come before it."""
         from confluent_kafka import KafkaError
 
         topic = self._options.topic
@@ -225,16 +226,24 @@ class KafkaDriver:
             KafkaError.CLUSTER_AUTHORIZATION_FAILED: "allow the user IdempotentWrite",
             KafkaError.MSG_SIZE_TOO_LARGE: f"max_message_bytes ({limit}) must not be more than max.message.bytes of the topic",
         }
-        return failure(self._place, self._redact.excerpt(error.str()), remedies.get(error.code(), ""))
+        for error in errors:
+            if error.code() in remedies:
+                return failure(self._place, self._redact.excerpt(error.str()), remedies[error.code()])
+        text = self._redact.excerpt(next((each.str() for each in errors if each.fatal()), errors[0].str()))
+        is_too_large = "Message size too large" in text  # in the text of a fatal error only
+        return failure(self._place, text, remedies[KafkaError.MSG_SIZE_TOO_LARGE] if is_too_large else "")
 
 
-def _purge(producer: Producer) -> None:
-    """Forget what has not been sent or confirmed."""
+def _purge(producer: Producer) -> list[KafkaError]:
+    """Forget what has not been sent or confirmed. Return the error after which the producer sends nothing, if there is one."""
     from confluent_kafka import KafkaException
 
     producer.purge()
-    with contextlib.suppress(KafkaException):  # the error that has been raised before
+    try:
         producer.flush(0)
+    except KafkaException as exc:
+        return [exc.args[0]]
+    return []
 
 
 def _headers(message: StreamMessage) -> list[tuple[str, str | bytes | None]]:

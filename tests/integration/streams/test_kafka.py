@@ -23,7 +23,7 @@ def end(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaEnd]:
 
 
 def test_refused_part_of_a_batch_is_reported_and_comes_with_the_repeat(end: KafkaEnd) -> None:
-    """If the brokers refuse a part of a batch, `send` raises, and the repeat brings every message.
+    """If the brokers refuse a part of a batch, `send` raises with what to do, and the repeat brings every message.
 
     Real brokers then refuse the parts after it, whose sequence has a gap; the mock cluster stores them.
     """
@@ -32,7 +32,7 @@ def test_refused_part_of_a_batch_is_reported_and_comes_with_the_repeat(end: Kafk
         opened.open()
         opened.send(batch(1))
         end.refuse_next(KafkaError.MSG_SIZE_TOO_LARGE)
-        with pytest.raises(TransientDeliveryError):
+        with pytest.raises(TransientDeliveryError, match=r"Message size too large.*: max_message_bytes \(1000000\)"):
             opened.send(sent)
         opened.close()
         opened.open()

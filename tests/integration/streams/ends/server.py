@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -13,13 +14,20 @@ from pathlib import Path
 from tests.children import Command, Process, child, exit_status
 from tests.waiting import wait_until
 
+_PORTS = (10_000, 32_000)
+_CHOICE = random.SystemRandom()  # workers have the same seed
+
 
 def free_port() -> int:
-    """Return a port that nobody uses now, for a server that must return to the same one."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        port: int = held.getsockname()[1]
-        return port
+    """Return a port that nobody uses, for a server that must return to the same one.
+
+    It is below those that the system gives to outgoing connections: one of these could take it while the server is stopped.
+    """
+    while True:
+        port = _CHOICE.randrange(*_PORTS)
+        with socket.socket() as held, contextlib.suppress(OSError):
+            held.bind(("127.0.0.1", port))
+            return port
 
 
 def answers(port: int) -> bool:
