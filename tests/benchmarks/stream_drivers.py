@@ -134,6 +134,7 @@ def _syslog(end: End, messages: Sequence[StreamMessage]) -> None:
         for message in messages:
             line = f"<110>1 {message.at.isoformat()} - actionwatch - record - ".encode() + message.body
             tls.sendall(b"%d %s" % (len(line), line))
+        tls.unwrap().close()  # when the server has read everything
 
 
 def _opensearch(end: End, messages: Sequence[StreamMessage]) -> None:

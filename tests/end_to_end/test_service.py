@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import ssl
 import statistics
 import subprocess
@@ -142,6 +143,28 @@ def test_kills_lose_and_double_nothing(post: kit.Post, soar: kit.Soar) -> None:
         assert len({found.body for found in messages}) == 1
     assert len({found.id for found in soar.arrivals}) == len(users)
     assert all(found.is_genuine for found in soar.arrivals)
+
+
+def test_stream_that_hangs_delays_nothing(post: kit.Post, soar: kit.Soar) -> None:
+    """While the destination of a stream accepts a connection and never answers, polls, alerts and another stream continue, and
+    the service stops in time.
+    """
+    lake = post.folder / "lake"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        post.add_stream(lake)
+        with (post.folder / "actionwatch.yaml").open("a") as file:
+            url = f"nats://127.0.0.1:{silent.getsockname()[1]}"
+            file.write(f"  - name: stuck\n    nats: {{url: '{url}', timeout: 10m}}\n    start: beginning\n")
+        with post.service() as service:
+            service.wait_until_up()
+            users = [f"user{number}@example.com" for number in range(3)]
+            for user in users:
+                post.upstream.delete_cluster(user)
+                soar.wait_for(user=user)
+            sent = "SELECT sent_count FROM stream WHERE name = 'lake'"
+            wait_until(lambda: post.query(sent)[0][0] >= len(users), "the other stream", lambda: post.query(sent))
+            assert post.query("SELECT sent_count, last_error FROM stream WHERE name = 'stuck'") == [(0, None)]
+            service.end()
 
 
 def test_self_alerts_open_and_resolve(post: kit.Post, webhook: HttpEnd, soar: kit.Soar) -> None:
