@@ -142,7 +142,7 @@ def rewind(config: str, name: str, to: datetime, form: str) -> None:
     from actionwatch.streams import positions
 
     with _changing(config, name) as (connection, stream):
-        positions.rewind(connection, build_plan(stream), to)
+        positions.rewind(connection, build_plan(stream), to, utc_now())
     text = f"{name} sends everything since {spell_time(to)} again"
     print_document({"rewound": name, "to": instant(to)}, form, as_text=lambda: echo(text))
 
@@ -225,5 +225,5 @@ def _changing(config: str, name: str) -> Iterator[tuple[Connection, Stream]]:
     with changing_store(config) as (settings, database):
         stream = named_stream(settings, name)
         with database.write(is_durable=True) as connection:
-            positions.begin(connection, build_plan(stream))
+            positions.begin(connection, build_plan(stream), utc_now())
             yield connection, stream

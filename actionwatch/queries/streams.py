@@ -76,7 +76,8 @@ def _state(connection: Connection, stream: Stream, health: Health, kept: tuple[i
     if stream.what == "records" and (position := streams.read_positions(connection, stream.name).get("record")):
         waiting += streams.count_waiting(connection, position.row_id, _COUNTED)
         first = streams.first_waiting(connection, position.row_id)
-        since = min((each for each in (since, first and first[1]) if each), default=None)
+        seen_at = max(first[1], health.started_at) if first else None
+        since = min((each for each in (since, seen_at) if each), default=None)
     lag = max(now - since, timedelta(0)) if since else timedelta(0)
     return StreamState(stream.name, stream, health, waiting, refused, lag, streams.read_marks(connection, stream.name))
 

@@ -160,7 +160,10 @@ class StreamWatch:
 
 
 def forget_removed(database: Database, configured: Sequence[StreamSettings]) -> None:
-    """Delete what is stored about streams that are no longer configured."""
+    """Delete what is stored about streams that are no longer configured, and that nobody sends."""
+    known = [each.name for each in configured]
+    if database.is_shared:  # a replica with another configuration may be sending it
+        known += [role.removeprefix(stream_role("")) for role in database.peers.roster().holders]
     with database.write() as connection:
-        for name in streams.forget_others(connection, [each.name for each in configured]):
+        for name in streams.forget_others(connection, known):
             log.info("stream_forgotten", stream=name)

@@ -5,15 +5,16 @@ Only the process with the role of a stream moves it; people pause it, rewind it,
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, literal, or_, select
 
+from actionwatch.base.clock import ALWAYS, MICROSECOND
 from actionwatch.base.model import Record
-from actionwatch.store.record_keys import key_floor, timed
+from actionwatch.store.record_keys import key_floor, key_time, timed
 from actionwatch.store.record_rows import READ, SELECTED, record_of
 from actionwatch.store.records import newest_id
 from actionwatch.store.statements import portions, stream_rows, upsert
@@ -36,6 +37,8 @@ from actionwatch.store.tables import (
 class Health:
     """The health of a stream. `failing_since` is None while its destination accepts messages."""
 
+    started_at: datetime = ALWAYS
+    """When it began, or was last rewound."""
     sent_count: int = 0
     last_sent_at: datetime | None = None
     failing_since: datetime | None = None
@@ -163,7 +166,10 @@ def write_mark(connection: Connection, name: str, source: str, mark: Mark) -> No
 
 
 def keep(connection: Connection, name: str, messages: Sequence[KeptMessage]) -> None:
-    """Store messages, in their order, until they are sent."""
+    """Store messages, in their order, until they are sent. One that is kept already is replaced."""
+    for some in portions([message.message_id for message in messages]):
+        its = (STREAM_MESSAGE.c.stream == name, STREAM_MESSAGE.c.message_id.in_(some))
+        connection.execute(STREAM_MESSAGE.delete().where(*its))
     columns = [each for each in KeptMessage.__dataclass_fields__ if each not in ("id", "stream")]
     rows = [{"stream": name, **{each: getattr(message, each) for each in columns}} for message in messages]
     if rows:
@@ -225,6 +231,16 @@ def forget_others(connection: Connection, configured: Collection[str]) -> list[s
     return list(known)
 
 
+def first_refused(connection: Connection, name: str) -> dict[str, datetime]:
+    """Return the time of the oldest record of each source that the destination refused, and nobody has decided about."""
+    its = (STREAM_MESSAGE.c.stream == name, STREAM_MESSAGE.c.kind == "record", STREAM_MESSAGE.c.refused_at.is_not(None))
+    found: dict[str, datetime] = {}
+    for row in connection.execute(select(STREAM_MESSAGE.c.message_id, STREAM_MESSAGE.c.at).where(*its)):
+        source = row.message_id.rpartition("/")[0]
+        found[source] = min(found.get(source, row.at), row.at)
+    return found
+
+
 def read_window(connection: Connection, source: str, start: datetime, end: datetime, through: int) -> Iterator[Record]:
     """Yield the records of a source with start <= occurred_at < end up to an id, in the order of their keys, without `raw`."""
     keys = (RECORD.c.source == source, RECORD.c.record_key >= key_floor(start), RECORD.c.record_key < key_floor(end))
@@ -240,10 +256,29 @@ def position_before(connection: Connection, at: datetime) -> int:
     return newest_id(connection) if first is None else first - 1
 
 
-def has_deleted(connection: Connection, source: str) -> bool:
-    """Return whether retention has deleted records of a source."""
+def kept_since(connection: Connection, source: str) -> datetime | None:
+    """Return the time of the oldest stored record of a source from which retention has deleted some; None if it has not."""
     deleted = select(RECORD_COUNT.c.deleted_count).where(RECORD_COUNT.c.source == source)
-    return bool(connection.execute(deleted).scalar())
+    if not connection.execute(deleted).scalar():
+        return None
+    oldest = select(func.min(RECORD.c.record_key)).where(RECORD.c.source == source, *timed())
+    key = connection.execute(oldest).scalar()
+    return key_time(key) if key is not None else None
+
+
+def position_of_polls(connection: Connection, seen_through: Mapping[str, datetime]) -> int:
+    """Return the id before the first record that no completed poll covers: of a poll that is at work, or that failed.
+
+    `seen_through` are the ends of the last completed windows, by source; a source that is not in it has none yet.
+    """
+    position = newest_id(connection)
+    for source in connection.execute(select(RECORD_COUNT.c.source)).scalars():
+        through = seen_through.get(source)
+        bounds = timed(through + MICROSECOND if through is not None else None)
+        first = select(func.min(RECORD.c.id)).where(RECORD.c.source == source, *bounds)
+        found = connection.execute(first).scalar()
+        position = min(position, found - 1) if found is not None else position
+    return position
 
 
 def first_waiting(connection: Connection, position: int) -> tuple[int, datetime] | None:

@@ -688,6 +688,8 @@ STREAM = Table(
     "stream",
     METADATA,
     Column("name", Text, primary_key=True),
+    # When it began, or was last rewound: what waits has been waiting since then at most.
+    Column("started_at", Instant, nullable=False),
     Column("sent_count", BigInteger, nullable=False),
     Column("last_sent_at", Instant),
     Column("failing_since", Instant),

@@ -78,11 +78,14 @@ def read_records(
 
 def _alerts(connection: Connection, plan: Plan, position: int, now: datetime) -> Portion:  # noqa: ARG001
     rows = streams.versions_after(connection, position, _SCANNED)
-    newest = {row.row_key: row.id for row in rows if row.table_name == "alert"}
-    through = rows[-1].id if rows else position
-    if len(newest) > plan.batch:
-        chosen = sorted(newest.items(), key=lambda item: item[1])[: plan.batch]
-        newest, through = dict(chosen), chosen[-1][1]
+    newest: dict[str, int] = {}
+    through = position
+    for row in rows:
+        if row.table_name == "alert":
+            if row.row_key not in newest and len(newest) == plan.batch:
+                break
+            newest[row.row_key] = row.id
+        through = row.id
     found = alerts.read_many(connection, newest)
     of_alerts = records.read_of_alerts(connection, list(found), RECORDS_SHOWN)
     new = streams.first_versions(connection, "alert", list(found))

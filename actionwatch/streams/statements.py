@@ -16,10 +16,10 @@ from typing import Any
 from sqlalchemy import Connection
 
 from actionwatch.alerts.routes import record_labels
-from actionwatch.base.clock import EPOCH, MICROSECOND
+from actionwatch.base.clock import ALWAYS, EPOCH, MICROSECOND
 from actionwatch.base.ids import stable_id
 from actionwatch.base.model import Message, Record
-from actionwatch.store import marks, receipts, records, streams
+from actionwatch.store import marks, receipts, streams
 from actionwatch.store.marks import Marks
 from actionwatch.store.record_keys import key_time
 from actionwatch.store.streams import Mark
@@ -42,7 +42,7 @@ def begin_marks(connection: Connection, plan: Plan, since: datetime | None, *, i
     known, found = streams.read_marks(connection, plan.name), {}
     for name, source in marks.read_all(connection).items():
         if name not in known:
-            begins_at = _begin(connection, source, since, is_first=is_first)
+            begins_at = _begin(connection, source, since, plan.watermark, is_first=is_first)
             found[name] = Mark(begins_at, begins_at)
     return found
 
@@ -53,31 +53,41 @@ def rewound(connection: Connection, plan: Plan, to: datetime) -> dict[str, Mark]
     known = streams.read_marks(connection, plan.name)
     for name, source in marks.read_all(connection).items():
         if name in known:
-            since = _begin(connection, source, to, is_first=True)
-            begins_at = min(known[name].begins_at, since)
+            since = _begin(connection, source, to, plan.watermark, is_first=True)
+            kept = _kept_since(connection, name, plan.watermark)
+            begins_at = max(min(known[name].begins_at, since), kept or ALWAYS)
             through = max(begins_at, _floor(since, plan.watermark))
             found[name] = Mark(begins_at, min(known[name].complete_through, through))
     return found
 
 
-def _begin(connection: Connection, source: Marks, since: datetime | None, *, is_first: bool) -> datetime:
+def _begin(
+    connection: Connection, source: Marks, since: datetime | None, length: timedelta, *, is_first: bool
+) -> datetime:
     """Return from when on a stream has all records of a source: what is proved, but not sent, is before it."""
     is_renamed = bool(marks.former_names(connection, source.name))  # its records until now have the former name
     if is_renamed or (is_first and since is None):
         return source.seen_through
-    kept = records.oldest_time(connection) if streams.has_deleted(connection, source.name) else None
+    kept = _kept_since(connection, source.name, length)
     return max(each for each in (source.begins_at, since, kept) if each is not None)
 
 
-def is_due(connection: Connection, plan: Plan) -> bool:
-    """Return whether there is something to state, or a source that the stream does not know yet."""
-    return bool(due(connection, plan) or begin_marks(connection, plan, None, is_first=False))
+def _kept_since(connection: Connection, source: str, length: timedelta) -> datetime | None:
+    """Return since when retention has deleted no record of a source, in whole statements; None: it has deleted none."""
+    kept = streams.kept_since(connection, source)
+    return None if kept is None else _floor(kept, length) + length
 
 
 def due(connection: Connection, plan: Plan) -> dict[str, list[Span]]:
-    """Return the times that are proved and not stated yet, of each source, oldest first."""
+    """Return the times that are proved and not stated yet, of each source, oldest first. A record that the destination refused
+    stops them, until a person has sent it again or dropped it.
+    """
     found, left = {}, _MOST_AT_ONCE
-    proved = {name: source.proved_through for name, source in marks.read_all(connection).items()}
+    refused = streams.first_refused(connection, plan.name)
+    proved = {
+        name: min(source.proved_through, refused.get(name, source.proved_through))
+        for name, source in marks.read_all(connection).items()
+    }
     for name, mark in streams.read_marks(connection, plan.name).items():
         if name in proved and (spans := list(islice(_spans(mark, proved[name], plan.watermark), left))):
             found[name], left = spans, left - len(spans)
@@ -134,8 +144,7 @@ def state(connection: Connection, plan: Plan, kind: str, source: str, span: Span
         "digest": receipts.digest_of(keys),
         "offsets": ranges,
     }
-    made_of = [str(position)] if kind == messages.AMENDED else []
-    name = stable_id(kind, plan.name, source, data["starts_at"], data["ends_at"], data["digest"], *made_of)
+    name = stable_id(kind, plan.name, source, data["starts_at"], data["ends_at"], data["digest"], str(position))
     return [messages.compose(plan, Message(name, kind, end, data), kind, {"offset": position}, source)]
 
 

@@ -72,16 +72,16 @@ def send_records(line: Line) -> bool:
         return False
     sent = batch.portion.messages
     refused = {each.id: each.why for each in (line.send(sent) if sent else ())}
-    now = line.clock()
-    with line.database.write() as connection:
-        if streams.read_positions(connection, plan.name)[RECORD_FEED] != batch.before:
-            return True  # a person has rewound it: they are sent again
-        streams.write_position(connection, plan.name, RECORD_FEED, Position(batch.portion.through))
-        kept = [_kept(each, now, refused[each.id]) for each in sent if each.id in refused]
+    kept = [_kept(each, line.clock(), refused[each.id]) for each in sent if each.id in refused]
+    with line.database.read() as connection:  # the records up to there no longer change
         known = streams.read_marks(connection, plan.name)
         for source, span in statements.touched(batch.found, known, plan.watermark):
             made = statements.state(connection, plan, messages.AMENDED, source, span, batch.portion.through)
             kept += map(_kept, made)
+    with line.database.write() as connection:
+        if streams.read_positions(connection, plan.name).get(RECORD_FEED) != batch.before:
+            return True  # a person has rewound it: they are sent again
+        streams.write_position(connection, plan.name, RECORD_FEED, Position(batch.portion.through))
         streams.keep(connection, plan.name, kept)
         _note_sent(connection, line, len(sent) - len(refused))
     return True
@@ -120,29 +120,42 @@ def _next_batch(line: Line) -> _Batch | None:
 
 
 def state_complete(line: Line) -> bool:
-    """Keep the statements about what is proved and sent. Return whether there are any."""
+    """Keep the statements about what is proved and sent. Return whether there are any.
+
+    They are made of one state of the store in which the stream is at the newest record, while others may write. What is stored
+    meanwhile is late, because the marks have moved then.
+    """
     plan = line.plan
     if plan.what != "records":
         return False
+    made: list[KeptMessage] = []
+    moved: dict[str, Mark] = {}
     with line.database.read() as connection:
-        if not statements.is_due(connection, plan):
-            return False
-    with line.database.write() as connection:
-        positions.begin(connection, plan)  # a source may be new
-        position = streams.read_positions(connection, plan.name)[RECORD_FEED].row_id
-        if records.newest_id(connection) > position:
-            return True  # stored meanwhile: they come first
+        is_any_new = bool(statements.begin_marks(connection, plan, None, is_first=False))
+        before = streams.read_positions(connection, plan.name)[RECORD_FEED]
         known = streams.read_marks(connection, plan.name)
-        for source, spans in statements.due(connection, plan).items():
-            for span in spans:
-                made = statements.state(connection, plan, messages.COMPLETE_THROUGH, source, span, position)
-                streams.keep(connection, plan.name, [*map(_kept, made)])
-            streams.write_mark(connection, plan.name, source, Mark(known[source].begins_at, spans[-1][1]))
+        if records.newest_id(connection) <= before.row_id:
+            for source, spans in statements.due(connection, plan).items():
+                for span in spans:
+                    found = statements.state(connection, plan, messages.COMPLETE_THROUGH, source, span, before.row_id)
+                    made += map(_kept, found)
+                moved[source] = Mark(known[source].begins_at, spans[-1][1])
+    if not made and not is_any_new:
+        return False
+    with line.database.write() as connection:
+        positions.begin(connection, plan, line.clock())  # a source may be new
+        unchanged = streams.read_marks(connection, plan.name).items() >= known.items()
+        if unchanged and streams.read_positions(connection, plan.name)[RECORD_FEED] == before:
+            streams.keep(connection, plan.name, made)
+            for source, mark in moved.items():
+                streams.write_mark(connection, plan.name, source, mark)
     return True
 
 
-STEPS: tuple[Callable[[Line], bool], ...] = (send_kept, keep_next, send_records, state_complete)
+STEPS: tuple[Callable[[Line], bool], ...] = (keep_next, send_kept, send_records, state_complete)
 """Tried in this order, again from the first one after each that did something. What is kept is older than what follows."""
+STEPS_IN_PAUSE: tuple[Callable[[Line], bool], ...] = (keep_next,)
+"""Alerts are kept while a stream is paused too, because retention may delete them."""
 
 
 def _note_sent(connection: Connection, line: Line, count: int) -> None:

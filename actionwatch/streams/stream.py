@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -16,10 +17,11 @@ from actionwatch.store.database import Database
 from actionwatch.streams import positions
 from actionwatch.streams.driver import Driver, Refusal, StreamMessage
 from actionwatch.streams.messages import Plan
-from actionwatch.streams.steps import STEPS, Line
+from actionwatch.streams.steps import STEPS, STEPS_IN_PAUSE, Line
 
 _FIRST_WAIT = timedelta(seconds=1)  # after a failure; doubles with each one
 _LONGEST_WAIT = timedelta(minutes=1)
+_TURN_SECONDS = 10.0  # then a role can be handed over; the next turn follows within a second
 
 log = structlog.get_logger()
 
@@ -51,16 +53,17 @@ class Stream:
         """Make the stream ready to run in this process."""
         self._is_stopping, self._failure_count, self._rests_until = False, 0, 0.0
         with self._database.write() as connection:
-            positions.begin(connection, self.plan)
+            positions.begin(connection, self.plan, self._clock())
 
-    def run_once(self) -> None:
-        """Send everything that waits, unless the destination fails, or failed a moment ago. Raises: StoreError."""
+    def run_once(self, seconds: float = _TURN_SECONDS) -> None:
+        """Send what waits, for so many seconds, unless the destination fails, or failed a moment ago. Raises: StoreError."""
         with self._turn:
             if self._elapsed() < self._rests_until:
                 return
+            ends_at = self._elapsed() + seconds
             line = Line(self.plan, self._database, self._clock, self._send)
             try:
-                while not self._is_stopping and not self._is_paused() and any(step(line) for step in STEPS):
+                while not self._is_stopping and self._elapsed() < ends_at and any(step(line) for step in self._steps()):
                     self._failure_count = 0
             except TransientDeliveryError as exc:
                 self._close()
@@ -68,13 +71,13 @@ class Stream:
             except BaseException:
                 self._close()
                 raise
-            if self._is_stopping:
-                self._close()
+        if self._is_stopping:
+            self.stop()
 
     def drain(self) -> None:
         """Send everything that waits, once, and close. Raises: TransientDeliveryError, if the destination fails."""
         try:
-            self.run_once()
+            self.run_once(math.inf)
         finally:
             self.stop()
         with self._database.read() as connection:
@@ -95,9 +98,14 @@ class Stream:
             health = streams.read_health(connection, self.plan.name)
             return streams.read_positions(connection, self.plan.name), health.sent_count
 
-    def _is_paused(self) -> bool:
+    def _steps(self) -> Sequence[Callable[[Line], bool]]:
         with self._database.read() as connection:
-            return streams.read_health(connection, self.plan.name).paused_at is not None
+            is_known = bool(streams.read_positions(connection, self.plan.name))
+            is_paused = streams.read_health(connection, self.plan.name).paused_at is not None
+        if not is_known:  # another process, with another configuration, has forgotten it
+            with self._database.write() as connection:
+                positions.begin(connection, self.plan, self._clock())
+        return STEPS_IN_PAUSE if is_paused else STEPS
 
     def _send(self, batch: Sequence[StreamMessage]) -> Sequence[Refusal]:
         if not self._is_open:

@@ -468,6 +468,7 @@ CREATE TABLE source (
 INSERT INTO "source" VALUES('name','organisation','renamed_to',7,7,7,7,7,1,7,7,7);
 CREATE TABLE stream (
 	name TEXT NOT NULL, 
+	started_at BIGINT NOT NULL, 
 	sent_count BIGINT NOT NULL, 
 	last_sent_at BIGINT, 
 	failing_since BIGINT, 
@@ -476,7 +477,7 @@ CREATE TABLE stream (
 	paused_by TEXT, 
 	PRIMARY KEY (name)
 );
-INSERT INTO "stream" VALUES('name',7,7,7,'last_error',7,'paused_by');
+INSERT INTO "stream" VALUES('name',7,7,7,7,'last_error',7,'paused_by');
 CREATE TABLE stream_mark (
 	stream TEXT NOT NULL, 
 	source TEXT NOT NULL, 

@@ -208,7 +208,7 @@ class _Row(msgspec.Struct):
 def _line(message: StreamMessage) -> bytes:
     """Return a message as a line. A body in JSON on one line is part of it with its own bytes, another one is a text."""
     body: msgspec.Raw | str = message.body.decode("utf-8", "replace")
-    if message.content_type == "application/json" and b"\n" not in message.body:
+    if message.content_type.endswith("json") and b"\n" not in message.body:
         with contextlib.suppress(msgspec.DecodeError):
             body = _RAW.decode(message.body)
     row = _Row(message.id, message.kind, message.offset, instant(message.at), message.key, body)

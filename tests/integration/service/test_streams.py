@@ -28,7 +28,7 @@ def begun(post: Post, *configured: StreamSettings) -> StreamWatch:
     """Begin streams, and return their watch."""
     with post.database.write() as connection:
         for each in configured:
-            positions.begin(connection, build_plan(each))
+            positions.begin(connection, build_plan(each), post.clock())
     return StreamWatch(configured, post.database, post.troubles, post.clock)
 
 

@@ -81,12 +81,12 @@ def test_nothing_is_stated_while_a_stored_record_waits(bench: Bench) -> None:
     assert kinds == ["record", "record", "stream.complete_through", "stream.complete_through"]
 
 
-def test_record_that_is_stored_at_the_last_moment_comes_first(bench: Bench) -> None:
-    """A record that is stored between the look for statements and their transaction is sent before anything is stated."""
+def test_record_that_waits_stops_the_statements(bench: Bench) -> None:
+    """Nothing is stated while the newest record is not sent, whichever step runs first."""
     bench.store(proved=NOON)
     bench.run()
     bench.store(make_record(1, minutes=1), proved=NOON + 2 * HOUR)
-    assert state_complete(Line(bench.plan, bench.database, bench.clock, bench.destination.send))
+    assert not state_complete(Line(bench.plan, bench.database, bench.clock, bench.destination.send))
     assert not bench.kept()
     bench.run()
     assert [message.kind for message in bench.destination.log] == ["record", *["stream.complete_through"] * 2]
@@ -118,6 +118,64 @@ def test_stream_that_starts_now_states_what_it_has(database: Database) -> None:
         for each in other.destination.of_kind("stream.complete_through")
     ]
     assert spans == [("2026-11-25T12:20:00.000Z", 1), ("2026-11-25T13:00:00.000Z", 0)]
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_stream_that_starts_within_a_poll_has_what_it_states(database: Database, is_first: bool) -> None:
+    """A poll stores pages before its marks. A stream that starts in between sends them, although it starts now: no statement
+    is about a record that it does not send.
+    """
+    poll = Bench(database, name="other")
+    if not is_first:
+        poll.store(make_record(1, minutes=1), proved=NOON + timedelta(minutes=10))
+    poll.store(make_record(2, minutes=20), make_record(3, minutes=30))
+    bench = Bench(database, start="now")
+    bench.store(make_record(4, minutes=40), proved=NOON + 2 * HOUR)
+    bench.run()
+    consumer = Consumer()
+    for message in bench.destination.log:
+        consumer.take(message)
+    assert not consumer.faults
+    assert len(bench.destination.keys) == 3
+    assert consumer.complete["acme"] == NOON + 2 * HOUR
+
+
+def test_refused_record_stops_the_statements_until_a_person_decides(bench: Bench) -> None:
+    """No statement runs ahead of a record that the destination has refused; when it is sent, or dropped, they continue."""
+    bench.destination.answer = lambda message: "too large" if (message.kind, message.offset) == ("record", 2) else None
+    bench.store(make_record(1, minutes=1), make_record(2, minutes=61), proved=NOON + 3.5 * HOUR)
+    bench.run()
+    assert len(bench.destination.of_kind("stream.complete_through")) == 1
+    bench.destination.answer = lambda message: None
+    with bench.database.write() as connection:
+        streams.send_again(connection, "lake")
+    bench.run()
+    assert [each["data"]["count"] for each in bench.destination.of_kind("stream.complete_through")] == [1, 1, 0]
+
+
+def test_stream_that_was_forgotten_while_it_runs_begins_again(bench: Bench) -> None:
+    """Another process with another configuration may delete the rows of a running stream: it continues as `start` says."""
+    bench.store(make_record(1))
+    bench.run()
+    with bench.database.write() as connection:
+        streams.forget_others(connection, [])
+    bench.store(make_record(2))
+    bench.run()
+    assert [message.offset for message in bench.destination.log] == [1, 1, 2]
+
+
+def test_each_alert_is_opened_once_however_the_batches_are_cut(database: Database) -> None:
+    """An alert whose first version is behind the end of a batch is opened with the next one."""
+    bench = Bench(database, what="alerts", key="alert", batch=1)
+    for name in ("a", "b"):
+        with database.write() as connection:
+            alerts.insert_new(connection, [(make_alert(name), name)])
+    for name in ("a", "b"):
+        with database.write() as connection:
+            alerts.update(connection, make_alert(name, note="again"))
+    bench.run()
+    types = [(each["data"]["id"], each["type"]) for each in bench.destination.of_kind("alert")]
+    assert [found for found in types if found[1] == "alert.opened"] == [("a", "alert.opened"), ("b", "alert.opened")]
 
 
 def test_new_source_is_stated_from_its_beginning(bench: Bench) -> None:
@@ -211,7 +269,7 @@ def test_rewound_stream_sends_everything_since_a_time_again(bench: Bench) -> Non
     bench.run()
     before = [message.id for message in bench.destination.log]
     with bench.database.write() as connection:
-        positions.rewind(connection, bench.plan, NOON + HOUR)
+        positions.rewind(connection, bench.plan, NOON + HOUR, NOON)
     bench.run()
     again = [message.id for message in bench.destination.log[len(before) :]]
     assert again == [*before[2:5], before[-1]]
@@ -225,7 +283,7 @@ def test_rewind_while_a_batch_is_sent_is_not_lost(bench: Bench) -> None:
     def rewind_once(message: object) -> None:
         bench.destination.answer = lambda message: None
         with bench.database.write() as connection:
-            positions.rewind(connection, bench.plan, NOON)
+            positions.rewind(connection, bench.plan, NOON, NOON)
 
     bench.destination.answer = rewind_once
     bench.store(make_record(7, minutes=7))
