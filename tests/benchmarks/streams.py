@@ -30,7 +30,7 @@ from tests.integration.notifiers.http_end import HttpEnd, Reply
 from tests.integration.streams.ends.server import ServerProcess, free_port
 
 BACKLOG = timedelta(minutes=1)
-WARM_SECONDS = 30
+WARM_SECONDS = 75  # until the streams have sent the backlog
 LATENCIES = "SELECT first_sent_at - happened_at FROM alert WHERE rule_name = 'program_acts' AND first_sent_at > ?"
 RULE = """\
 title: A program acts
