@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -29,6 +30,9 @@ from actionwatch.store.membership import Membership
 
 _UNCHANGED = "the configuration did not change"
 _PREVIOUS = "the previous configuration stays in use"
+# SQLite's driver lets other threads run at each row, and a thread that computes keeps its turn for 5 ms by default: ten streams
+# would make a batch of records wait for seconds.
+_SWITCH_SECONDS = 0.0005
 
 log = structlog.get_logger()
 
@@ -48,6 +52,8 @@ def serve(config: Path, settings: Settings, asked: Asked, screen: Screen | None 
 
     Raises: any error that prevents the first start, and ThreadDied.
     """
+    if settings.streams:
+        sys.setswitchinterval(_SWITCH_SECONDS)
     process = _Process(config, settings, asked, screen)
     while process.run_service():
         pass
