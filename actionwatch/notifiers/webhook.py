@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import json
 import math
-import re
 import ssl
 from importlib import resources
 from typing import Annotated, Any
@@ -23,7 +23,7 @@ from actionwatch.base.model import Message, Receipt, Rendered
 from actionwatch.net.tls import ClientCertificate, tls_context
 from actionwatch.notifiers.base import AddressNotifier, HttpOptions, Redactor, Traits, check_response
 from actionwatch.text import options as words
-from actionwatch.text.formats.messages import FORMATS, encode
+from actionwatch.text.formats.messages import FORMATS, check_format, encode
 from actionwatch.text.redaction import in_header
 
 TRAITS = Traits()
@@ -31,9 +31,6 @@ _LEAST_KEY_BYTES = 24  # as Standard Webhooks demands: a shorter key can be gues
 _MAX_KEYS = 2  # the old and the new key, during a rotation
 
 _SET_BY_US = frozenset({"idempotency-key", "webhook-id", "webhook-timestamp", "webhook-signature"})
-_TEMPLATE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
-# Prefixes of the names of other templates, and the name of this type.
-_RESERVED_NAMES = frozenset({"slack", "email", "summary", "webhook"})
 
 
 def message_schema() -> dict[str, Any]:
@@ -75,12 +72,6 @@ def _own_headers(headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
     return headers
 
 
-def _format(name: str) -> str:
-    if name not in FORMATS and (not _TEMPLATE_NAME.fullmatch(name) or name in _RESERVED_NAMES):
-        raise ValueError(f"must be one of {', '.join(FORMATS)}, or NAME for your own template NAME.json.j2")
-    return name
-
-
 def _url(value: SecretStr) -> SecretStr:
     words.check_url(value.get_secret_value(), is_plain_allowed=True)
     return value
@@ -98,7 +89,7 @@ class Options(HttpOptions):
     is accepted too; redirects are not followed.
     """
     url_file: Annotated[words.SecretFile, AfterValidator(_url)] | None = None
-    format: Annotated[str, AfterValidator(_format)] = "actionwatch"
+    format: Annotated[str, AfterValidator(functools.partial(check_format, FORMATS))] = "actionwatch"
     """The format of the message: [actionwatch, or that of another tool](webhook.md)."""
     signing_key: Annotated[_Key | list[_Key], AfterValidator(_at_most_two)] | None = None
     """The key for Standard Webhooks signatures (`whsec_…`), at least 24 bytes, or a list of two during a rotation."""

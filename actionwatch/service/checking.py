@@ -153,10 +153,10 @@ def _missing_templates(settings: Settings, config: Path, renderer: Renderer) -> 
             what = f"format: there is no template {name}{SUFFIX} in {settings.templates}"
             yield document.fault(("receivers", index, receiver.type, "format"), what, remedy)
     for index, stream in enumerate(settings.streams):
-        name = f"{stream.format}.json"
-        if stream.format not in STREAM_FORMATS and renderer.missing([name]):
+        template = stream.template
+        if template and renderer.missing([template]):
             remedy = did_you_mean(stream.format, list(STREAM_FORMATS)) or "write it, or correct the name"
-            what = f"format: there is no template {name}{SUFFIX} in {settings.templates}"
+            what = f"format: there is no template {template}{SUFFIX} in {settings.templates}"
             yield document.fault(("streams", index, "format"), what, remedy)
 
 

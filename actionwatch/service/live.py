@@ -23,7 +23,7 @@ from actionwatch.notifiers.base import Reachable, notifier_module
 from actionwatch.service import configuration, upstream
 from actionwatch.service.signing_in import relying_party
 from actionwatch.settings import Receiver, Settings, Source, Stream
-from actionwatch.streams.driver import driver_module
+from actionwatch.streams.driver import build_driver
 from actionwatch.tail.cursor import IGNORED_SKEW, REPORTED_SKEW
 
 _PROBE_RETRY = RetryOptions(attempts=1)  # the probe counts its requests and waits by itself
@@ -150,7 +150,7 @@ def _stream(stream: Stream) -> Iterator[Outcome]:
     """Connect to the destination of a stream, as far as its protocol allows without sending a message."""
     subject = f"stream {stream.name}"
     try:
-        with contextlib.closing(driver_module(stream.type).build(stream.options, stream=stream.name)) as driver:
+        with contextlib.closing(build_driver(stream)) as driver:
             driver.open()
     except DeliveryError as exc:
         remedy = f"fix it; then 'actionwatch streams test {stream.name}' sends a marked message"

@@ -23,10 +23,9 @@ from actionwatch.settings.stream_keys import KEYS
 from actionwatch.store import streams
 from actionwatch.store.database import Database, StoreReader
 from actionwatch.store.membership import stream_role
-from actionwatch.streams.driver import Driver, StreamMessage, driver_module
+from actionwatch.streams.driver import StreamMessage, build_driver, driver_module
 from actionwatch.streams.messages import Plan
 from actionwatch.streams.stream import Stream
-from actionwatch.text.formats.streams import STREAM_FORMATS
 
 _OBJECT_BATCH, _OBJECT_WAIT = 10_000, timedelta(minutes=1)
 _LONG_PAUSE = timedelta(days=1)  # then a pause is reported, because somebody may have forgotten it
@@ -38,7 +37,7 @@ log = structlog.get_logger()
 def build_plan(options: StreamSettings, renderer: Callable[[], Renderer] | None = None) -> Plan:
     """Return the plan of a stream. Without a renderer, it can be moved, but sends nothing in a template of the operator."""
     traits = driver_module(options.type).TRAITS
-    template = template_of(options)
+    template = options.template
     batch, wait = (_OBJECT_BATCH, _OBJECT_WAIT) if traits.is_object else (traits.max_batch, timedelta(0))
     return Plan(
         name=options.name,
@@ -48,17 +47,11 @@ def build_plan(options: StreamSettings, renderer: Callable[[], Renderer] | None 
         key=options.key or KEYS[options.what][0],
         start=options.start,
         watermark=options.watermark,
-        batch=min(options.batch or batch, batch if traits.is_object else traits.max_batch),
+        batch=min(options.batch or batch, batch),
         wait=wait if options.wait is None else options.wait,
         is_object=traits.is_object,
-        max_lag=options.max_lag,
         render=_rendering(renderer, template) if renderer and template else None,
     )
-
-
-def template_of(options: StreamSettings) -> str | None:
-    """Return the name of the operator's template that a stream fills; None if its format is built in."""
-    return None if options.format in STREAM_FORMATS else f"{options.format}.json"
 
 
 def _rendering(renderer: Callable[[], Renderer], template: str) -> Callable[[Message], str]:
@@ -69,11 +62,6 @@ def _rendering(renderer: Callable[[], Renderer], template: str) -> Callable[[Mes
         return rendered.texts[template]
 
     return render
-
-
-def build_driver(options: StreamSettings) -> Driver:
-    """Build the connection to the destination of a stream. It connects later."""
-    return driver_module(options.type).build(options.options, stream=options.name)
 
 
 def build_streams(

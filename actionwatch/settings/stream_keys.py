@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import functools
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
@@ -10,11 +10,11 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from actionwatch.settings.validators import MatcherText, WholeNumber, Word, parse_instant
+from actionwatch.text.formats.messages import check_format
 from actionwatch.text.formats.streams import STREAM_FORMATS
 from actionwatch.text.options import Duration, Options, PositiveDuration
 
 _DAY = timedelta(days=1)
-_TEMPLATE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
 _OF_ALERTS = ("alert", "rule", "source", "cluster", "user")
 KEYS: Mapping[str, tuple[str, ...]] = {
     "records": ("source", "account", "cluster", "user", "kind"),
@@ -22,7 +22,6 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "decisions": _OF_ALERTS,
 }
 """The partition keys of what a stream sends, the default first."""
-_RESERVED_NAMES = frozenset({"slack", "email", "summary", "webhook"})  # of other templates
 
 
 def _start(value: object) -> object:
@@ -32,13 +31,6 @@ def _start(value: object) -> object:
         return parse_instant(value)
     except ValueError as exc:
         raise ValueError("not a start: write now, beginning, or a time: 2026-11-25T09:00:00Z") from exc
-
-
-def _format(name: str) -> str:
-    if name not in STREAM_FORMATS and (not _TEMPLATE_NAME.fullmatch(name) or name in _RESERVED_NAMES):
-        formats = ", ".join(STREAM_FORMATS)
-        raise ValueError(f"must be one of {formats}, or NAME for your own template NAME.json.j2")
-    return name
 
 
 def _key(name: str | None, info: ValidationInfo) -> str | None:
@@ -69,7 +61,7 @@ class StreamOptions(Options):
     """All must match; default: everything is sent. Records have the labels `actionKind`, `userName`, `account`,
     `cluster`, `scope`, `crudOperation` and `source`; alerts and decisions those that routes match.
     """
-    format: Annotated[str, AfterValidator(_format)] = "actionwatch"
+    format: Annotated[str, AfterValidator(functools.partial(check_format, STREAM_FORMATS))] = "actionwatch"
     """`actionwatch`, `cloudevents`, `ocsf`, `ecs`, or the name of [your own template](streams.md#formats)."""
     key: Annotated[str | None, AfterValidator(_key)] = None
     """The partition key: messages with the same value keep their order. `source` (default), `account`, `cluster`, `user` or
@@ -87,6 +79,11 @@ class StreamOptions(Options):
     """How long messages wait for others, to be sent together. Default: `0s`, and `1m` for objects."""
     max_lag: PositiveDuration = timedelta(minutes=10)
     """The self-alert `stream_lagging` opens if a message waits longer."""
+
+    @property
+    def template(self) -> str | None:
+        """The name of the operator's template that the stream fills; None if its format is built in."""
+        return None if self.format in STREAM_FORMATS else f"{self.format}.json"
 
 
 class Stream(StreamOptions):

@@ -80,6 +80,8 @@ class KeptMessage:
     why: str | None = None
 
 
+RECORD_FEED = "record"
+"""The feed of the positions in `record`."""
 _HEALTH = select(STREAM)
 _ONE = _HEALTH.where(STREAM.c.name == bindparam("wanted"))
 _POSITIONS = select(STREAM_POSITION.c.feed, STREAM_POSITION.c.row_id, STREAM_POSITION.c.planned_through).where(
@@ -148,7 +150,7 @@ def write_position(connection: Connection, name: str, feed: str, position: Posit
 
 def least_record_position(connection: Connection, names: Collection[str], handled: int) -> int:
     """Return up to which of the records that are handled otherwise all of these streams have sent them."""
-    its = (STREAM_POSITION.c.stream.in_(names), STREAM_POSITION.c.feed == "record")
+    its = (STREAM_POSITION.c.stream.in_(names), STREAM_POSITION.c.feed == RECORD_FEED)
     found: int | None = connection.execute(select(func.min(STREAM_POSITION.c.row_id)).where(*its)).scalar()
     return handled if found is None else min(handled, found)
 

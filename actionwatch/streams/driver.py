@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from actionwatch.settings import Stream
 from actionwatch.text.options import Options
 
 
@@ -94,6 +95,11 @@ def driver_types() -> tuple[str, ...]:
     package = importlib.import_module("actionwatch.streams.drivers")
     names = (module.name for module in pkgutil.iter_modules(package.__path__))
     return tuple(sorted(name for name in names if not name.startswith("_")))
+
+
+def build_driver(stream: Stream) -> Driver:
+    """Build the connection to the destination of a stream of the configuration. It connects later."""
+    return driver_module(stream.type).build(stream.options, stream=stream.name)
 
 
 def driver_module(name: str) -> DriverModule:

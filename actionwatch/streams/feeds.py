@@ -135,7 +135,6 @@ def _silences(connection: Connection, plan: Plan, position: int, now: datetime) 
     return Portion(made, rows[-1].id if rows else position)
 
 
-RECORD_FEED = "record"
 _ALERTS = Feed(
     "alert", streams.newest_version, lambda connection, at: streams.version_before(connection, "alert", at), _alerts
 )

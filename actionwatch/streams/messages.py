@@ -47,7 +47,6 @@ class Plan:
     batch: int = 500
     wait: timedelta = timedelta(0)
     is_object: bool = False
-    max_lag: timedelta = timedelta(minutes=10)
     render: Callable[[Message], str] | None = None
 
     def takes(self, labels: Labels) -> bool:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from actionwatch.base.clock import ALWAYS
 from actionwatch.store import marks, streams
-from actionwatch.store.streams import Position
+from actionwatch.store.streams import RECORD_FEED, Position
 from actionwatch.streams import feeds, statements
 from actionwatch.streams.messages import Plan
 
@@ -26,7 +26,7 @@ def begin(connection: Connection, plan: Plan, now: datetime) -> None:
             streams.write_position(connection, plan.name, name, Position(position))
     if plan.what == "records":
         since = _since(plan)
-        new = statements.begin_marks(connection, plan, since, is_first=feeds.RECORD_FEED not in known)
+        new = statements.begin_marks(connection, plan, since, is_first=RECORD_FEED not in known)
         for source, mark in new.items():
             streams.write_mark(connection, plan.name, source, mark)
 
@@ -61,7 +61,7 @@ def _since(plan: Plan) -> datetime | None:
 def _positions(connection: Connection, plan: Plan) -> dict[str, int]:
     """Return where each feed begins."""
     places: list[tuple[str, Callable[[Connection], int], Callable[[Connection, datetime], int]]]
-    places = [(feeds.RECORD_FEED, _now, streams.position_before)] if plan.what == "records" else []
+    places = [(RECORD_FEED, _now, streams.position_before)] if plan.what == "records" else []
     places += [(feed.name, feed.newest, feed.before) for feed in feeds.KEPT_FEEDS[plan.what]]
     found: dict[str, int] = {}
     for name, newest, before in places:

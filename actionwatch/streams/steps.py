@@ -15,10 +15,9 @@ from sqlalchemy import Connection
 from actionwatch.base.model import Record
 from actionwatch.store import records, streams
 from actionwatch.store.database import Database
-from actionwatch.store.streams import KeptMessage, Mark, Position
+from actionwatch.store.streams import RECORD_FEED, KeptMessage, Mark, Position
 from actionwatch.streams import feeds, messages, positions, statements
 from actionwatch.streams.driver import Refusal, StreamMessage
-from actionwatch.streams.feeds import RECORD_FEED
 from actionwatch.streams.messages import Plan
 
 

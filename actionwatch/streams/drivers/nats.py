@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 TRAITS = Traits()
 _MAX_IDLE_SECONDS = 60.0  # the server pings every 2 minutes, and nothing answers between two batches
 _MAX_TOKEN_CHARS = 256  # a longer subject could exceed the server's `max_control_line`
-_PLACEHOLDERS = ("{kind}", "{key}")
 _PRINTABLE = "".join(map(chr, range(0x21, 0x7F))).replace("%", "").replace('"', "")
 _TOO_LARGE = 10054  # codes of the server: https://github.com/nats-io/nats-server/blob/main/server/errors.json
 _OTHER_LAST_ID = 10070

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -20,6 +20,9 @@ from actionwatch.text.formats.cloudevents import cloudevents_document
 from actionwatch.text.formats.ocsf import ocsf_document
 from actionwatch.text.payloads import instant
 
+_TEMPLATE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
+# Prefixes of the names of other templates, and the name of the type of receivers.
+_RESERVED_NAMES = frozenset({"slack", "email", "summary", "webhook"})
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -35,6 +38,16 @@ FORMATS: dict[str, tuple[str, Callable[[Message, str], dict[str, Any]]]] = {
     "ocsf": ("application/json", ocsf_document),
 }
 """Format -> content type, and the function that makes the JSON value of the body of a message and its receiver's name."""
+
+
+def check_format(built_in: Collection[str], name: str) -> str:
+    """Check the name of a format: one of those that are built in, or of a template of the operator. Return it.
+
+    Raises: ValueError.
+    """
+    if name not in built_in and (not _TEMPLATE_NAME.fullmatch(name) or name in _RESERVED_NAMES):
+        raise ValueError(f"must be one of {', '.join(built_in)}, or NAME for your own template NAME.json.j2")
+    return name
 
 
 def encode(document: Mapping[str, Any]) -> bytes:

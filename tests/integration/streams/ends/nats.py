@@ -14,9 +14,9 @@ import nats
 from nats.js.api import DiscardPolicy
 
 from tests.debian import find
-from tests.integration.streams.end import End, Fault, Received
+from tests.integration.streams.end import Fault, Received
 from tests.integration.streams.ends.certificates import write_certificates
-from tests.integration.streams.ends.server import ServerProcess, free_port
+from tests.integration.streams.ends.server import ServerEnd, ServerProcess, free_port
 
 PASSWORD = "s3cret-nats-password"
 _CONFIG = """\
@@ -28,7 +28,7 @@ tls {{ cert_file: "{cert}", key_file: "{key}" }}
 """
 
 
-class NatsEnd(End):
+class NatsEnd(ServerEnd):
     """One server for all tests; a second one has an expired certificate."""
 
     type_name = "nats"
@@ -55,18 +55,6 @@ class NatsEnd(End):
 
     def received(self) -> list[Received]:
         return asyncio.run(self._read())
-
-    def stop(self) -> None:
-        self._server.stop()
-
-    def start(self) -> None:
-        self._server.start()
-
-    def hang(self) -> None:
-        self._server.hang()
-
-    def resume(self) -> None:
-        self._server.resume()
 
     def close(self) -> None:
         for server in (self._server, *self._others):

@@ -13,9 +13,9 @@ import pika
 from tests.children import run_child
 from tests.debian import find
 from tests.integration.notifiers.http_end import HttpEnd, Reply
-from tests.integration.streams.end import End, Fault, Received
+from tests.integration.streams.end import Fault, Received
 from tests.integration.streams.ends.certificates import write_certificates
-from tests.integration.streams.ends.server import ServerProcess, free_port
+from tests.integration.streams.ends.server import ServerEnd, ServerProcess, free_port
 
 PASSWORD = "s3cret-rabbitmq-password"
 _PROGRAMS = Path("/usr/lib/rabbitmq/bin")  # the one in the path must be root
@@ -34,7 +34,7 @@ _ONE_THREAD = "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none"  # an idle schedu
 FULL_LENGTH = 3
 
 
-class RabbitMqEnd(End):
+class RabbitMqEnd(ServerEnd):
     """One broker for all tests of a process."""
 
     type_name = "rabbitmq"
@@ -106,18 +106,6 @@ class RabbitMqEnd(End):
         command = [find("erl_call", "erlang-base", _ERLANG), "-sname", self._node, "-c", cookie, "-e"]
         done = run_child(command, f"{code}.\n", env={**os.environ, "ERL_EPMD_PORT": str(self._names.port)})
         assert "{ok, " in done.stdout, done
-
-    def stop(self) -> None:
-        self._server.stop()
-
-    def start(self) -> None:
-        self._server.start()
-
-    def hang(self) -> None:
-        self._server.hang()
-
-    def resume(self) -> None:
-        self._server.resume()
 
     def close(self) -> None:
         self._server.stop()

@@ -9,14 +9,14 @@ from typing import Any
 import redis
 
 from tests.debian import find
-from tests.integration.streams.end import End, Fault, Received
+from tests.integration.streams.end import Fault, Received
 from tests.integration.streams.ends.certificates import write_certificates
-from tests.integration.streams.ends.server import ServerProcess, free_port
+from tests.integration.streams.ends.server import ServerEnd, ServerProcess, free_port
 
 PASSWORD = "s3cret-redis-password"
 
 
-class RedisEnd(End):
+class RedisEnd(ServerEnd):
     """One server for all tests; others have an expired certificate, no memory, or no file."""
 
     type_name = "redis"
@@ -56,18 +56,6 @@ class RedisEnd(End):
             )
             for _, fields in entries
         ]
-
-    def stop(self) -> None:
-        self._server.stop()
-
-    def start(self) -> None:
-        self._server.start()
-
-    def hang(self) -> None:
-        self._server.hang()
-
-    def resume(self) -> None:
-        self._server.resume()
 
     def close(self) -> None:
         for server in self._servers:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.children import Command, Process, child, exit_status
+from tests.integration.streams.end import End
 from tests.waiting import wait_until
 
 _PORTS = (10_000, 32_000)
@@ -85,3 +86,21 @@ class ServerProcess:
     def _signal(self, number: int) -> None:
         assert self._process is not None
         os.killpg(self._process.pid, number)
+
+
+class ServerEnd(End):
+    """A far end that is one server, which an end sets as `_server`."""
+
+    _server: ServerProcess
+
+    def stop(self) -> None:
+        self._server.stop()
+
+    def start(self) -> None:
+        self._server.start()
+
+    def hang(self) -> None:
+        self._server.hang()
+
+    def resume(self) -> None:
+        self._server.resume()

@@ -9,9 +9,9 @@ from typing import Any
 
 from tests.debian import find
 from tests.integration.notifiers.http_end import HttpEnd, Reply
-from tests.integration.streams.end import End, Fault, Received
+from tests.integration.streams.end import Fault, Received
 from tests.integration.streams.ends.certificates import write_certificates
-from tests.integration.streams.ends.server import ServerProcess, free_port
+from tests.integration.streams.ends.server import ServerEnd, ServerProcess, free_port
 
 # The queue of the type Direct has a message in the file before the server reads the next one. Several threads of this version
 # close a session that another client has opened since (https://github.com/rsyslog/rsyslog/pull/5806).
@@ -39,7 +39,7 @@ _LINE = re.compile(
 _VALUE = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
-class SyslogEnd(End):
+class SyslogEnd(ServerEnd):
     """One server for all tests of a process."""
 
     type_name = "syslog"
@@ -78,18 +78,6 @@ class SyslogEnd(End):
         if not self._file.exists():
             return []
         return [_received(line) for line in self._file.read_bytes().splitlines()]
-
-    def stop(self) -> None:
-        self._server.stop()
-
-    def start(self) -> None:
-        self._server.start()
-
-    def hang(self) -> None:
-        self._server.hang()
-
-    def resume(self) -> None:
-        self._server.resume()
 
     def close(self) -> None:
         self._server.stop()
