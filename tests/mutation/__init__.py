@@ -6,6 +6,6 @@
 The tests run once, under coverage, to learn which of them reach which line. Then each mutant runs in a forked child, in which
 the code of its function is replaced: only the tests that reach its line, the shortest first, until one fails or `--seconds` are
 over. What survives is printed with its line: run it again with `--lines` and more seconds before you judge it. `--map FILE`
-keeps what the first run learned. The "control" of each module is not changed, and must survive. `--last NAME` tries the tests
-with this part in their names last, and prints what only they kill.
+keeps what the first run learned. The "control" of each module is not changed, and must survive: if not, the run ends with an
+error. `--last NAME` tries the tests with this part in their names last, and prints what only they kill.
 """

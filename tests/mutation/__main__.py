@@ -85,7 +85,11 @@ class MutationRun:
     def _run(self, module: str) -> None:
         source, outcomes, needed = Path(module).read_text(encoding="utf-8"), Counter[str](), Counter[str]()
         name = os.path.relpath(module)
-        print(f"{name}: control {self._outcome(module, source, None)} {self._killer}", flush=True)
+        control = self._outcome(module, source, None)
+        if control != SURVIVED:
+            by = "" if control == UNREACHED else f" by {self._killer or 'its limit of time'}"
+            pytest.exit(f"{name}: control {control}{by}, so that its figures would mean nothing", returncode=1)
+        print(f"{name}: control {control}", flush=True)
         for mutant in mutants(source):
             if not self._only or mutant.line in self._only:
                 outcome = self._outcome(module, source, mutant)
