@@ -20,6 +20,8 @@ Labels = Mapping[str, str | tuple[str, ...]]
 """What matchers look at. A tuple holds the values that identify one thing, such as a cluster's id and name."""
 
 RECORD_LABELS = ("actionKind", "userName", "account", "cluster", "scope", "crudOperation")
+OWN_LABELS = (*RECORD_LABELS, "rule", "level", "source", "trouble", "mode", "test")
+"""The labels that actionwatch sets, which sources cannot have."""
 _LABELS_OF_FIELDS = {
     **{name: name for name in (*RECORD_LABELS, "source")},
     **{f"{name}.{part}": name for name in ("account", "cluster") for part in ("id", "name")},

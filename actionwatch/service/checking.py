@@ -41,24 +41,23 @@ class CheckResult:
 
 def check(settings: Settings, config: Path) -> CheckResult:
     """Check what the configuration file refers to: rules, lists, silences, templates."""
+    document, *_ = read_file(config)
     read = read_documents(settings.rules)
     rules = configuration.rules_from(read, settings)
     notes = [*rules.notes, *lint(rules, read.documents, configuration.known_kinds(settings))]
-    notes += organisations.shared_organisations(settings, config)
-    notes += organisations.doubtful_organisations(settings, config)
-    notes += _unreached_receivers(settings, config, rules.rules)
+    notes += organisations.notes_on_organisations(settings, document)
+    notes += _unreached_receivers(settings, document, rules.rules)
     notes += _short_retention(settings, rules.rules)
-    notes += _slow_rates(settings, config)
-    notes += _doubtful_matchers(settings, config, rules)
+    notes += _slow_rates(settings, document)
+    notes += _doubtful_matchers(settings, document, rules)
     dangling = _dangling_escalations(settings, rules.rules)
-    faults = [*_missing_folders(settings, config), *rules.faults, *dangling]
+    faults = [*_missing_folders(settings, document), *rules.faults, *dangling]
     faults += [*read_silences(settings)[1], *check_templates(settings, config)]
     return CheckResult(faults, notes, len(rules.rules))
 
 
-def _missing_folders(settings: Settings, config: Path) -> Iterator[Fault]:
+def _missing_folders(settings: Settings, document: Document) -> Iterator[Fault]:
     """Return a fault for each configured folder that does not exist."""
-    document, *_ = read_file(config)
     folders = {"lists": settings.lists, "templates": settings.templates, "silences": settings.silences}
     for key, folder in folders.items():
         if key in document.value and not folder.exists():
@@ -78,9 +77,8 @@ def _short_retention(settings: Settings, rules: Sequence[Rule]) -> Iterator[Faul
             yield Fault(rule.file, rule.line, 1, what, "increase store.retention.records, or accept the larger store")
 
 
-def _slow_rates(settings: Settings, config: Path) -> Iterator[Fault]:
+def _slow_rates(settings: Settings, document: Document) -> Iterator[Fault]:
     """Return a note for each receiver whose rate is so low that it can never send as many alerts as a storm lets through."""
-    document, *_ = read_file(config)
     for index, receiver in enumerate(settings.receivers):
         rate, storm = rate_of(receiver), build_policy(receiver).storm
         if rate is None or storm is None or (most := int(rate * storm.per.total_seconds())) >= storm.above:
@@ -95,9 +93,8 @@ def _slow_rates(settings: Settings, config: Path) -> Iterator[Fault]:
         )
 
 
-def _unreached_receivers(settings: Settings, config: Path, rules: Sequence[Rule]) -> Iterator[Fault]:
+def _unreached_receivers(settings: Settings, document: Document, rules: Sequence[Rule]) -> Iterator[Fault]:
     """Return a note for each receiver that gets no alert: no route names it, and no rule escalates to it."""
-    document, *_ = read_file(config)
     escalated = {rule.alert.escalation.to for rule in rules if rule.alert.escalation is not None}
     names = [receiver.name for receiver in settings.receivers]
     for name in unrouted(settings):
@@ -106,10 +103,9 @@ def _unreached_receivers(settings: Settings, config: Path, rules: Sequence[Rule]
             yield document.fault(("receivers", names.index(name)), what, "name it in a route, or remove it")
 
 
-def _doubtful_matchers(settings: Settings, config: Path, rules: Rules) -> Iterator[Fault]:
+def _doubtful_matchers(settings: Settings, document: Document, rules: Rules) -> Iterator[Fault]:
     """Return a note for each matcher that refers to nothing or decides nothing: of routes, inhibition, streams and silences."""
     vocabulary = configuration.vocabulary(settings, rules)
-    document, *_ = read_file(config)
     placed: list[tuple[Document, Place, tuple[str, ...]]] = []
     routes: list[tuple[Place, RouteOptions]] = [(("route",), settings.route)]
     for place, route in routes:

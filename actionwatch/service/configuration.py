@@ -22,7 +22,7 @@ from actionwatch.text.timeintervals import Period, TimeInterval
 if TYPE_CHECKING:
     from actionwatch.rules.lists import Lists
     from actionwatch.rules.load import ReadFiles, Rules
-    from actionwatch.settings import Settings
+    from actionwatch.settings import Settings, Source
 
 
 def shipped(name: str) -> Path:
@@ -47,6 +47,22 @@ def read_settings(path: Path, environ: Mapping[str, str] | None = None) -> Setti
         stream_types=Types(driver_types(), lambda kind: driver_module(kind).Options),
         check_matcher=routes.parse_matcher,
         record_fields=aliases.FIELDS,
+        alert_labels=routes.OWN_LABELS,
+    )
+
+
+def read_sources(settings: Settings, path: Path, environ: Mapping[str, str] | None = None) -> tuple[Source, ...]:
+    """Read only the sources of a configuration file again, from `settings.source_files`; the rest is as in `settings`.
+
+    Raises: ConfigError, with every fault.
+    """
+    from actionwatch.settings.load import source_context
+    from actionwatch.settings.sources import load_sources
+
+    return load_sources(
+        settings,
+        environ=os.environ if environ is None else environ,
+        context=source_context(path, aliases.FIELDS, routes.OWN_LABELS),
     )
 
 
@@ -113,8 +129,7 @@ def vocabulary(settings: Settings, rules: Rules) -> Vocabulary:
     choices["actionKind"] = [*known_kinds(settings), ""]
     if not rules.faults:  # the names in a broken file are not known
         choices["rule"] = [*(rule.name.name for rule in rules.rules), SELF_RULE_NAME]
-    others = [*routes.RECORD_LABELS, "rule", "source", "trouble", "mode", "test"]
-    return Vocabulary(choices, [name for name in others if name not in choices])
+    return Vocabulary(choices, [name for name in routes.OWN_LABELS if name not in choices])
 
 
 def rule_schema() -> dict[str, Any]:

@@ -10,7 +10,8 @@ from actionwatch.base.errors import ConfigError, Fault
 from actionwatch.base.ids import UUID
 from actionwatch.instaclustr.identity import canonical_organisation
 from actionwatch.settings import Settings
-from actionwatch.text.yaml_document import read_file
+from actionwatch.settings.sources import source_places
+from actionwatch.text.yaml_document import Document, Place, read_file
 
 if TYPE_CHECKING:
     from actionwatch.store.database import Database
@@ -36,10 +37,11 @@ def refuse_other_organisations(settings: Settings, config: Path, database: Datab
     if not others:
         return
     document, *_ = read_file(config)
+    places = source_places(settings, document)
     raise ConfigError(
         *(
-            document.fault(
-                ("sources", index, "organisation_id"),
+            _fault(
+                places[index],
                 f"the store knows '{settings.sources[index].name}' as a source of the organisation {before}",
                 "give this source another name; to continue with the other organisation, restore its id",
             )
@@ -48,27 +50,26 @@ def refuse_other_organisations(settings: Settings, config: Path, database: Datab
     )
 
 
-def shared_organisations(settings: Settings, config: Path) -> Iterator[Fault]:
-    """Return a note for each source that reads the same organisation as an earlier one."""
-    document, *_ = read_file(config)
+def notes_on_organisations(settings: Settings, document: Document) -> Iterator[Fault]:
+    """Return a note for each source whose organisation is doubtful; `document` is that of the configuration file."""
     first: dict[str, str] = {}
-    for index, source in enumerate(settings.sources):
+    for source, place in zip(settings.sources, source_places(settings, document), strict=True):
         other = first.setdefault(canonical_organisation(source.organisation_id), source.name)
         if other != source.name:
-            yield document.fault(
-                ("sources", index, "organisation_id"),
+            yield _fault(
+                place,
                 f"'{source.name}' reads the same organisation as '{other}'",
                 "each action counts once, for the source that stored it first: do not match or group by 'source'",
             )
 
-
-def doubtful_organisations(settings: Settings, config: Path) -> Iterator[Fault]:
-    """Return a note for each source whose organisation id is not a UUID, as those of the upstream are."""
-    document, *_ = read_file(config)
-    for index, source in enumerate(settings.sources):
         if not UUID.fullmatch(source.organisation_id):
-            yield document.fault(
-                ("sources", index, "organisation_id"),
+            yield _fault(
+                place,
                 f"'{source.organisation_id}' is not a UUID: it may be the name of the organisation",
                 "copy the id from the console of Instaclustr",
             )
+
+
+def _fault(place: tuple[Document, Place], what: str, remedy: str) -> Fault:
+    document, source = place
+    return document.fault((*source, "organisation_id"), what, remedy)

@@ -8,10 +8,11 @@ reported at once.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo
 
@@ -24,6 +25,7 @@ from actionwatch.settings.validators import (
     Flag,
     KnownInterval,
     KnownReceiver,
+    LabelName,
     MatcherText,
     RecordField,
     UserName,
@@ -55,6 +57,28 @@ from actionwatch.text.options import (
     secret,
 )
 
+_FILE_NAME = re.compile(r"[\w-]+")
+
+
+def _is_folder(path: Path | None) -> Path | None:
+    if path is not None and not path.is_dir():
+        raise ValueError(f"'{path.name}' is not a folder: write it as file")
+    return path
+
+
+def _with_name(path: object, info: ValidationInfo) -> object:
+    """Insert the name of the source into the path of its secret; the name must not lead to another folder or file."""
+    if not isinstance(path, str) or "{name}" not in path:
+        return path
+    name = info.data.get("name")
+    if name is None:  # its fault is reported too
+        raise ValueError("{name} is the name of the source, which has no usable one")
+    if not _FILE_NAME.fullmatch(name):
+        raise ValueError(
+            f"'{name}' cannot be the name of a file: for {{name}}, use only letters, digits, _ and - in it"
+        )
+    return path.replace("{name}", name)
+
 
 class Source(Options):
     """One organisation whose audit log is tailed."""
@@ -69,9 +93,13 @@ class Source(Options):
     """The user that the key belongs to."""
     api_key: Secret | None = None
     """That user's Organization Management API key. One of the two is required."""
-    api_key_file: Annotated[SecretFile | None, AfterValidator(one_of("api_key", is_required=True))] = Field(
-        default=None, validate_default=True
-    )
+    api_key_file: Annotated[
+        SecretFile | None, AfterValidator(one_of("api_key", is_required=True)), BeforeValidator(_with_name)
+    ] = Field(default=None, validate_default=True)
+    labels: Mapping[LabelName, Word] = Field(default_factory=dict)
+    """Labels of its alerts, for [routes](#route), silences and templates: `{customer: acme, tier: gold}`. See
+    [labels of sources](#labels-of-sources).
+    """
     base_url: Annotated[str, AfterValidator(parse_origin)] = "https://api.instaclustr.com"
     """https; plain http is accepted only for loopback addresses."""
     poll_interval: PositiveDuration = timedelta(seconds=10)
@@ -122,6 +150,41 @@ class Source(Options):
     def proxy_url(self) -> str | None:
         """The proxy with its password, which `proxy` itself never shows."""
         return secret(self.proxy, None)
+
+
+OWN_KEYS = ("name", "organisation_id")
+"""The keys of a source that have no defaults."""
+
+
+class SourceFiles(Options):
+    """The place of the sources, if they are not listed in the configuration file."""
+
+    file: Existing | None = None
+    """A YAML file with a list of sources. One of `file` and `folder` is required."""
+    folder: Annotated[Existing | None, AfterValidator(_is_folder), AfterValidator(one_of("file", is_required=True))] = (
+        Field(default=None, validate_default=True)
+    )
+    """A folder with one file for each source, `*.yml` or `*.yaml`. The name of a source is that of its file without the ending,
+    unless it has the key `name`.
+    """
+    defaults: Mapping[str, Any] = Field(default_factory=dict, repr=False)
+    """Keys for each source that does not set them: all but `name` and `organisation_id`. The labels of a source are added to
+    those in `defaults`.
+    """
+
+    @property
+    def path(self) -> Path:
+        """The file or folder."""
+        return self.file or self.folder or Path()
+
+
+class Upstream(Options):
+    """Limits for the requests of all sources together."""
+
+    rate_per_second: Annotated[float | None, BeforeValidator(parse_rate)] = Field(default=None, alias="rate")
+    """Maximum rate of requests to each origin (`base_url`), shared by its sources: `20/s`, `600/m`. Default: none."""
+    threads: Annotated[WholeNumber, Field(ge=1, le=64)] = 16
+    """How many sources are polled at the same time, 1 to 64."""
 
 
 class Retention(Options):
@@ -340,7 +403,9 @@ class Settings(Options):
     """The whole configuration. `load_settings` checks that there is a source and that names are unique."""
 
     sources: tuple[Source, ...] = ()
-    """At least one. Each is one organisation whose audit log is tailed."""
+    """At least one. Each is one organisation whose audit log is tailed. Or `{file: sources.yml}` or `{folder: sources}`."""
+    upstream: Upstream = Upstream()
+    """Limits for the requests of all sources together."""
     store: Store = Field(default_factory=Store)
     """The database."""
     rules: tuple[Existing, ...] = Field(default=(Path("rules"),), validate_default=True)
@@ -383,6 +448,16 @@ class Settings(Options):
     """[Traces](monitoring/README.md#traces) of polls, alerts and deliveries for OpenTelemetry. Default: none."""
     log: Log = Log()
     """Level and format of the log."""
+
+    _source_files: SourceFiles | None = None
+
+    def model_post_init(self, context: Any) -> None:
+        self._source_files = (context or {}).get("source_files")
+
+    @property
+    def source_files(self) -> SourceFiles | None:
+        """Where the sources are, if the configuration does not list them itself."""
+        return self._source_files
 
     @property
     def poll_intervals(self) -> dict[str, timedelta]:

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import ConfigError, Fault
 from actionwatch.settings.expand import Expansion
 from actionwatch.settings.faults import Reader
 from actionwatch.settings.keys import Receiver, ReceiverOptions, Settings
+from actionwatch.settings.sources import read_sources, what_is_too_short
 from actionwatch.settings.stream_keys import Stream, StreamOptions
 from actionwatch.text.options import Options
 from actionwatch.text.suggestions import did_you_mean
@@ -39,10 +38,12 @@ def load_settings(
     stream_types: Types,
     check_matcher: Callable[[str], object],
     record_fields: Sequence[str] | None = None,
+    alert_labels: Sequence[str] = (),
 ) -> Settings:
     """Load the configuration file at `path`.
 
     `check_matcher` raises ValueError for an invalid matcher. `record_fields` are the fields that `field_aliases` may extend.
+    `alert_labels` are the labels that sources cannot have, because all alerts have them.
 
     Raises: ConfigError with every fault, in the order of the file.
     """
@@ -52,21 +53,36 @@ def load_settings(
     if not isinstance(data, dict):
         raise ConfigError(document.fault((), "the file must contain keys and values", "start from `actionwatch init`"))
     context = {
+        **source_context(path, record_fields, alert_labels),
         "receiver_names": list(dict.fromkeys(_names(data, "receivers"))),
         "interval_names": _names(data, "time_intervals"),
         "check_matcher": check_matcher,
-        "record_fields": list(record_fields) if record_fields is not None else None,
     }
-    reader = Reader(document, {"folder": path.absolute().parent, **context}, expansion.places)
+    sources = read_sources(data.pop("sources", None), expansion, context)
+    reader = Reader(document, {**context, "source_files": sources.files}, expansion.places)
     receivers, faults = _read_typed(data, reader, _RECEIVERS, receiver_types)
     streams, more = _read_typed(data, reader, _STREAMS, stream_types)
-    settings, others = reader.read(Settings, _prepared(data, {"receivers": receivers, "streams": streams}))
-    faults += [*more, *others, *expansion.faults, *_across(data, document)]
-    if settings is not None:
-        faults += _short_retention(settings, document)
+    settings, others = reader.read(
+        Settings, _prepared(data, {"sources": sources.sources, "receivers": receivers, "streams": streams})
+    )
+    faults += [*sources.faults, *more, *others, *expansion.faults, *_across(data, document)]
+    if settings is not None and (short := what_is_too_short(settings, sources.sources)):
+        faults.append(document.fault(("store", "retention", "records"), *short))
     if faults or settings is None:
-        raise ConfigError(*sorted(faults, key=lambda fault: (fault.line, fault.column)))
+        in_order = sorted(faults, key=lambda fault: (fault.file != document.file, fault.file, fault.line, fault.column))
+        raise ConfigError(*in_order)
     return settings
+
+
+def source_context(
+    path: Path, record_fields: Sequence[str] | None = None, alert_labels: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return what the keys of sources need to be checked, for `load_sources`; the rest is as for `load_settings`."""
+    return {
+        "folder": path.absolute().parent,
+        "record_fields": list(record_fields) if record_fields is not None else None,
+        "alert_labels": alert_labels,
+    }
 
 
 def _read(path: Path) -> Document:
@@ -78,13 +94,12 @@ def _read(path: Path) -> Document:
     return documents[0] if documents else Document(str(path), {})
 
 
-def _prepared(data: dict[str, Any], typed: Mapping[str, Sequence[Options]]) -> dict[str, Any]:
-    """Insert the receivers and streams that were read, and an empty store section so that its defaults are resolved."""
+def _prepared(data: dict[str, Any], read: Mapping[str, Sequence[Options]]) -> dict[str, Any]:
+    """Insert the sections that were read, and an empty store section so that its defaults are resolved."""
     prepared = {"store": {}, **data}
-    prepared |= {section: items for section, items in typed.items() if isinstance(data.get(section), list)}
-    if not data.get("sources"):  # reported by `_across`
-        prepared.pop("sources", None)
-    return prepared
+    return prepared | {
+        name: items for name, items in read.items() if name == "sources" or isinstance(data.get(name), list)
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +154,9 @@ def _type_faults(
 
 
 def _across(data: dict[str, Any], document: Document) -> list[Fault]:
-    """Check what concerns several values: there is a source, names are unique, the root of the route has no matchers."""
+    """Check what concerns several values: names are unique, the root of the route has no matchers."""
     faults: list[Fault] = []
-    if not data.get("sources"):
-        faults.append(document.fault(("sources",), "no source is configured", "add one, as `actionwatch init` shows"))
-    for section in ("sources", "receivers", "streams", "time_intervals"):
+    for section in ("receivers", "streams", "time_intervals"):
         seen: set[str] = set()
         for index, item in _items(data, section):
             name = item.get("name")
@@ -159,17 +172,6 @@ def _across(data: dict[str, Any], document: Document) -> list[Fault]:
             what = f"the root of the route has no '{key}'"
             faults.append(document.fault(("route", key), what, "every alert starts there; move it under routes"))
     return faults
-
-
-def _short_retention(settings: Settings, document: Document) -> list[Fault]:
-    """Refuse a retention shorter than the sweeps: deleted records would come back as late ones and alert again."""
-    reach = max(
-        (source.overlap + sum(source.sweeps, timedelta(0)) for source in settings.sources), default=timedelta(0)
-    )
-    if settings.store.retention.records >= reach:
-        return []
-    what = f"records must be kept as long as polls and sweeps reach back, which is {spell_duration(reach)}"
-    return [document.fault(("store", "retention", "records"), what, "keep them longer, or shorten sweeps")]
 
 
 def _fallback_cycles(data: dict[str, Any], document: Document) -> list[Fault]:

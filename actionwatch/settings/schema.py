@@ -17,7 +17,7 @@ from pydantic_core import core_schema
 
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import LEVELS, Level
-from actionwatch.settings.keys import ReceiverOptions, Settings
+from actionwatch.settings.keys import OWN_KEYS, ReceiverOptions, Settings, SourceFiles
 from actionwatch.settings.stream_keys import StreamOptions
 from actionwatch.settings.validators import Address
 from actionwatch.text.options import Options
@@ -105,12 +105,27 @@ def config_schema(
     whole = Settings.model_json_schema(schema_generator=SchemaGenerator)
     definitions: dict[str, Any] = whole.pop("$defs", {})
     receiver = definitions["Receiver"] = _typed(ReceiverOptions, receivers, "receiver", definitions)
-    receiver["properties"]["rate"] |= {"type": ["string", "null"], "examples": ["1/s", "10/m", "100/h"]}
-    receiver["properties"]["rate"].pop("anyOf")
+    for rated in (receiver, definitions["Upstream"]):
+        rated["properties"]["rate"] |= {"type": ["string", "null"], "examples": ["1/s", "10/m", "100/h"]}
+        rated["properties"]["rate"].pop("anyOf")
+    _allow_source_files(whole["properties"]["sources"], definitions)
     definitions["Stream"] = _typed(StreamOptions, streams, "stream", definitions)
     whole = {"$schema": dialect, **whole, "title": "The configuration of actionwatch", "definitions": definitions}
     plain: dict[str, Any] = _plain(whole)
     return plain
+
+
+def _allow_source_files(sources: dict[str, Any], definitions: dict[str, Any]) -> None:
+    """Accept a file or folder instead of a list of sources, with their defaults."""
+    files = SourceFiles.model_json_schema(schema_generator=SchemaGenerator)
+    source = definitions["Source"]["properties"]
+    files["properties"]["defaults"] |= {
+        "properties": {key: schema for key, schema in source.items() if key not in OWN_KEYS},
+        "additionalProperties": False,
+    }
+    definitions["SourceFiles"] = files
+    listed = {key: sources.pop(key) for key in ("type", "items")}
+    sources["anyOf"] = [listed, {"$ref": "#/$defs/SourceFiles"}]
 
 
 def _typed(

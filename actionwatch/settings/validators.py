@@ -29,6 +29,7 @@ _RATE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*/\s*(s|m|h)", re.ASCII)
 _RATE_SECONDS = {"s": 1, "m": 60, "h": 3600}
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/\[\]]+)):(\d{1,5})", re.ASCII)
 _HOST_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", re.ASCII)
+_LABEL_NAME = re.compile(r"(?!__)[A-Za-z_][A-Za-z0-9_]*")  # names that begin with __ are Prometheus's own
 _IPV6 = re.compile(r"[0-9a-f:.]+")
 _HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*", re.ASCII)
 # They mean something else, and clients choose them.
@@ -302,6 +303,14 @@ def parse_storm(value: object) -> object:
     raise ValueError("not a storm: write {above: 30, per: 1m}, or off")
 
 
+def _label_name(name: str, info: ValidationInfo) -> str:
+    if not _LABEL_NAME.fullmatch(name):
+        raise ValueError("not the name of a label: use letters, digits and _, as in Prometheus")
+    if name in (info.context or {}).get("alert_labels", ()):
+        raise ValueError("all alerts have a label with this name: choose another one")
+    return name
+
+
 def _matcher(text: str, info: ValidationInfo) -> str:
     check: Callable[[str], object] | None = (info.context or {}).get("check_matcher")
     if check is not None:
@@ -324,6 +333,7 @@ KnownReceiver = Annotated[Word, _among("receiver_names", "no receiver has the na
 KnownInterval = Annotated[
     Word, _among("interval_names", "no time interval has the name '{}'", "add it under time_intervals")
 ]
+LabelName = Annotated[str, AfterValidator(_label_name)]
 MatcherText = Annotated[str, AfterValidator(_matcher)]
 
 

@@ -90,6 +90,7 @@ def test_every_default_is_the_documented_one(tmp_path: Path) -> None:
     (source,) = settings.sources
     assert source.model_dump(exclude={"name", "organisation_id", "username", "api_key"}) == {
         "api_key_file": None,
+        "labels": {},
         "base_url": "https://api.instaclustr.com",
         "poll_interval": timedelta(seconds=10),
         "overlap": timedelta(minutes=15),
