@@ -12,11 +12,12 @@ from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED, EXIT_USAGE
 from actionwatch.cli.context import read_settings, read_settings_to_act
 from actionwatch.cli.options import output_option
-from actionwatch.cli.output import echo, print_findings, spell
+from actionwatch.cli.output import echo, print_findings, progress_bar, spell
 from actionwatch.text.escaping import one_line
 
 if TYPE_CHECKING:
     from actionwatch.service.live import Outcome
+    from actionwatch.settings import Settings
 
 
 @click.command()
@@ -44,9 +45,7 @@ def command(config: str, is_live: bool, form: str) -> int:
         checked = checking.check(settings, Path(config))
         faults, notes, rule_count = checked.faults, checked.notes, checked.rule_count
         if is_live:
-            from actionwatch.service import live
-
-            outcomes = live.check_live(settings)
+            outcomes = _check_live(settings)
     except ConfigError as exc:
         faults = [*exc.faults, *checking.faults_beside(Path(config))]
     print_findings(faults, notes, form, [outcome.document() for outcome in outcomes])
@@ -58,3 +57,13 @@ def command(config: str, is_live: bool, form: str) -> int:
     if faults:
         return EXIT_USAGE
     return 0 if all(outcome.is_ok for outcome in outcomes) else EXIT_FAILED
+
+
+def _check_live(settings: Settings) -> list[Outcome]:
+    from actionwatch.service import live
+
+    with progress_bar() as bar:
+        if bar is None:
+            return live.check_live(settings)
+        task = bar.add_task("checking")
+        return live.check_live(settings, lambda done, count: bar.update(task, completed=done, total=count))

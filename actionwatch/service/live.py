@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, as_completed
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -28,7 +28,6 @@ from actionwatch.tail.cursor import IGNORED_SKEW, REPORTED_SKEW
 
 _PROBE_RETRY = RetryOptions(attempts=1)  # the probe counts its requests and waits by itself
 _CHECK_RETRY = RetryOptions(attempts=2, at_most=timedelta(seconds=15))
-_MAX_PARALLEL = 8  # checks at the same time
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,32 +59,33 @@ def probe(settings: Settings, source: Source) -> probing.ProbeReport:
         return probing.probe(ProbeClient(client), configuration.known_kinds(settings))
 
 
-def check_live(settings: Settings) -> list[Outcome]:
-    """Check every source, every receiver and every stream. Sends nothing."""
+def check_live(settings: Settings, on_progress: Callable[[int, int], object] = lambda *_: None) -> list[Outcome]:
+    """Check every source, every receiver and every stream. Sends nothing. At most `upstream.threads` checks run at once.
+
+    `on_progress` gets the number of finished checks and of all checks.
+    """
     checks: list[Callable[[], Iterable[Outcome]]] = [
         *(partial(_source, source) for source in settings.sources),
         *(partial(_receiver, receiver) for receiver in settings.receivers),
         *(partial(_stream, stream) for stream in settings.streams),
         partial(_sign_in, settings),
     ]
-    room = threading.Semaphore(_MAX_PARALLEL)
-    results = [_start(check, room) for check in checks]
+    results: list[Future[list[Outcome]]] = [Future() for _ in checks]
+    waiting = iter(list(zip(checks, results, strict=True)))  # the iterator of a list gives each item to one thread
+    for _ in range(min(settings.upstream.threads, len(checks))):
+        # In daemon threads, so that an interrupt does not wait for a check that hangs.
+        threading.Thread(target=_work, args=(waiting,), name="live", daemon=True).start()
+    for count, _ in enumerate(as_completed(results), 1):
+        on_progress(count, len(results))
     return [outcome for result in results for outcome in result.result()]
 
 
-def _start(check: Callable[[], Iterable[Outcome]], room: threading.Semaphore) -> Future[list[Outcome]]:
-    """Run a check in a daemon thread, so that an interrupt does not wait for a check that hangs."""
-    result: Future[list[Outcome]] = Future()
-
-    def work() -> None:
-        with room:
-            try:
-                result.set_result(list(check()))
-            except BaseException as exc:
-                result.set_exception(exc)
-
-    threading.Thread(target=work, name="live", daemon=True).start()
-    return result
+def _work(waiting: Iterator[tuple[Callable[[], Iterable[Outcome]], Future[list[Outcome]]]]) -> None:
+    for check, result in waiting:
+        try:
+            result.set_result(list(check()))
+        except BaseException as exc:
+            result.set_exception(exc)
 
 
 def _source(source: Source) -> Iterator[Outcome]:
