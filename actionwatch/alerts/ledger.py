@@ -12,7 +12,7 @@ batching, and on another machine.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -27,11 +27,13 @@ from actionwatch.base.model import (
     Alert,
     AlertChange,
     ChangeKind,
+    LabelsOf,
     Level,
     Match,
     Record,
     RuleName,
     Status,
+    no_labels,
 )
 from actionwatch.text.payloads import instant
 
@@ -79,8 +81,9 @@ class Ledger:
     `reported_as` has, for each alert of a correlation that a change names, the id of the alert that reports it from now on.
     """
 
-    def __init__(self, history: History, now: datetime, source: str = "") -> None:
+    def __init__(self, history: History, now: datetime, source: str = "", labels_of: LabelsOf = no_labels) -> None:
         """Begin a batch at a time; `source` is what alerts without any record come from."""
+        self._labels_of = labels_of
         self._history = history
         self._now = now
         self._source = source
@@ -163,7 +166,15 @@ class Ledger:
         self._open(alert, grouping_key(match), match.record, records)
 
     def _open(self, alert: Alert, key: str, record: Record, records: Sequence[Record]) -> None:
-        self.entries[alert.id] = LedgerEntry(key, [(alert, record)], list(records))
+        labelled = replace(alert, labels={**alert.labels, **self._source_labels(alert)})
+        self.entries[alert.id] = LedgerEntry(key, [(labelled, record)], list(records))
+
+    def _source_labels(self, alert: Alert) -> Mapping[str, str]:
+        """Return the labels of the source of a new alert, or of the source that its group names.
+
+        They replace labels of the rule: no rule can move an alert of one customer to the routes of another.
+        """
+        return self._labels_of((alert.group or {}).get("source") or alert.source)
 
     def _resolve(self, alert: Alert, at: datetime) -> None:
         entry = self.entries.get(alert.id)
@@ -229,9 +240,12 @@ def self_alert_key(trouble: str, subject: str) -> str:
     return stable_id("group", SELF_RULE.id, trouble, subject)
 
 
-def open_self_alert(trouble: str, subject: str, what: str, remedy: str, now: datetime) -> Alert:
+def open_self_alert(
+    trouble: str, subject: str, what: str, remedy: str, now: datetime, labels_of: LabelsOf = no_labels
+) -> Alert:
     """Return the alert of a trouble that began now. Its id is derived from trouble, subject and this instant."""
     kind = TROUBLES[trouble]
+    labels = labels_of(subject) if kind.ends_with == "source" else {}
     return Alert(
         id=stable_id("self", trouble, subject, instant(now)),
         rule=SELF_RULE,
@@ -239,7 +253,7 @@ def open_self_alert(trouble: str, subject: str, what: str, remedy: str, now: dat
         title=kind.title.format(subject),
         body=what,
         runbook=remedy or None,
-        labels={"trouble": trouble},
+        labels={**labels, "trouble": trouble},
         source=subject,
         group={"subject": subject},
         first_at=now,

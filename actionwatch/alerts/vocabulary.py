@@ -39,10 +39,12 @@ class Vocabulary:
     choices: Mapping[str, Collection[str]]
     open_labels: Collection[str]
     noun: str = "alert"
+    of_sources: Collection[str] = ()
+    """The labels that sources have."""
 
     def of_records(self) -> Vocabulary:
         """Return the labels that records have."""
-        names = (*RECORD_LABELS, "source")
+        names = {*RECORD_LABELS, "source", *self.of_sources}
         choices = {name: values for name, values in self.choices.items() if name in names}
         return Vocabulary(choices, [name for name in self.open_labels if name in names], "record")
 

@@ -214,6 +214,7 @@ def _example(
         vocabulary = configuration.vocabulary(settings, rules)
         notes = [wrong for label in labels if (wrong := vocabulary.check_label(label))]
     name = rule.name.name if rule is not None else name
+    labels = {**configuration.source_labels(settings.sources).get(source, {}), **labels}
     alert = routing.example_alert(name, rule, LEVELS[_level(level, rule)], source, labels, now)
     return alert, [*_notes(alert, rule, level), *notes]
 

@@ -9,6 +9,7 @@ from socket import gethostname
 from actionwatch.alerts.self_alerts import OwnAlerts, SelfAlerts
 from actionwatch.base.clock import Clock, go_by, machine_now
 from actionwatch.base.errors import StoreError
+from actionwatch.base.model import LabelsOf
 from actionwatch.delivery.dead_letters import DeadLetters
 from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.matching.correlating import Correlating
@@ -20,8 +21,7 @@ from actionwatch.render.renderer import Renderer
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.load import Rules
 from actionwatch.rules.model import Rule
-from actionwatch.service import prune
-from actionwatch.service.configuration import read_rules
+from actionwatch.service import configuration, prune
 from actionwatch.service.machine import Machine
 from actionwatch.service.receivers import build_addressing, build_channel, build_global_policy
 from actionwatch.service.record_signal import RecordSignal
@@ -55,13 +55,16 @@ class App:
 
     def __init__(self, settings: Settings, machine: Machine = Machine()) -> None:  # noqa: B008 - a frozen value
         self.settings = settings
+        self.source_labels = configuration.source_labels(settings.sources)
+        """The labels of each source. Whoever loads changed sources replaces it: what follows uses the new labels."""
+        self.labels_of: LabelsOf = lambda source: self.source_labels.get(source, {})
         self.machine = machine
         self.database = open_store(settings, machine)
         go_by(self.database.peers.now if self.database.is_shared else machine.now)
         self.clock = Clock(elapsed=machine.elapsed)
         self._rules: Rules | None = None
         self._matcher: RecordMatcher | None = None
-        self.addressing = build_addressing(settings)
+        self.addressing = build_addressing(settings, self.labels_of)
         self.self_alerts = SelfAlertStore(self.database, self.addressing, self.clock)
         self.leading = self.database.as_holder(LEADER)
         """The store for what only the leader does."""
@@ -71,7 +74,9 @@ class App:
         self.own_alerts: SelfAlerts = OwnAlerts(self.self_alerts, gethostname(), sender) if sender else self.self_alerts
         """The self-alerts about this process, which another replica may have too."""
         self.record_signal = RecordSignal(self.database)
-        self.streams = build_streams(settings, self.database, self.clock, machine, lambda: self.renderer)
+        self.streams = build_streams(
+            settings, self.database, self.clock, machine, lambda: self.renderer, self.labels_of
+        )
         """The streams by name. They connect when they have something to send."""
         self.tails = Tails(
             settings,
@@ -87,7 +92,7 @@ class App:
     def rules(self) -> Rules:
         """The rules in use. Before the first call of `use`, the rules that load."""
         if self._rules is None:
-            self._rules = read_rules(self.settings)
+            self._rules = configuration.read_rules(self.settings)
         return self._rules
 
     def forget_rules(self) -> None:

@@ -48,6 +48,7 @@ def check(settings: Settings, config: Path) -> CheckResult:
     notes += organisations.notes_on_organisations(settings, document)
     notes += _unreached_receivers(settings, document, rules.rules)
     notes += _short_retention(settings, rules.rules)
+    notes += _replaced_labels(settings, rules.rules)
     notes += _slow_rates(settings, document)
     notes += _doubtful_matchers(settings, document, rules)
     dangling = _dangling_escalations(settings, rules.rules)
@@ -75,6 +76,15 @@ def _short_retention(settings: Settings, rules: Sequence[Rule]) -> Iterator[Faul
                 "the records that the rule may match are kept as long as it needs them"
             )
             yield Fault(rule.file, rule.line, 1, what, "increase store.retention.records, or accept the larger store")
+
+
+def _replaced_labels(settings: Settings, rules: Sequence[Rule]) -> Iterator[Fault]:
+    """Return a note for each label of a rule that sources have too."""
+    of_sources = {name for source in settings.sources for name in source.labels}
+    for rule in rules:
+        for name in sorted(of_sources & rule.alert.labels.keys()):
+            what = f"'{rule.name.name}' has the label '{name}', which sources have too: their alerts have that of the source"
+            yield Fault(rule.file, rule.line, 1, what, "give the label of the rule another name")
 
 
 def _slow_rates(settings: Settings, document: Document) -> Iterator[Fault]:

@@ -7,7 +7,7 @@ For commands that read files only: it imports no store, HTTP client or logs, and
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,12 +116,20 @@ def known_kinds(settings: Settings) -> list[str]:
     return [*documented_kinds(), *settings.extra_kinds]
 
 
+def source_labels(sources: Iterable[Source]) -> dict[str, Mapping[str, str]]:
+    """Return the labels of each source by its name."""
+    return {source.name: source.labels for source in sources}
+
+
 def vocabulary(settings: Settings, rules: Rules) -> Vocabulary:
     """Collect the labels that alerts can have, for what matchers refer to."""
     own: dict[str, set[str]] = {}
     for rule in rules.rules:
         for name, value in rule.alert.labels.items():
             own.setdefault(name, {""}).add(value)
+    for source in settings.sources:
+        for name, value in source.labels.items():
+            own.setdefault(name, {""}).add(value)  # alerts about actionwatch itself can be without it
     choices: dict[str, list[str]] = {name: sorted(values) for name, values in own.items()}
     choices["level"] = list(LEVELS)
     choices["scope"] = [ORGANISATION, ACCOUNT, ""]
@@ -129,7 +137,8 @@ def vocabulary(settings: Settings, rules: Rules) -> Vocabulary:
     choices["actionKind"] = [*known_kinds(settings), ""]
     if not rules.faults:  # the names in a broken file are not known
         choices["rule"] = [*(rule.name.name for rule in rules.rules), SELF_RULE_NAME]
-    return Vocabulary(choices, [name for name in routes.OWN_LABELS if name not in choices])
+    others = [name for name in routes.OWN_LABELS if name not in choices]
+    return Vocabulary(choices, others, of_sources={name for source in settings.sources for name in source.labels})
 
 
 def rule_schema() -> dict[str, Any]:

@@ -64,7 +64,7 @@ class Routing:
 def example_alert(
     name: str, rule: Rule | None, level: Level, source: str, labels: Mapping[str, str], now: datetime
 ) -> Alert:
-    """Return an alert that a rule could open now. The labels of its record are given, because it has no record."""
+    """Return an alert that a rule could open now. `labels` are those of its source and of its record, which it has not."""
     own = rule.alert.labels if rule is not None else {}
     title = rule.name.title if rule is not None else name
     return Alert(

@@ -62,7 +62,9 @@ class WebListener:
         app, options, parts = self._app, self._app.settings.web, self._parts()
         routes = [
             *health_routes(self._alive, self._readiness.reasons),
-            *metrics_routes(app.database, app.tails.steps.keys(), app.clock, self._roles.held, app.settings.streams),
+            *metrics_routes(
+                app.database, app.tails.steps.keys(), app.clock, self._roles.held, app.settings.streams, app.labels_of
+            ),
             *api_routes(parts),
             *console_routes(parts),
         ]

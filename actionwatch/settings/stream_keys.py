@@ -59,7 +59,7 @@ class StreamOptions(Options):
     """
     matchers: tuple[MatcherText, ...] = ()
     """All must match; default: everything is sent. Records have the labels `actionKind`, `userName`, `account`,
-    `cluster`, `scope`, `crudOperation` and `source`; alerts and decisions those that routes match.
+    `cluster`, `scope`, `crudOperation` and `source`, and those of their source; alerts and decisions those that routes match.
     """
     format: Annotated[str, AfterValidator(functools.partial(check_format, STREAM_FORMATS))] = "actionwatch"
     """`actionwatch`, `cloudevents`, `ocsf`, `ecs`, or the name of [your own template](streams.md#formats)."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from actionwatch.alerts.routes import newest_labels, record_labels
+from actionwatch.alerts.routes import newest_labels
 from actionwatch.base.model import Message, Record
 from actionwatch.store import alerts, records, silences, streams
 from actionwatch.store.streams import Mark
@@ -71,7 +71,7 @@ def read_records(
     made = [
         messages.record_message(plan, record, is_late=is_late(marks.get(record.source), record))
         for record in found
-        if plan.takes(record_labels(record))
+        if plan.takes_record(record)
     ]
     return Portion(made, found[-1].id if found else position), found
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from actionwatch.alerts.routes import Labels, Matcher
-from actionwatch.base.model import Alert, Message, Record
+from actionwatch.alerts.routes import Labels, Matcher, record_labels
+from actionwatch.base.model import Alert, LabelsOf, Message, Record, no_labels
 from actionwatch.streams.driver import StreamMessage
 from actionwatch.text.formats.messages import encode
 from actionwatch.text.formats.streams import STREAM_FORMATS
@@ -48,10 +48,15 @@ class Plan:
     wait: timedelta = timedelta(0)
     is_object: bool = False
     render: Callable[[Message], str] | None = None
+    labels_of: LabelsOf = no_labels
 
     def takes(self, labels: Labels) -> bool:
         """Return whether the matchers let something with these labels pass."""
         return all(matcher.is_met(labels) for matcher in self.matchers)
+
+    def takes_record(self, record: Record) -> bool:
+        """Return whether the matchers let a record with its labels, and those of its source, pass."""
+        return self.takes({**self.labels_of(record.source), **record_labels(record)})
 
 
 def record_message(plan: Plan, record: Record, *, is_late: bool) -> StreamMessage:

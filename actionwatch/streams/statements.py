@@ -15,7 +15,6 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from actionwatch.alerts.routes import record_labels
 from actionwatch.base.clock import ALWAYS, EPOCH, MICROSECOND
 from actionwatch.base.ids import stable_id
 from actionwatch.base.model import Message, Record
@@ -125,7 +124,7 @@ def state(connection: Connection, plan: Plan, kind: str, source: str, span: Span
     """
     (start, end), kinds, keys, ids = span, Counter[str](), list[str](), list[int]()
     for record in streams.read_window(connection, source, start, end, position):
-        if plan.takes(record_labels(record)):
+        if plan.takes_record(record):
             kinds[record.action_kind] += 1
             keys.append(record.key)
             ids.append(record.id)

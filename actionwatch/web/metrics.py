@@ -22,6 +22,7 @@ from sqlalchemy import Connection
 from starlette.responses import Response
 
 from actionwatch import __version__
+from actionwatch.base.model import LabelsOf, no_labels
 from actionwatch.queries.status import read_sources
 from actionwatch.queries.streams import read_streams
 from actionwatch.settings import Stream
@@ -59,12 +60,13 @@ class StoreCollector:
     clock: Callable[[], datetime]
     roles: Callable[[], Mapping[str, bool]] = dict
     streams: Sequence[Stream] = ()
+    labels_of: LabelsOf = no_labels
 
     def collect(self) -> Iterator[Metric]:
         """Read the store once and yield all metrics."""
         now = self.clock()
         with self.database.read() as connection:
-            yield from _sources(connection, self.sources, now)
+            yield from _sources(connection, self.sources, self.labels_of, now)
             yield from _records(connection)
             yield from _alerts(connection)
             yield from _receivers(connection, now)
@@ -85,7 +87,11 @@ class StoreCollector:
         )
 
 
-def _sources(connection: Connection, names: Collection[str], now: datetime) -> Iterator[Metric]:
+def _sources(connection: Connection, names: Collection[str], labels_of: LabelsOf, now: datetime) -> Iterator[Metric]:
+    info = InfoMetricFamily("actionwatch_source", "The labels of the source", labels=_SOURCE)
+    for name in names:
+        info.add_metric([name], dict(labels_of(name)))
+    yield info
     seen = GaugeMetricFamily(
         "actionwatch_seen_through_lag_seconds",
         "Time between seen through and now, by the upstream's clock",

@@ -212,3 +212,25 @@ def test_self_alerts_can_be_tested(routed: Desk) -> None:
     }  # fmt: skip
     assert found.json["notes"] == []
     assert [each["name"] for each in found.json["receivers"]] == ["soar", "screen"]
+
+
+def test_labels_of_a_source_route(desk: Desk) -> None:
+    """An alert is routed by the labels of its source, which matchers may name; `check` knows their values."""
+    text = desk.config.read_text()
+    route = """\
+  - {name: gold, console: {}}
+route:
+  receiver: soar
+  routes:
+    - {matchers: ['tier="gold"'], receiver: gold}
+    - {matchers: ['tier="golden"'], receiver: soar}
+"""
+    text = text.replace("web: {", route + "web: {", 1)
+    desk.config.write_text(
+        text.replace("  - name: acme\n", "  - name: acme\n    labels: {customer: c1, tier: gold}\n", 1)
+    )
+    routed = desk.call("routes", "test", "--level", "high")
+    assert routed.status == 0, routed.err
+    assert "tier=gold" in routed.out
+    assert desk.call("routes", "test", "--level", "high", "--expect", "gold").status == 0
+    assert "'golden' is no tier: did you mean 'gold'?" in desk.call("check").err

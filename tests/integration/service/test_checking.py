@@ -78,3 +78,15 @@ def notes(folder: Path, written: str, rule: str = "") -> list[str]:
     config.write_text(written)
     found = checking.check(configuration.read_settings(config), config).notes
     return [f"{each.line}:{each.column}: {each.what}" for each in found]
+
+
+def test_label_that_sources_have_too(tmp_path: Path) -> None:
+    """`check` prints a note at a rule whose label is replaced by that of sources."""
+    config = tmp_path / "actionwatch.yaml"
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "a.yml").write_text(CLUSTER_DELETED_RULE + "  labels: {customer: x, team: dba}\n")
+    config.write_text(CONFIG.format(keys="").replace("{name: acme,", "{name: acme, labels: {customer: acme},"))
+    notes = [each.what for each in checking.check(configuration.read_settings(config), config).notes]
+    assert [note for note in notes if "label" in note] == [
+        "'cluster_deleted' has the label 'customer', which sources have too: their alerts have that of the source"
+    ]

@@ -215,6 +215,16 @@ def test_matchers_choose_records_and_what_is_counted(database: Database) -> None
     assert (statement["data"]["count"], statement["data"]["offsets"]) == (2, [[1, 1], [3, 3]])
 
 
+def test_matchers_choose_records_by_the_labels_of_their_source(database: Database) -> None:
+    """A stream of one customer sends and counts only the records of its sources."""
+    labels = {"acme": {"customer": "c1"}, "other": {"customer": "c2"}}
+    matchers = (parse_matcher('customer="c2"'),)
+    bench = Bench(database, matchers=matchers, labels_of=lambda source: labels.get(source, {}))
+    bench.store(make_record(1), make_record(2, source="other"), make_record(3, source="third"))
+    bench.run()
+    assert [each["data"]["source"] for each in bench.destination.of_kind("record")] == ["other"]
+
+
 def test_failed_batch_is_sent_again_with_the_same_bytes(bench: Bench) -> None:
     """What the destination did not confirm is sent again, unchanged, after a wait that grows."""
     bench.store(*(make_record(number, minutes=number) for number in range(4)))

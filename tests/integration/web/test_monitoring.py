@@ -111,3 +111,14 @@ def test_latency_is_summed_over_rules(database: Database) -> None:
         found = {each.since: each for each in delivery_latency.read_all(connection)}
     assert found["matched"].buckets == {1: 2}
     assert found["matched"].total == timedelta(seconds=2)
+
+
+def test_labels_of_sources_are_metrics(database: Database) -> None:
+    """`actionwatch_source_info` has the labels of each source, escaped."""
+    labels = {"prod": {"customer": 'a"b', "tier": "gold"}}
+    collector = StoreCollector(database, ["prod", "test"], lambda: NOON, labels_of=lambda name: labels.get(name, {}))
+    lines = generate_latest(collector).decode().splitlines()
+    assert [line for line in lines if line.startswith("actionwatch_source_info")] == [
+        r'actionwatch_source_info{customer="a\"b",source="prod",tier="gold"} 1.0',
+        'actionwatch_source_info{source="test"} 1.0',
+    ]

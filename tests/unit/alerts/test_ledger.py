@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actionwatch.alerts.ledger import Ledger, resolve
+from actionwatch.alerts.ledger import Ledger, open_self_alert, resolve
 from actionwatch.base.model import Alert, AlertChange, ChangeKind, CorrelatedAlert, Level, Match, Record, Status
 from actionwatch.service.simulation import MemoryHistory
 from tests.builders import NOON, make_alert, make_match, make_record
@@ -248,3 +249,48 @@ def test_a_change_that_is_only_stored_changes_no_alert() -> None:
     assert not apply(history, AlertChange(ChangeKind.JOIN, known("gone"), NOON, False, (make_record(3),))).entries
     assert not apply(history, missing(ChangeKind.JOIN, known("b", "gone"))).entries
     assert alert.alert_id == "a"
+
+
+LABELS = {"acme": {"customer": "acme", "tier": "gold"}, "other": {"customer": "other"}}
+
+
+def labels_of(source: str) -> Mapping[str, str]:
+    """Return the labels of the sources of these tests."""
+    return LABELS.get(source, {})
+
+
+def test_an_alert_has_the_labels_of_its_source() -> None:
+    """A new alert has the labels of its first record's source, which replace those of the rule; it keeps them."""
+    match = make_match(make_record(1, source="acme"), labels={"team": "dba", "tier": "none"}, group={"userName": "eve"})
+    match = dataclasses.replace(match, realert=timedelta(days=1))
+    ledger = Ledger(MemoryHistory(), LATER, "", labels_of)
+    ledger.add_all([match, dataclasses.replace(match, record=make_record(2, source="other"))], ())
+    (entry,) = ledger.entries.values()
+    assert [alert.labels for alert, _ in entry.steps] == [{"team": "dba", "tier": "gold", "customer": "acme"}] * 2
+
+
+@pytest.mark.parametrize(
+    ("source", "group", "labels"),
+    [("acme", {}, LABELS["acme"]), ("acme, other", {}, {}), ("acme, other", {"source": "other"}, LABELS["other"])],
+)
+def test_a_missing_record_has_the_labels_of_the_source_where_it_is_missing(
+    source: str, group: dict[str, str | None], labels: Mapping[str, str]
+) -> None:
+    """An alert without records has the labels of the only source, or of the source in its group, and no others."""
+    ledger = Ledger(MemoryHistory(), LATER, source, labels_of)
+    change = missing(ChangeKind.OPEN, known("a"))
+    assert change.match is not None
+    ledger.add_all((), [dataclasses.replace(change, match=dataclasses.replace(change.match, group=group))])
+    (entry,) = ledger.entries.values()
+    assert entry.alert.labels == labels
+
+
+def test_self_alerts_of_a_source_have_its_labels() -> None:
+    """A self-alert about a source has its labels; one about a receiver with the same name has not."""
+    assert open_self_alert("key_refused", "acme", "401", "", NOON, labels_of).labels == {
+        **LABELS["acme"],
+        "trouble": "key_refused",
+    }
+    assert open_self_alert("receiver_failing", "acme", "500", "", NOON, labels_of).labels == {
+        "trouble": "receiver_failing"
+    }
