@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from actionwatch.base.source_labels import use_labels
 from tests import balance
 from tests.next_release import NextRelease
 from tests.plain_logs import log_plainly
@@ -31,6 +32,13 @@ settings.load_profile("suite")
 
 _IN_MEMORY = Path("/dev/shm")  # nosec  # a file system in memory, where Linux has one
 _NEEDED_BYTES = 4 * 2**30  # several times what all workers together use
+
+
+@pytest.fixture(autouse=True)
+def _labels_left_alone() -> Iterator[None]:
+    """Forget the labels of sources that a command of a test left in this process."""
+    yield
+    use_labels({})
 
 
 def _put_files_into_memory() -> None:

@@ -27,14 +27,13 @@ from actionwatch.base.model import (
     Alert,
     AlertChange,
     ChangeKind,
-    LabelsOf,
     Level,
     Match,
     Record,
     RuleName,
     Status,
-    no_labels,
 )
+from actionwatch.base.source_labels import LabelsOf, labels_of
 from actionwatch.text.payloads import instant
 
 SELF_RULE = RuleName(SELF_RULE_NAME, SELF_RULE_NAME, "actionwatch is in trouble")
@@ -81,7 +80,7 @@ class Ledger:
     `reported_as` has, for each alert of a correlation that a change names, the id of the alert that reports it from now on.
     """
 
-    def __init__(self, history: History, now: datetime, source: str = "", labels_of: LabelsOf = no_labels) -> None:
+    def __init__(self, history: History, now: datetime, source: str = "", labels_of: LabelsOf = labels_of) -> None:
         """Begin a batch at a time; `source` is what alerts without any record come from."""
         self._labels_of = labels_of
         self._history = history
@@ -166,14 +165,16 @@ class Ledger:
         self._open(alert, grouping_key(match), match.record, records)
 
     def _open(self, alert: Alert, key: str, record: Record, records: Sequence[Record]) -> None:
-        labelled = replace(alert, labels={**alert.labels, **self._source_labels(alert)})
+        labelled = replace(alert, labels={**alert.labels, **self._source_labels(alert, record)})
         self.entries[alert.id] = LedgerEntry(key, [(labelled, record)], list(records))
 
-    def _source_labels(self, alert: Alert) -> Mapping[str, str]:
+    def _source_labels(self, alert: Alert, record: Record) -> Mapping[str, str]:
         """Return the labels of the source of a new alert, or of the source that its group names.
 
         They replace labels of the rule: no rule can move an alert of one customer to the routes of another.
         """
+        if record.labels is not None:
+            return record.labels
         return self._labels_of((alert.group or {}).get("source") or alert.source)
 
     def _resolve(self, alert: Alert, at: datetime) -> None:
@@ -241,7 +242,7 @@ def self_alert_key(trouble: str, subject: str) -> str:
 
 
 def open_self_alert(
-    trouble: str, subject: str, what: str, remedy: str, now: datetime, labels_of: LabelsOf = no_labels
+    trouble: str, subject: str, what: str, remedy: str, now: datetime, labels_of: LabelsOf = labels_of
 ) -> Alert:
     """Return the alert of a trouble that began now. Its id is derived from trouble, subject and this instant."""
     kind = TROUBLES[trouble]

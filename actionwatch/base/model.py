@@ -7,7 +7,7 @@ backfill or a storm creates thousands of them, and a frozen dataclass with as ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
@@ -76,6 +76,8 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     late_by: timedelta | None = None
     """How late the record appeared, if the tail had already read past its time by more than the overlap."""
     id: int = 0
+    labels: Mapping[str, str] | None = None
+    """The labels of its source, in the test of a rule. None: those of the configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +95,6 @@ class Mode(StrEnum):
     LIVE = "live"
     SHADOW = "shadow"
     OFF = "off"
-
-
-LabelsOf = Callable[[str], Mapping[str, str]]
-"""Returns the labels of a source by its name: those of the configuration, which a reload can change. Empty if it has none."""
-
-
-def no_labels(_source: str) -> Mapping[str, str]:
-    """Return no labels, for any source."""
-    return {}
 
 
 class RuleName(msgspec.Struct, frozen=True, gc=False):

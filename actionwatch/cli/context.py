@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from actionwatch.base.plurals import counted
+from actionwatch.base.source_labels import use_labels
 from actionwatch.cli.output import echo
 from actionwatch.text.suggestions import suggest
 
@@ -30,7 +31,9 @@ def read_settings(config: str) -> Settings:
     """
     from actionwatch.service import configuration
 
-    return configuration.read_settings(Path(config))
+    settings = configuration.read_settings(Path(config))
+    use_labels(configuration.source_labels(settings.sources))
+    return settings
 
 
 def read_settings_to_act(config: str) -> Settings:

@@ -22,7 +22,7 @@ from actionwatch.base.delivery import (
     delivery_about,
 )
 from actionwatch.base.durations import spell_duration
-from actionwatch.base.model import Alert, Escalation, Event, LabelsOf, Record, Status, no_labels
+from actionwatch.base.model import Alert, Escalation, Event, Record, Status
 from actionwatch.matching.withdrawals import end_escalations, withdraw
 from actionwatch.store import alert_history, delivery_transitions, receiver_progress
 from actionwatch.store.receiver_progress import ReceiverProgress
@@ -35,10 +35,9 @@ Each step is routed separately: the receivers of an alert must not depend on how
 
 
 class Addressing:
-    """The routing tree and the receivers it leads to, with their policies; and the labels of sources, which it routes by."""
+    """The routing tree and the receivers it leads to, with their policies."""
 
-    def __init__(self, route: Route, policies: Mapping[str, ReceiverPolicy], labels_of: LabelsOf = no_labels) -> None:
-        self.labels_of = labels_of
+    def __init__(self, route: Route, policies: Mapping[str, ReceiverPolicy]) -> None:
         self._route = route
         self._policies = policies
 

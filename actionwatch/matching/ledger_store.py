@@ -31,7 +31,7 @@ def add(
     Returns: the alerts that are new; and for each change, by the id of its alert, the id of the alert that reports it.
     """
     matches = _only_new(connection, matches)
-    ledger = Ledger(_StoredHistory(connection, matches, changes), now, sources, addressing.labels_of)
+    ledger = Ledger(_StoredHistory(connection, matches, changes), now, sources)
     ledger.add_all(matches, changes)
     return _write(connection, ledger, addressing, now), ledger.reported_as
 

@@ -110,7 +110,7 @@ class SelfAlertStore:
                 self.settle_trouble(found.trouble, found.subject, f"the {owner} {found.subject} is {NOT_CONFIGURED}")
 
     def _open(self, connection: Connection, trouble: str, subject: str, what: str, remedy: str, now: datetime) -> Alert:
-        alert = open_self_alert(trouble, subject, what, remedy, now, self._addressing.labels_of)
+        alert = open_self_alert(trouble, subject, what, remedy, now)
         self_alerts.insert(connection, self_alerts.OpenSelfAlert(trouble, subject, now, what, remedy, alert.id))
         alerts.insert_new(connection, [(alert, self_alert_key(trouble, subject))])
         self._addressing.open(connection, [[(alert, None)]], now)

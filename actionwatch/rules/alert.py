@@ -15,11 +15,12 @@ from actionwatch.rules.alert_text import Wording, compile_wording, one_line, pla
 from actionwatch.rules.conditions import UNEXPECTED, Predicate, predicate
 from actionwatch.rules.fields import Subject, group_value, spell
 from actionwatch.rules.report import Report
+from actionwatch.rules.scope import Scope, read_scope
 from actionwatch.rules.selections import ReadContext, check_field, read_selection
 from actionwatch.text.yaml_document import Place
 
 _DEFAULT_REALERT = timedelta(minutes=15)
-KEYS = ("title", "body", "level", "fields", "group_by", "realert", "labels", "runbook", "escalate")
+KEYS = ("title", "body", "level", "fields", "group_by", "realert", "labels", "runbook", "escalate", "sources")
 _ESCALATE_KEYS = ("after", "unless", "to")
 _OWN_LABELS = ("rule", "level", "source", "trouble", "mode")  # routes match on these by the same names
 _LABEL = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
@@ -39,6 +40,8 @@ class AlertBlock:
     labels: Mapping[str, str] = field(default_factory=dict)
     runbook: str | None = None
     escalation: Escalation | None = None
+    scope: Scope | None = None
+    """The sources whose records the rule matches; None: all."""
 
 
 def make_match(
@@ -123,6 +126,7 @@ def read_alert(value: Any, report: Report, context: ReadContext, *, is_correlate
         labels=_read_labels(value.get("labels", {}), report),
         runbook=runbook,
         escalation=_read_escalation(value["escalate"], report) if "escalate" in value else None,
+        scope=read_scope(value["sources"], report) if "sources" in value else None,
     )
 
 

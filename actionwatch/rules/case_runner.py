@@ -19,7 +19,7 @@ from actionwatch.base.unicode import canonical
 from actionwatch.rules.cases import Case, Expectation, Moment, TestEvent
 from actionwatch.rules.engine import RuleFailure
 from actionwatch.rules.explain import Explanation, explain
-from actionwatch.rules.fields import RAW, spell
+from actionwatch.rules.fields import LABELS, RAW, spell
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.model import Rule
 from actionwatch.text.payloads import instant
@@ -229,6 +229,11 @@ def _record(event: TestEvent, at: datetime, seen_at: datetime | None, number: in
         scope=scope and str(scope).lower(),
         severity=_text(fields.get("severity")) or (known.severity if known else "medium"),
         late_by=seen - at if seen - at > _OVERLAP else None,
+        labels={
+            name.removeprefix(LABELS): text
+            for name, value in fields.items()
+            if name.startswith(LABELS) and (text := _text(value)) is not None
+        },
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from actionwatch.base.durations import MAX_DURATION, parse_duration
 from actionwatch.base.model import LEVELS, Level
-from actionwatch.rules.fields import FIELDS, RAW, spell
+from actionwatch.rules.fields import FIELDS, LABELS, RAW, spell
 from actionwatch.rules.report import Report
 from actionwatch.rules.selections import ReadContext, check_field
 from actionwatch.text.suggestions import did_you_mean, suggest
@@ -147,15 +147,15 @@ def _read_event(value: Any, place: Place, report: Report, context: ReadContext) 
 
 
 def _check_value(name: Any, item: Any, place: Place, report: Report, context: ReadContext) -> None:
-    if not isinstance(name, str) or (name not in FIELDS and not name.startswith(RAW)):
+    if not isinstance(name, str) or (name not in FIELDS and not name.startswith((RAW, LABELS))):
         if near := did_you_mean(str(name), EVENT_KEYS):
             report.fault(place, f"unknown field '{name}'", near)
         else:
             check_field(name, place, report)
         return
-    if name.startswith(RAW):
+    if name.startswith((RAW, LABELS)):
         check_field(name, place, report)
-    elif isinstance(item, dict | list):
+    if not name.startswith(RAW) and isinstance(item, dict | list):
         report.fault(place, f"'{name}' must be a string", "write one value")
     known = context.known_values.get(name)
     if known and isinstance(item, str) and item.upper() not in map(str.upper, known):

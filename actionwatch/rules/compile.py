@@ -23,7 +23,19 @@ from sigma.rule.detection import SigmaDetection, SigmaDetectionItem, SigmaDetect
 from actionwatch.base.unicode import canonical
 from actionwatch.rules.budget import spend
 from actionwatch.rules.condition_text import Phrase, names_in, parse_phrase
-from actionwatch.rules.conditions import Condition, Leaf, Not, Test, all_of, any_of, depth, equality, fold, on_text
+from actionwatch.rules.conditions import (
+    Condition,
+    Every,
+    Leaf,
+    Not,
+    Test,
+    all_of,
+    any_of,
+    depth,
+    equality,
+    fold,
+    on_text,
+)
 from actionwatch.rules.fields import Candidates, Field, Reader, field_named, keywords, spell
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.patterns import POLICY, Check, pattern_check, quote, wildcard_check
@@ -32,6 +44,8 @@ from actionwatch.text.suggestions import suggest
 _T = TypeVar("_T")
 
 MAX_VALUES = 100_000  # of a detection; a selection counts each time the condition names it
+EVERYTHING = Every(())
+"""The condition that every record meets."""
 _TOO_MANY = f"lists and selections have more than {MAX_VALUES} values together"
 _MAX_EXPANSIONS = 10_000  # values from one text; two lists in one text multiply
 _MAX_DEPTH = 40  # a condition runs as nested calls, and must leave most of Python's stack to its caller
@@ -43,6 +57,13 @@ class Compiled:
 
     condition: Condition
     selections: Mapping[str, Condition]
+    everything: Condition = EVERYTHING
+    """What every record that the rule looks at must meet."""
+
+    def within(self, scope: Condition) -> Compiled:
+        """Return the same for the records in a scope only."""
+        selections = {name: all_of([scope, selection]) for name, selection in self.selections.items()}
+        return Compiled(all_of([scope, self.condition]), selections, scope)
 
 
 def compile_detection(detection: Mapping[str, Any], lists: Lists) -> Compiled:

@@ -83,10 +83,11 @@ def _read_rule(value: Mapping[Any, Any], report: Report, context: ReadContext) -
         return None
     if mode is Mode.SHADOW:  # delivery recognizes alerts of rules in shadow mode by this label
         alert = dataclasses.replace(alert, labels={**alert.labels, "mode": mode.value})
+    scope = alert.scope.as_condition() if alert.scope is not None else None
     rule = Rule(
         name=name,
         level=level,
-        condition=compiled.condition if when is None else all_of([compiled.condition, when.as_condition()]),
+        condition=all_of([compiled.condition, *([when.as_condition()] if when else []), *([scope] if scope else [])]),
         selections=compiled.selections,
         alert=alert,
         file=report.document.file,
@@ -99,6 +100,11 @@ def _read_rule(value: Mapping[Any, Any], report: Report, context: ReadContext) -
     )
     if is_correlated:
         own = compiled if "detection" in value else None
+        if scope is not None and own is not None:
+            own = own.within(scope)
+        elif scope is not None:
+            what = "a correlation of other rules finds no records itself, so it has no 'sources'"
+            report.fault(("alert", "sources"), what, "write them in the rules that it names")
         rule = dataclasses.replace(rule, correlation=read_correlation(rule, own, report, context))
     return None if report.faults else rule
 

@@ -9,6 +9,7 @@ from typing import Any
 from actionwatch.base import plurals
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import Hit, Mode, Record
+from actionwatch.base.source_labels import labels_of
 from actionwatch.rules.compile import compile_detection
 from actionwatch.rules.condition_text import Combination, Phrase, parse_phrase
 from actionwatch.rules.conditions import predicate
@@ -71,6 +72,9 @@ def explain(
     parts += fed
     if (when := rule.when) is not None:
         parts.append(Explanation(f"when: {when}", when.holds(record.occurred_at), instant(record.occurred_at)))
+    if (scope := rule.alert.scope) is not None:
+        is_in = predicate(scope.as_condition())(subject)
+        parts.append(Explanation(f"sources: {scope}", is_in, _source(record)))
     parts.extend(_filter(each, subject, lists or Lists()) for each in rule.filters)
     if rule.correlation is not None:
         parts.append(_correlation(rule.correlation, views))
@@ -277,6 +281,11 @@ def _filter(each: Filter, subject: Subject, lists: Lists) -> Explanation:
     who = f"filter {each.name.name} ({each.owner}, until {document['expires']}: {each.reason})"
     (tree,) = _condition(block, subject, lists)
     return Explanation(who, predicate(each.as_condition())(subject), None, tree.parts)
+
+
+def _source(record: Record) -> str:
+    labels = labels_of(record.source) if record.labels is None else record.labels
+    return ", ".join([record.source, *(f"{name}={value}" for name, value in labels.items())])
 
 
 def _selection(name: str, value: Any, subject: Subject, lists: Lists) -> Explanation:

@@ -92,6 +92,8 @@ def _rule(rule: Rule, value: Mapping[str, Any], names: _Names) -> Exported:
     lost = []
     if rule.when is not None:
         lost.append(f"{rule.name.name}: Sigma has no 'when': the rule will match at any time")
+    if rule.alert.scope is not None:
+        lost.append(f"{rule.name.name}: Sigma has no 'sources': the rule will match records of any source")
     if rule.mode is Mode.SHADOW:
         lost.append(f"{rule.name.name}: Sigma has no 'mode': the rule will alert")
     if rule.alert.levels:

@@ -15,6 +15,7 @@ from typing import Any
 
 from actionwatch.base.clock import EPOCH
 from actionwatch.base.model import Entity, Record
+from actionwatch.base.source_labels import labels_of
 from actionwatch.base.unicode import storable
 from actionwatch.text.payloads import instant
 
@@ -22,6 +23,7 @@ Candidates = tuple[Any, ...]
 """Candidates of a field: text, numbers, booleans, datetimes, JSON objects; empty if the field is absent."""
 
 RAW = "raw."
+LABELS = "source.labels."
 _SHOWN_BY_DEFAULT = ("timestamp", "userName", "actionKind", "account", "cluster", "description")
 
 
@@ -72,6 +74,8 @@ def field_named(name: str) -> Field | None:
     """Return the field with this name in the rule language; None if there is none."""
     if name.startswith(RAW) and len(name) > len(RAW):
         return Field(_raw_reader(name.removeprefix(RAW)))
+    if name.startswith(LABELS) and len(name) > len(LABELS):
+        return Field(_label_reader(name.removeprefix(LABELS)))
     return FIELDS.get(name)
 
 
@@ -179,6 +183,17 @@ def _raw_reader(path: str) -> Reader:
             elif isinstance(value, dict):
                 pending.extend(_steps(value, rest))
         return tuple(found)
+
+    return read
+
+
+def _label_reader(name: str) -> Reader:
+    """Make the reader of a label. It has no slot, because a reload of the configuration can change the label of a source."""
+
+    def read(subject: Subject) -> Candidates:
+        record = subject.record
+        labels = labels_of(record.source) if record.labels is None else record.labels
+        return (labels[name],) if name in labels else ()
 
     return read
 

@@ -13,7 +13,7 @@ from actionwatch.rules import alert, cases, filters, when
 from actionwatch.rules.correlations.folds.counting import OPERATORS
 from actionwatch.rules.correlations.reading.block import ALL_KEYS
 from actionwatch.rules.document import FILTER_KEYS, LOGSOURCE, METADATA, OURS, STATUSES
-from actionwatch.rules.fields import FIELDS, RAW
+from actionwatch.rules.fields import FIELDS, LABELS, RAW
 from actionwatch.rules.model import CorrelationType
 
 DIALECT = "http://json-schema.org/draft-07/schema#"  # the version that yaml-language-server supports best
@@ -58,7 +58,8 @@ _MOMENT = {
     "type": ["string", "integer"],
     "description": "A duration from the test's start (5m, -1h), or an RFC 3339 time.",
 }
-_FIELD = {"anyOf": [{"enum": list(FIELDS)}, {"type": "string", "pattern": rf"^{re.escape(RAW)}.+"}]}
+_OTHER_FIELDS = rf"({re.escape(RAW)}|{re.escape(LABELS)}).+"
+_FIELD = {"anyOf": [{"enum": list(FIELDS)}, {"type": "string", "pattern": rf"^{_OTHER_FIELDS}"}]}
 _GROUPING = _list_of({"anyOf": [_FIELD, _TEXT]})  # a correlation can also use aliases
 _SCALAR = {"type": ["string", "number", "boolean", "null"]}
 _LEVEL = {"enum": list(LEVELS)}
@@ -141,6 +142,10 @@ _ALERT: dict[str, Any] = {
     "realert": _DURATION,
     "labels": _LABELS,
     "runbook": _TEXT,
+    "sources": {
+        **_list_of(_TEXT),
+        "description": 'Only records of these sources match: names, or matchers of their labels such as customer="acme".',
+    },
     "escalate": {
         **_closed({"after": _DURATION, "unless": {"enum": ["acked"]}, "to": _TEXT}),
         "required": ["after", "to"],
@@ -155,7 +160,7 @@ _EVENT = {
             "every": _DURATION,
         }
     ),
-    "patternProperties": {r"^raw\..+": {}},
+    "patternProperties": {rf"^{_OTHER_FIELDS}": {}},
 }
 _CASE = {
     **_closed(
@@ -214,7 +219,7 @@ def _fields(kinds: Iterable[str]) -> dict[str, Any]:
         "minProperties": 1,
         "properties": {name: kind if name == "actionKind" else values for name in FIELDS},
         "patternProperties": {
-            rf"^({names}|raw\..+)(\|({modifiers}))*$": values,
+            rf"^({names}|{_OTHER_FIELDS})(\|({modifiers}))*$": values,
             rf"^(\|({modifiers}))+$": values,
         },
         "additionalProperties": False,

@@ -17,7 +17,7 @@ from sigma.modifiers import modifier_mapping
 from actionwatch.rules.compile import MAX_VALUES, Compiled, compile_detection, compile_item
 from actionwatch.rules.condition_text import Combination, names_in, parse_phrase, phrases_in
 from actionwatch.rules.conditions import Condition, Leaf
-from actionwatch.rules.fields import FIELDS, RAW, field_named, spelled
+from actionwatch.rules.fields import FIELDS, LABELS, RAW, field_named, spelled
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.report import Report
 from actionwatch.text.suggestions import suggest
@@ -112,7 +112,9 @@ def check_field(name: Any, place: Place, report: Report) -> bool:
     """Check that a name is a field, and report a fault otherwise."""
     if isinstance(name, str) and field_named(name) is not None:
         return True
-    remedy = suggest(str(name), FIELDS, "fields") or f"a field of the raw record is {RAW}<path>"
+    remedy = (
+        suggest(str(name), FIELDS, "fields") or f"a field of the raw record is {RAW}<path>, a label is {LABELS}<label>"
+    )
     report.fault(place, f"unknown field '{name}'", remedy)
     return False
 

@@ -9,7 +9,7 @@ from socket import gethostname
 from actionwatch.alerts.self_alerts import OwnAlerts, SelfAlerts
 from actionwatch.base.clock import Clock, go_by, machine_now
 from actionwatch.base.errors import StoreError
-from actionwatch.base.model import LabelsOf
+from actionwatch.base.source_labels import use_labels
 from actionwatch.delivery.dead_letters import DeadLetters
 from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.matching.correlating import Correlating
@@ -55,16 +55,14 @@ class App:
 
     def __init__(self, settings: Settings, machine: Machine = Machine()) -> None:  # noqa: B008 - a frozen value
         self.settings = settings
-        self.source_labels = configuration.source_labels(settings.sources)
-        """The labels of each source. Whoever loads changed sources replaces it: what follows uses the new labels."""
-        self.labels_of: LabelsOf = lambda source: self.source_labels.get(source, {})
+        use_labels(configuration.source_labels(settings.sources))
         self.machine = machine
         self.database = open_store(settings, machine)
         go_by(self.database.peers.now if self.database.is_shared else machine.now)
         self.clock = Clock(elapsed=machine.elapsed)
         self._rules: Rules | None = None
         self._matcher: RecordMatcher | None = None
-        self.addressing = build_addressing(settings, self.labels_of)
+        self.addressing = build_addressing(settings)
         self.self_alerts = SelfAlertStore(self.database, self.addressing, self.clock)
         self.leading = self.database.as_holder(LEADER)
         """The store for what only the leader does."""
@@ -74,9 +72,7 @@ class App:
         self.own_alerts: SelfAlerts = OwnAlerts(self.self_alerts, gethostname(), sender) if sender else self.self_alerts
         """The self-alerts about this process, which another replica may have too."""
         self.record_signal = RecordSignal(self.database)
-        self.streams = build_streams(
-            settings, self.database, self.clock, machine, lambda: self.renderer, self.labels_of
-        )
+        self.streams = build_streams(settings, self.database, self.clock, machine, lambda: self.renderer)
         """The streams by name. They connect when they have something to send."""
         self.tails = Tails(
             settings,
@@ -175,6 +171,7 @@ class App:
     def close(self) -> None:
         """Close the upstream connections and the store. The process goes by the machine's clock again."""
         go_by(machine_now)
+        use_labels({})
         self.tails.close()
         self.database.close()
 

@@ -26,7 +26,7 @@ from actionwatch.settings import Settings
 from actionwatch.settings.keys import RouteOptions
 from actionwatch.text.formats.messages import FORMATS
 from actionwatch.text.formats.streams import STREAM_FORMATS
-from actionwatch.text.suggestions import did_you_mean
+from actionwatch.text.suggestions import did_you_mean, suggest
 from actionwatch.text.yaml_document import Document, Place, read_file
 
 
@@ -49,6 +49,7 @@ def check(settings: Settings, config: Path) -> CheckResult:
     notes += _unreached_receivers(settings, document, rules.rules)
     notes += _short_retention(settings, rules.rules)
     notes += _replaced_labels(settings, rules.rules)
+    notes += _unknown_scopes(settings, rules.rules)
     notes += _slow_rates(settings, document)
     notes += _doubtful_matchers(settings, document, rules)
     dangling = _dangling_escalations(settings, rules.rules)
@@ -85,6 +86,19 @@ def _replaced_labels(settings: Settings, rules: Sequence[Rule]) -> Iterator[Faul
         for name in sorted(of_sources & rule.alert.labels.keys()):
             what = f"'{rule.name.name}' has the label '{name}', which sources have too: their alerts have that of the source"
             yield Fault(rule.file, rule.line, 1, what, "give the label of the rule another name")
+
+
+def _unknown_scopes(settings: Settings, rules: Sequence[Rule]) -> Iterator[Fault]:
+    """Return a note for each name or matcher in the `sources` of a rule that no source has."""
+    names = [source.name for source in settings.sources]
+    for rule in rules:
+        scope = rule.alert.scope
+        if scope is None or rule.document is None:
+            continue
+        for index in scope.unknown(names):
+            what = f"no source is '{scope.texts[index]}': the rule matches no record by it"
+            remedy = suggest(scope.texts[index], names, "sources are") or "name a source, or one of its labels"
+            yield rule.document.fault(("alert", "sources", index), what, remedy)
 
 
 def _slow_rates(settings: Settings, document: Document) -> Iterator[Fault]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from actionwatch.alerts import routes
 from actionwatch.alerts.inhibition import InhibitRule
 from actionwatch.alerts.policy import GlobalPolicy
-from actionwatch.base.model import LabelsOf, no_labels
 from actionwatch.delivery.attempt import Channel
 from actionwatch.matching.addressing import Addressing
 from actionwatch.notifiers.base import notifier_module, templates_of
@@ -15,10 +14,10 @@ from actionwatch.settings import Receiver, Settings
 from actionwatch.text.links import Links
 
 
-def build_addressing(settings: Settings, labels_of: LabelsOf = no_labels) -> Addressing:
+def build_addressing(settings: Settings) -> Addressing:
     """Build the routing tree and its receivers."""
     policies = {receiver.name: build_policy(receiver) for receiver in settings.receivers}
-    return Addressing(routes.build(settings.route, list(policies)), policies, labels_of)
+    return Addressing(routes.build(settings.route, list(policies)), policies)
 
 
 def build_channel(receiver: Receiver) -> Channel:

@@ -11,7 +11,7 @@ import structlog
 from actionwatch.alerts.routes import parse_matcher
 from actionwatch.alerts.self_alerts import SelfAlerts
 from actionwatch.base.durations import spell_duration
-from actionwatch.base.model import LabelsOf, Message, no_labels
+from actionwatch.base.model import Message
 from actionwatch.base.plurals import counted
 from actionwatch.queries.streams import StreamState, read_streams
 from actionwatch.render.renderer import Renderer
@@ -34,9 +34,7 @@ _TROUBLE = "stream_lagging"
 log = structlog.get_logger()
 
 
-def build_plan(
-    options: StreamSettings, renderer: Callable[[], Renderer] | None = None, labels_of: LabelsOf = no_labels
-) -> Plan:
+def build_plan(options: StreamSettings, renderer: Callable[[], Renderer] | None = None) -> Plan:
     """Return the plan of a stream. Without a renderer, it can be moved, but sends nothing in a template of the operator."""
     traits = driver_module(options.type).TRAITS
     template = options.template
@@ -53,7 +51,6 @@ def build_plan(
         wait=wait if options.wait is None else options.wait,
         is_object=traits.is_object,
         render=_rendering(renderer, template) if renderer and template else None,
-        labels_of=labels_of,
     )
 
 
@@ -73,15 +70,12 @@ def build_streams(
     clock: Callable[[], datetime],
     machine: Machine,
     renderer: Callable[[], Renderer],
-    labels_of: LabelsOf = no_labels,
 ) -> dict[str, Stream]:
     """Build the streams by name. They connect when they have something to send. `renderer` is asked if a template is filled."""
     found = {}
     for each in settings.streams:
         store = database.as_holder(stream_role(each.name))
-        found[each.name] = Stream(
-            build_plan(each, renderer, labels_of), build_driver(each), store, clock, machine.elapsed
-        )
+        found[each.name] = Stream(build_plan(each, renderer), build_driver(each), store, clock, machine.elapsed)
     return found
 
 

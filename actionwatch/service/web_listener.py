@@ -62,9 +62,7 @@ class WebListener:
         app, options, parts = self._app, self._app.settings.web, self._parts()
         routes = [
             *health_routes(self._alive, self._readiness.reasons),
-            *metrics_routes(
-                app.database, app.tails.steps.keys(), app.clock, self._roles.held, app.settings.streams, app.labels_of
-            ),
+            *metrics_routes(app.database, app.tails.steps.keys(), app.clock, self._roles.held, app.settings.streams),
             *api_routes(parts),
             *console_routes(parts),
         ]

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from actionwatch.alerts.routes import Labels, Matcher, record_labels
-from actionwatch.base.model import Alert, LabelsOf, Message, Record, no_labels
+from actionwatch.base.model import Alert, Message, Record
+from actionwatch.base.source_labels import LabelsOf, labels_of
 from actionwatch.streams.driver import StreamMessage
 from actionwatch.text.formats.messages import encode
 from actionwatch.text.formats.streams import STREAM_FORMATS
@@ -48,7 +49,7 @@ class Plan:
     wait: timedelta = timedelta(0)
     is_object: bool = False
     render: Callable[[Message], str] | None = None
-    labels_of: LabelsOf = no_labels
+    labels_of: LabelsOf = labels_of
 
     def takes(self, labels: Labels) -> bool:
         """Return whether the matchers let something with these labels pass."""

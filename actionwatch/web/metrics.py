@@ -22,7 +22,7 @@ from sqlalchemy import Connection
 from starlette.responses import Response
 
 from actionwatch import __version__
-from actionwatch.base.model import LabelsOf, no_labels
+from actionwatch.base.source_labels import LabelsOf, labels_of
 from actionwatch.queries.status import read_sources
 from actionwatch.queries.streams import read_streams
 from actionwatch.settings import Stream
@@ -60,7 +60,7 @@ class StoreCollector:
     clock: Callable[[], datetime]
     roles: Callable[[], Mapping[str, bool]] = dict
     streams: Sequence[Stream] = ()
-    labels_of: LabelsOf = no_labels
+    labels_of: LabelsOf = labels_of
 
     def collect(self) -> Iterator[Metric]:
         """Read the store once and yield all metrics."""

@@ -14,7 +14,6 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from actionwatch.base.errors import StoreError
-from actionwatch.base.model import LabelsOf, no_labels
 from actionwatch.base.reasons import Reason, short_reason
 from actionwatch.settings import Stream
 from actionwatch.store.database import Database
@@ -90,14 +89,13 @@ def metrics_routes(
     clock: Callable[[], datetime],
     roles: Callable[[], Mapping[str, bool]] = dict,
     streams: Sequence[Stream] = (),
-    labels_of: LabelsOf = no_labels,
 ) -> list[Route]:
     """Build the route of the metrics. The first scrape imports metrics.py."""
 
     def metrics(_: Request) -> Response:
         from actionwatch.web.metrics import StoreCollector, scrape
 
-        return scrape(StoreCollector(database, sources, clock, roles, streams, labels_of))
+        return scrape(StoreCollector(database, sources, clock, roles, streams))
 
     return [Route("/metrics", metrics)]
 

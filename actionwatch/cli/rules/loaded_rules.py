@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actionwatch.base.errors import ConfigError
+from actionwatch.cli.context import read_settings
 from actionwatch.cli.output import echo
 from actionwatch.service.rule_context import LoadedRules, RuleContext
 
@@ -55,12 +56,10 @@ def read_context(config: str, paths: Sequence[Path], *, joined: bool = False) ->
 
 
 def _settings(config: str, *, is_needed: bool) -> Settings | None:
-    from actionwatch.service import configuration
-
     if not is_needed and not Path(config).exists():
         return None
     try:
-        return configuration.read_settings(Path(config))
+        return read_settings(config)
     except ConfigError as exc:
         if is_needed:
             raise

@@ -234,3 +234,18 @@ route:
     assert "tier=gold" in routed.out
     assert desk.call("routes", "test", "--level", "high", "--expect", "gold").status == 0
     assert "'golden' is no tier: did you mean 'gold'?" in desk.call("check").err
+
+
+def test_an_alert_has_the_labels_of_its_source(desk: Desk) -> None:
+    """Alerts of a source have its labels in commands and messages; a changed label is that of later alerts."""
+    text = desk.config.read_text()
+    desk.config.write_text(text.replace("  - name: acme\n", "  - name: acme\n    labels: {tier: gold}\n", 1))
+    desk.act("DELETE_CLUSTER", 3)
+    assert desk.call("run", "--once").status == 0
+    desk.config.write_text(text.replace("  - name: acme\n", "  - name: acme\n    labels: {tier: basic}\n", 1))
+    desk.act("DELETE_CLUSTER", 1)
+    assert desk.call("run", "--once").status == 0
+    sent = [each.json["data"]["labels"] for each in desk.webhook.requests]
+    assert sent == [{"tier": "gold"}, {"tier": "basic"}]
+    stored = [each["labels"] for each in desk.call("alerts", "list", "-o", "json").json]
+    assert sorted(each["tier"] for each in stored) == ["basic", "gold"]

@@ -183,7 +183,6 @@ class FailingAddressing(Addressing):
 
     def __init__(self, inner: Addressing, *steps: str) -> None:
         self._inner = inner
-        self.labels_of = inner.labels_of
         self._steps = list(steps)
 
     def open(self, connection: Any, opened: Sequence[Steps], now: Any) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from actionwatch.base.source_labels import use_labels
 from actionwatch.service import checking, configuration
 from tests.builders import CLUSTER_DELETED_RULE
 from tests.cases import in_one_test
@@ -89,4 +90,22 @@ def test_label_that_sources_have_too(tmp_path: Path) -> None:
     notes = [each.what for each in checking.check(configuration.read_settings(config), config).notes]
     assert [note for note in notes if "label" in note] == [
         "'cluster_deleted' has the label 'customer', which sources have too: their alerts have that of the source"
+    ]
+
+
+def test_scope_that_names_no_source(tmp_path: Path) -> None:
+    """`check` prints a note at an item in the `sources` of a rule that names no source, by its name or label."""
+    config = tmp_path / "actionwatch.yaml"
+    (tmp_path / "rules").mkdir()
+    rule = CLUSTER_DELETED_RULE + "  sources: [acme, acmee, customer=acme, customer=other]\n"
+    (tmp_path / "rules" / "a.yml").write_text(rule)
+    config.write_text(CONFIG.format(keys="").replace("{name: acme,", "{name: acme, labels: {customer: acme},"))
+    settings = configuration.read_settings(config)
+    use_labels(configuration.source_labels(settings.sources))
+    notes = [
+        f"{each.what}: {each.remedy}" for each in checking.check(settings, config).notes if "no source" in each.what
+    ]
+    assert notes == [
+        "no source is 'acmee': the rule matches no record by it: did you mean 'acme'?",
+        "no source is 'customer=other': the rule matches no record by it: sources are: acme",
     ]

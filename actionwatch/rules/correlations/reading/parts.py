@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from actionwatch.base.model import RuleName
 from actionwatch.rules.alert import AlertBlock
-from actionwatch.rules.compile import Compiled
-from actionwatch.rules.conditions import Condition, Every
+from actionwatch.rules.compile import EVERYTHING, Compiled
+from actionwatch.rules.conditions import Condition
 from actionwatch.rules.model import CorrelationType, Rule
 from actionwatch.rules.report import Report
 from actionwatch.text.suggestions import suggest
@@ -65,7 +65,7 @@ def own_parts(
             what = "'baseline: any' means every record, and a selection is named 'any'"
             report.fault(("correlation", "baseline"), what, "rename the selection")
         elif baseline == ANY:
-            rules[ANY] = part(ANY, Every(()))
+            rules[ANY] = part(ANY, compiled.everything if compiled is not None else EVERYTHING)
             references.append(f"{name.name}.{ANY}")
         else:
             references.append(references[0] if baseline is None else refer(baseline, ("baseline",)))
