@@ -10,8 +10,9 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,20 +35,14 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+    from actionwatch.emulator.fleet import Member
     from actionwatch.service.app import App
 
 _ROOMY = 96  # from this width on, the columns of all records are aligned
 _PIPE_WIDTH = 100
 _CONFIGURATION = """\
 # The configuration of `actionwatch demo`. Its emulator stopped with the demo.
-sources:
-  - name: demo
-    organisation_id: {organisation_id}
-    username: {username}
-    api_key: {api_key}
-    base_url: {base_url}
-    poll_interval: 1s
-    start: 2d               # stored and used by rules, without alerts
+{sources}\
 rules: [rules/]
 receivers:
   - name: screen
@@ -59,6 +54,33 @@ time_intervals:
 web: {{listen: "127.0.0.1:{port}", url: "http://127.0.0.1:{port}"}}
 log: {{level: warning, format: text}}
 """
+
+_ONE_SOURCE = """\
+sources:
+  - name: {name}
+    organisation_id: {organisation_id}
+    username: {username}
+    api_key: {api_key}
+    base_url: {base_url}
+    poll_interval: 1s
+    start: 2d               # stored and used by rules, without alerts
+"""
+_MANY_SOURCES = """\
+sources:
+  folder: sources/          # a file for each source
+  defaults:
+    username: {username}
+    base_url: {base_url}
+    poll_interval: 5s
+    start: 2d               # stored and used by rules, without alerts
+"""
+_SOURCE = """\
+organisation_id: {organisation_id}
+api_key: {api_key}
+labels: {{customer: {customer}, tier: {tier}}}
+"""
+_EVERY = timedelta(seconds=30)  # an action in each of many organisations
+_UNUSUAL_IN = 20  # so that alerts of several customers come within a minute
 
 
 @click.command()
@@ -78,16 +100,23 @@ log: {{level: warning, format: text}}
     type=click.Choice(demo_stream.TYPES),
     help="Also send every record to a broker on this machine, and show what arrives there: docs/streams.md.",
 )
-def command(duration: timedelta, port: int, seed: int, keep: Path | None, stream: str | None) -> None:
+@click.option(
+    "--organisations",
+    "count",
+    type=click.IntRange(1, 1000),
+    default=1,
+    help="Watch so many organisations of several customers: a source with labels for each.  [default: 1]",
+)
+def command(duration: timedelta, port: int, seed: int, keep: Path | None, stream: str | None, count: int) -> None:
     """Run the real service on an emulated organisation and print real alerts.
 
     Starts an emulator of the upstream on loopback, with users at work and incidents, and runs the service against it with the
     shipped rules. Needs no account, no network and no configuration. Ends with a summary.
     """
     port = _free_port(port)
-    with asked_by_signals(ENDING) as ended, _folder(keep) as folder, _emulator(seed) as upstream:
+    with asked_by_signals(ENDING) as ended, _folder(keep) as folder, _emulator(seed, count) as upstream:
         config = _write_configuration(folder, upstream, port, stream)
-        _play(config, upstream["organisation"], duration, ended)
+        _play(config, upstream.organisations, duration, ended)
     if keep:
         listing = " ".join(("actionwatch", "-c", spell(keep / "actionwatch.yaml"), "alerts", "list"))
         echo(f"Kept in {spell(keep)}: try `{listing}`.")
@@ -124,29 +153,62 @@ def _folder(keep: Path | None) -> Iterator[Path]:
     yield keep
 
 
+@dataclass(frozen=True, slots=True)
+class _Upstream:
+    """The emulated organisations: the first has people at work and incidents."""
+
+    members: Sequence[Member]
+    base_url: str
+
+    @property
+    def organisations(self) -> str:
+        """The organisations, for people."""
+        first, *others = self.members
+        name = f"An emulated organisation, [bold]{first.organisation.name}[/]"
+        return f"{name}, and {counted(len(others), 'other')}, run" if others else f"{name}, runs"
+
+    def sources(self, folder: Path) -> str:
+        """Return the section `sources`. Of many, write each into a file."""
+        keys = [
+            {
+                "name": member.name,
+                "organisation_id": member.organisation.id,
+                "username": member.user_name,
+                "api_key": member.api_key,
+                "base_url": self.base_url,
+                "customer": member.customer,
+                "tier": member.tier,
+            }
+            for member in self.members
+        ]
+        if len(keys) == 1:
+            return _ONE_SOURCE.format(**keys[0])
+        (folder / "sources").mkdir()
+        for each in keys:
+            path = folder / "sources" / f"{each['name']}.yml"
+            path.touch(mode=0o600)
+            path.write_text(_SOURCE.format(**each))
+        return _MANY_SOURCES.format(**keys[0])
+
+
 @contextmanager
-def _emulator(seed: int) -> Iterator[dict[str, str]]:
-    """Run the emulator. Yield the name of its organisation, and what the configuration says about it."""
+def _emulator(seed: int, count: int) -> Iterator[_Upstream]:
     import secrets
 
     from actionwatch.emulator.app import DEMO_USER, create_app
+    from actionwatch.emulator.fleet import Member, create_fleet
     from actionwatch.emulator.scenario import build_simulation, demo_scenario
     from actionwatch.emulator.server import running
 
     simulation = build_simulation(demo_scenario(utc_now(), seed))
-    organisation, key = simulation.organisation, secrets.token_hex(16)
-    with playing(simulation), running(create_app(organisation, api_key=key)) as url:
-        yield {
-            "organisation": organisation.name,
-            "organisation_id": organisation.id,
-            "time_zone": organisation.time_zone,
-            "username": DEMO_USER,
-            "api_key": key,
-            "base_url": url,
-        }
+    key = secrets.token_hex(16)
+    first = Member(simulation.organisation, "demo", DEMO_USER, key, "demo", "gold")
+    others = create_fleet(count - 1, _EVERY, seed=seed, unusual_in=_UNUSUAL_IN)
+    with playing(simulation), running(create_app(first.organisation, api_key=key, others=others)) as url:
+        yield _Upstream([first, *others], url)
 
 
-def _write_configuration(folder: Path, upstream: Mapping[str, str], port: int, stream: str | None) -> Path:
+def _write_configuration(folder: Path, upstream: _Upstream, port: int, stream: str | None) -> Path:
     """Write the configuration and the rules. Inhibition is that of `init`, so that a deletion is one card here too."""
     import yaml
 
@@ -158,11 +220,13 @@ def _write_configuration(folder: Path, upstream: Mapping[str, str], port: int, s
     config = folder / FIRST
     config.touch(mode=0o600)
     streams = demo_stream.configuration_of(stream, utc_now()) if stream else ""
-    config.write_text(_CONFIGURATION.format(port=port, **upstream) + inhibition + streams)
+    zone = upstream.members[0].organisation.time_zone
+    text = _CONFIGURATION.format(port=port, time_zone=zone, sources=upstream.sources(folder))
+    config.write_text(text + inhibition + streams)
     return config
 
 
-def _play(config: Path, organisation: str, duration: timedelta, ended: Asked) -> None:
+def _play(config: Path, organisations: str, duration: timedelta, ended: Asked) -> None:
     from actionwatch.service import app, configuration, service
 
     settings = configuration.read_settings(config)
@@ -174,7 +238,7 @@ def _play(config: Path, organisation: str, duration: timedelta, ended: Asked) ->
         running = service.Service(built, on_death=ended.ask, config=config, open_to_actions=True)
         consuming = demo_stream.consuming(functools.partial(_show_arrival, out)) if settings.streams else nullcontext()
         with consuming, running.running():
-            _greet(out, organisation, built, running.url, duration)
+            _greet(out, organisations, built, running.url, duration)
             ended.wait(duration.total_seconds() or None)
             running.threads.check()
         _summarise(out, built, time.monotonic() - started)
@@ -220,14 +284,16 @@ def _line(record: Record, width: int) -> Text:
     return Text("· " + gap.join(spell(part) for part in parts), style="dim")
 
 
-def _greet(out: Console, organisation: str, built: App, url: str, duration: timedelta) -> None:
+def _greet(out: Console, organisations: str, built: App, url: str, duration: timedelta) -> None:
     from rich.rule import Rule
 
+    sources = built.settings.sources
     length = f"for {spell_duration(duration)} (Ctrl-C stops it)" if duration else "until you press Ctrl-C"
     out.print(Rule("[bold]actionwatch demo[/]", style="dim"))
     out.print(
-        f"An emulated organisation, [bold]{organisation}[/], runs at {built.settings.sources[0].base_url} {length}.\n"
-        "An hour of its working day takes 12 seconds. The real service tails its audit log once a second, with "
+        f"{organisations} at {sources[0].base_url} {length}.\n"
+        "An hour of its working day takes 12 seconds. The real service tails "
+        f"{'its audit log' if len(sources) == 1 else 'the audit logs'} {_often(built)}, with "
         f"{counted(len(built.rules.rules), 'shipped rule')}.\n"
         f"[bold]Open {url}/ in a browser[/] to see the same on a page. Health and metrics: {url}/readyz and /metrics\n"
         f"{_spell_hours(built, utc_now())}"
@@ -236,6 +302,11 @@ def _greet(out: Console, organisation: str, built: App, url: str, duration: time
         f"[dim]·[/] a record when it is stored (times in {common_zone([utc_now()])})    [dim]▌[/] an alert when it is delivered"
     )
     out.print(Rule(style="dim"))
+
+
+def _often(built: App) -> str:
+    interval = built.settings.sources[0].poll_interval
+    return "once a second" if interval == timedelta(seconds=1) else f"every {spell_duration(interval)}"
 
 
 def _spell_hours(built: App, now: datetime) -> str:
@@ -286,7 +357,7 @@ def _facts(built: App) -> Iterator[tuple[str, str]]:
     )
     waiting, dead = sum(queue.pending for queue in queues), sum(queue.dead for queue in queues)
     yield "delivered", f"{counted(sent, 'message')}, {waiting} waiting, {dead} given up"
-    yield "latency", _spell_latency(times)
+    yield "latency", _spell_latency(times, _often(built))
     for trouble in wrong:
         yield "trouble", f"{trouble.trouble}: {trouble.subject}: {trouble.what}"
 
@@ -297,9 +368,9 @@ def _spell_proof(proved: list[datetime]) -> str:
     return f"complete through {spell_time(min(proved), form='%H:%M:%S')}: the upstream counts the same, kind by kind"
 
 
-def _spell_latency(times: list[tuple[datetime, datetime, datetime]]) -> str:
+def _spell_latency(times: list[tuple[datetime, datetime, datetime]], often: str) -> str:
     if not times:
         return "no alert was delivered yet"
     seconds = sorted((delivered - happened).total_seconds() for happened, _, delivered in times)
     middle = seconds[len(seconds) // 2]
-    return f"median {middle:.2f} s from action to delivery, {seconds[-1]:.2f} s at most, polling once a second"
+    return f"median {middle:.2f} s from action to delivery, {seconds[-1]:.2f} s at most, polling {often}"

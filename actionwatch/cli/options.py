@@ -52,6 +52,7 @@ def duration(value: str) -> timedelta:
 
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+NEW_FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)  # may be new
 
 output_option = click.option(

@@ -1,4 +1,4 @@
-"""The API: the four documented operations of one organisation.
+"""The API: the four documented operations of one organisation, or of several, each with a key.
 
 A user-actions request passes through `Stages`. A fault or another response shape replaces stages for a request, and not the
 handlers.
@@ -8,7 +8,7 @@ import base64
 import binascii
 import hmac
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from email.utils import format_datetime
 from pathlib import Path
@@ -31,6 +31,7 @@ from actionwatch.emulator.control import control_routes
 from actionwatch.emulator.faults.fault import FaultSpec
 from actionwatch.emulator.faults.playing import Faults
 from actionwatch.emulator.faults.responses import unauthorised
+from actionwatch.emulator.fleet import Member
 from actionwatch.emulator.query import InvalidParameterError
 from actionwatch.emulator.stages import Stages
 from actionwatch.emulator.state import Clock, Organisation
@@ -75,40 +76,59 @@ def create_app(
     api_key: str = DEMO_KEY,
     may_write: bool = True,
     faults: Iterable[FaultSpec | str] = (),
+    others: Iterable[Member] = (),
 ) -> Starlette:
-    """Build the API of one organisation. The shared `Emulator` is `app.state.emulator`.
+    """Build the API of one organisation, and of others of the same fleet. The first `Emulator` is `app.state.emulator`.
 
     `may_write=False` is a key whose user may not create accounts. Faults are active from now on; those of records affect only
     new records.
 
     Raises: `FaultError`, if a fault is unknown or invalid.
     """
-    playing = Faults(organisation, faults)
+    others = list(others)
+    organisations = [organisation, *(member.organisation for member in others)]
+    playing = Faults(organisations, faults)
     emulator = Emulator(organisation, user_name, api_key, playing, may_write)
+    emulators = {
+        organisation.id: emulator,
+        **{
+            member.organisation.id: replace(
+                emulator, organisation=member.organisation, user_name=member.user_name, api_key=member.api_key
+            )
+            for member in others
+        },
+    }
     operations: dict[str, dict[str, _Handler]] = {  # by path, so that a 405 lists all methods in Allow
         f"{_BASE}/user-actions": {"GET": _user_actions},
         f"{_BASE}/linked-accounts": {"GET": _linked_accounts, "POST": _link_account},
         f"{_BASE}/linked-accounts/{{account_id}}": {"DELETE": _unlink_account},
     }
-    routes = [Route(path, _guarded(emulator, by), methods=sorted(by)) for path, by in operations.items()]
-    routes.append(Route("/openapi.json", lambda _: JSONResponse(_openapi(organisation.id)), methods=["GET"]))
-    routes.extend(control_routes(organisation, playing, emulator.traffic))
+    routes = [Route(path, _guarded(emulators, by), methods=sorted(by)) for path, by in operations.items()]
+    routes.append(Route("/openapi.json", lambda _: JSONResponse(_openapi(list(emulators))), methods=["GET"]))
+    routes.extend(control_routes(organisations, playing, emulator.traffic))
     app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
     app.state.emulator = emulator
     app.add_middleware(_DateHeader, clock=organisation.clock)
     return app
 
 
-def _guarded(emulator: Emulator, handlers: dict[str, _Handler]) -> Callable[[Request], object]:
+def _guarded(emulators: Mapping[str, Emulator], handlers: dict[str, _Handler]) -> Callable[[Request], object]:
     """Wrap the handlers of a path with the gate, the check of the key, and the count.
 
-    Asynchronous only to read the body; a thread runs the handlers.
+    Asynchronous only to read the body; a thread runs the handlers of a log that may be long. Those of many organisations are
+    short, and changing threads would take longer than most of their requests.
     """
+    first = next(iter(emulators.values()))
+    are_many = len(emulators) > 1
 
     async def endpoint(request: Request) -> Response:
         handler = handlers["GET" if request.method == "HEAD" else request.method]
         body = await _body(request)
-        response = await run_in_threadpool(_answer, emulator, handler, request, body)
+        emulator = emulators.get(request.path_params["organisation_id"], first)
+        if are_many:
+            response = _answer(emulator, handler, request, body)
+        else:
+            response = await run_in_threadpool(_answer, emulator, handler, request, body)
         emulator.traffic[_operation(handler), response.status_code] += 1
         return response
 
@@ -187,10 +207,10 @@ def _unlink_account(emulator: Emulator, request: Request, _: bytes) -> Response:
     return JSONResponse(wire.unlinked(account))
 
 
-def _openapi(organisation_id: str) -> object:
+def _openapi(organisation_ids: list[str]) -> object:
     """Return the OpenAPI document of the four operations, for people and for property-based tests of the emulator."""
     text = Path(__file__).with_name("openapi.yaml").read_text(encoding="utf-8")
-    for word, known in (("organisation", [organisation_id]), ("kinds", KINDS), ("operations", sorted(OPERATIONS))):
+    for word, known in (("organisation", organisation_ids), ("kinds", KINDS), ("operations", sorted(OPERATIONS))):
         text = text.replace(f"<{word}>", ", ".join(known))
     return yaml.safe_load(text)
 

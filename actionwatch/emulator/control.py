@@ -1,6 +1,6 @@
 """Control a running emulator from another process, under `/_emulator/`, which is not part of the emulated API."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
@@ -45,10 +45,23 @@ class _RefusedError(ValueError):
     """A control request that is not possible; the text says why."""
 
 
-def control_routes(organisation: Organisation, faults: Faults, counts: Mapping[tuple[str, int], int]) -> list[Route]:
-    """Build the routes. They are as open as the server, which listens on loopback only."""
+def control_routes(
+    organisations: Sequence[Organisation], faults: Faults, counts: Mapping[tuple[str, int], int]
+) -> list[Route]:
+    """Build the routes. They are as open as the server, which listens on loopback only.
 
-    def append(_: Request, body: bytes) -> Response:
+    Of several organisations, `?organisation=ID` names one. Otherwise the first gets new actions, and all are read.
+    """
+
+    def chosen(request: Request) -> Sequence[Organisation]:
+        wanted = request.query_params.get("organisation")
+        found = [one for one in organisations if wanted in (None, one.id)]
+        if not found:
+            raise _RefusedError(f"no organisation {wanted!r}")
+        return found
+
+    def append(request: Request, body: bytes) -> Response:
+        organisation = chosen(request)[0]
         made = [
             _arguments(organisation, one) for one in _decode(body, list[_NewAction])
         ]  # refused before any is logged
@@ -56,15 +69,25 @@ def control_routes(organisation: Organisation, faults: Faults, counts: Mapping[t
             organisation.append(**arguments)
         return JSONResponse({"appended": sum(arguments["times"] for arguments in made)})
 
-    def append_synthetic(_: Request, body: bytes) -> Response:
+    def append_synthetic(request: Request, body: bytes) -> Response:
+        organisation = chosen(request)[0]
         wanted = _decode(body, _Synthetic)
         organisation.extend_synthetic(wanted.count, _time(wanted.start), _time(wanted.end))
         return JSONResponse({"appended": wanted.count})
 
     def visible(request: Request, _: bytes) -> Response:
         given = {name: _moment(request, name) for name in ("at", "start", "end")}
-        found = organisation.visible(given["at"] or organisation.clock(), given["start"], given["end"])
-        return _lines(_true(action, organisation) for action in found)
+        return _lines(
+            _true(action, one)
+            for one in chosen(request)
+            for action in one.visible(given["at"] or one.clock(), given["start"], given["end"])
+        )
+
+    def truth(request: Request, _: bytes) -> Response:
+        return _lines(_true(action, one) for one in chosen(request) for action in one.truth())
+
+    def planted(request: Request, _: bytes) -> Response:
+        return _lines(each for one in chosen(request) for each in list(one.planted))
 
     def traffic(*_: object) -> Response:
         answer: dict[str, dict[str, int]] = {}
@@ -74,7 +97,7 @@ def control_routes(organisation: Organisation, faults: Faults, counts: Mapping[t
 
     def list_faults(request: Request, body: bytes) -> Response:
         _change_faults(faults, request, body)
-        now = organisation.clock()
+        now = organisations[0].clock()
         return JSONResponse(
             [{**plain(one.fault), "played": one.played, "isOver": one.is_over(now)} for one in faults.running]
         )
@@ -82,9 +105,9 @@ def control_routes(organisation: Organisation, faults: Faults, counts: Mapping[t
     return [
         _route("/actions", append, "POST"),
         _route("/synthetic", append_synthetic, "POST"),
-        _route("/truth", lambda *_: _lines(_true(action, organisation) for action in organisation.truth()), "GET"),
+        _route("/truth", truth, "GET"),
         _route("/visible", visible, "GET"),
-        _route("/planted", lambda *_: _lines(list(organisation.planted)), "GET"),
+        _route("/planted", planted, "GET"),
         _route("/traffic", traffic, "GET"),
         _route("/faults", list_faults, "GET", "PUT", "POST", "DELETE"),
     ]

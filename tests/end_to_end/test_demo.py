@@ -98,6 +98,45 @@ def test_cards_of_the_demo_link_to_its_page(empty: Path) -> None:
         assert exit_status(demo) == 0
 
 
+def test_demo_of_several_customers(empty: Path) -> None:
+    """`--organisations` watches a source with labels for each, from a folder, and the kept configuration is valid."""
+    options = ("--organisations", "4", "--keep", "kept")
+    with kit.started_warm("demo", "--for", "0", *options, folder=empty, stdout=subprocess.PIPE) as kept:
+        assert kept.stdout is not None
+        shown = kit.read_until(kept.stdout, "· opened")
+        kept.send_signal(signal.SIGINT)
+        kept.stdout.read()
+        exit_status(kept)
+    assert "Acme, and 3 others, run at" in " ".join(shown.split())
+    files = sorted((empty / "kept" / "sources").iterdir())
+    assert [path.name for path in files] == ["demo.yml", "org-0001.yml", "org-0002.yml", "org-0003.yml"]
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
+    status = kit.called("-c", "kept/actionwatch.yaml", "status", "-o", "json", folder=empty)
+    assert [source["name"] for source in json.loads(status.stdout)["sources"]] == [path.stem for path in files]
+    assert kit.called("-c", "kept/actionwatch.yaml", "check", folder=empty).returncode == 0
+
+
+def test_emulator_writes_the_sources_of_a_configuration(empty: Path) -> None:
+    """`--write-sources` writes a file that a configuration uses as it is, and never replaces a file of somebody else."""
+    (empty / "mine.yml").write_text("- name: real\n")
+    command = ("emulator", "--port", "0", "--organisations", "3", "--rate", "6/m", "--write-sources")
+    refused = kit.finished(*command, "mine.yml", folder=empty)
+    assert (refused.returncode, "is not a file that this command wrote" in refused.stderr) == (2, True)
+    (empty / "rules").mkdir()
+    receivers = "receivers: [{name: screen, console: {}}]\n"
+    (empty / "actionwatch.yaml").write_text(f"sources: {{file: sources.yml, defaults: {{start: 1h}}}}\n{receivers}")
+    for number in range(2):  # the second one replaces the file of the first
+        with kit.started_warm(*command, "sources.yml", folder=empty, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            kit.read_until(process.stdout, "ready: 3 organisations")
+            assert (empty / "sources.yml").stat().st_mode & 0o777 == 0o600
+            if number:
+                ran = kit.called("run", "--once", folder=empty)
+                assert ran.returncode == 0, ran.stderr
+            process.send_signal(signal.SIGTERM)
+            assert exit_status(process) == 0
+
+
 def test_demo_ends_if_its_reader_closes_the_pipe(empty: Path) -> None:
     """`actionwatch demo | head` ends soon, without a traceback, and leaves no file behind."""
     with kit.started("demo", "--for", "0", folder=empty, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

@@ -1,9 +1,10 @@
 """The active faults of a server, and when each applies."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from threading import Lock
 
 from actionwatch.emulator.faults.fault import FaultError, FaultSpec, parse_fault
@@ -33,17 +34,19 @@ class _ActiveFault:
 
 
 class Faults:
-    """The faults of one server. Thread-safe.
+    """The faults of one server, of which each applies to all its organisations. Thread-safe.
 
-    It does not hold its lock while it calls the organisation, because hooks run under the lock of the organisation.
+    It does not hold its lock while it calls an organisation, because hooks run under the lock of the organisation.
     """
 
-    def __init__(self, organisation: Organisation, faults: Iterable[FaultSpec | str] = ()) -> None:
-        self._organisation = organisation
+    def __init__(self, organisations: Sequence[Organisation], faults: Iterable[FaultSpec | str] = ()) -> None:
+        self._organisations = organisations
+        self._clock = organisations[0].clock
         self._lock = Lock()
         self.running: tuple[_ActiveFault, ...] = ()
         """All faults, also those that are over, in the order of composition."""
-        organisation.attach(self._arrive, self._settle)
+        for organisation in organisations:
+            organisation.attach(self._arrive, partial(self._settle, organisation))
         self.set(*faults)
 
     def set(self, *faults: FaultSpec | str) -> None:
@@ -58,12 +61,13 @@ class Faults:
 
         Raises: `FaultError`, and then nothing has changed.
         """
-        now = self._organisation.clock()
+        now = self._clock()
         added = [_ActiveFault(parse_fault(one) if isinstance(one, str) else one, now) for one in faults]
         with self._lock:
             running = [*(self.running if keeps_others else ()), *added]
             self.running = tuple(sorted(running, key=lambda one: _PLACES[one.fault.fault]))
-        self._settle()
+        for organisation in self._organisations:
+            self._settle(organisation)
 
     def clear(self, name: str | None = None) -> None:
         """End all faults, or those with one name. Their changes to the log remain.
@@ -77,7 +81,7 @@ class Faults:
 
     def compose(self, operation: str, stages: Stages) -> Stages:
         """Return the stages of one request, changed by the faults that apply to it."""
-        now = self._organisation.clock()
+        now = self._clock()
         for running in self.running:
             effect = running.fault.kind.effect
             if not isinstance(effect, OnRequest) or operation not in effect.operations:
@@ -108,7 +112,7 @@ class Faults:
             fault.seed,
             random.Random(f"{fault.seed} {fault.fault} {number}"),
             running.memory,
-            self._organisation.clock,
+            self._clock,
             lambda: self._draw(running, now) is not None,
         )
 
@@ -120,29 +124,29 @@ class Faults:
         return arrivals
 
     def _arrive_one(self, running: _ActiveFault, effect: OnArrival, arrival: Arrival) -> list[Arrival]:
-        now = self._organisation.clock()
+        now = self._clock()
         number = self._draw(running, now)
         return [arrival] if number is None else effect.change(arrival, self._play(running, now, number))
 
-    def _settle(self) -> None:
-        """Remove the entries that are due. The organisation calls this before each read."""
+    def _settle(self, organisation: Organisation) -> None:
+        """Remove the entries of an organisation that are due. It calls this before each read."""
         for running in self.running:
             if isinstance(running.fault.kind.effect, OnEntries):
-                self._take_away(running, running.fault.kind.effect)
+                self._take_away(organisation, running, running.fault.kind.effect)
 
-    def _take_away(self, running: _ActiveFault, effect: OnEntries) -> None:
+    def _take_away(self, organisation: Organisation, running: _ActiveFault, effect: OnEntries) -> None:
         """Remove the entries of a fault that have reached its age; decide once per entry."""
-        now = self._organisation.clock()
+        now = self._clock()
         ends = running.since + running.fault.for_ if running.fault.for_ else None
         moment = min(now, ends - timedelta(milliseconds=1)) if ends else now
         wanted, age = effect.chooses(running.fault.arg)
 
         def gone_at(row: int, at: int) -> int | None:
-            if row in running.memory:
+            if (organisation.id, row) in running.memory:
                 return None
-            running.memory[row] = 1
+            running.memory[organisation.id, row] = 1
             if self._draw(running, moment) is None:
                 return None
             return max(at + age, to_ms(running.since)) if age else to_ms(moment)
 
-        self._organisation.take_away(wanted, to_ms(moment) - age if age else LAST_MS, gone_at)
+        organisation.take_away(wanted, to_ms(moment) - age if age else LAST_MS, gone_at)
