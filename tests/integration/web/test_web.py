@@ -217,7 +217,8 @@ def metrics_of_process() -> dict[str, float]:
 def test_empty_store_has_metrics(web: httpx.Client) -> None:
     """An empty store has metrics too."""
     nothing = ("actionwatch_records_stored_total", "actionwatch_records_unmatched", "actionwatch_records_uncorrelated")
-    assert metrics(web) == {**dict.fromkeys(nothing, 0), **metrics_of_process()}
+    info = {'actionwatch_source_info{source="acme"}': 1}
+    assert metrics(web) == {**dict.fromkeys(nothing, 0), **info, **metrics_of_process()}
 
 
 def test_metrics_show_the_store(web: httpx.Client, database: Database, clock: Clock) -> None:
@@ -250,6 +251,7 @@ def test_metrics_show_the_store(web: httpx.Client, database: Database, clock: Cl
         self_alerts.insert(connection, self_alerts.OpenSelfAlert("dead_letters", 'ho"ok', NOON, "x", "", "id"))
     clock.advance(seconds=7)
     assert metrics(web) == {
+        'actionwatch_source_info{source="acme"}': 1,
         'actionwatch_seen_through_lag_seconds{source="acme"}': 7,
         'actionwatch_proved_through_lag_seconds{source="acme"}': 67,
         'actionwatch_poll_failures{source="acme"}': 1,
