@@ -136,11 +136,9 @@ class DirectClient(Client):
         self._actions, self._accounts = "user-actions", "linked-accounts"
         self._origin: Any = NO_SECRETS  # makes excerpts, like an `Origin`
 
-    def user_actions(
-        self, query: Query, *, page_size: int = 1000, in_flight: int = 1, trusts_total: bool | None = None
-    ) -> Iterator[Page]:
+    def user_actions(self, query: Query, *, in_flight: int = 1, **options: Any) -> Iterator[Page]:
         """Read the listing page by page, because the same seed must give the same requests."""
-        return super().user_actions(query, page_size=page_size, in_flight=in_flight, trusts_total=trusts_total)
+        return super().user_actions(query, in_flight=in_flight, **options)
 
     def close(self) -> None:
         """Nothing to close."""

@@ -5,6 +5,7 @@ The service uses only this client; `admin.py` writes upstream. Retries are bound
 
 from __future__ import annotations
 
+import hashlib
 import math
 import random
 import threading
@@ -89,12 +90,19 @@ class Client(AbstractContextManager["Client"]):
         """Whether a total has ever exceeded the records read so far. Only then can a total prove anything."""
 
     def user_actions(
-        self, query: Query, *, page_size: int = PAGE_SIZE, in_flight: int = 4, trusts_total: bool | None = None
+        self,
+        query: Query,
+        *,
+        page_size: int = PAGE_SIZE,
+        in_flight: int = 4,
+        trusts_total: bool | None = None,
+        first: HttpResponse | None = None,
     ) -> Iterator[Page]:
         """Walk the listing and yield every page in the order of its offset, including an empty page at the end.
 
         If totals differ between pages or from the number of records, the window changed during the walk. `trusts_total` says
         whether the walk may end when the total is reached, without an empty page; None: after a total exceeded its page.
+        `first` is the response to `first_page` of the same query and size.
 
         Raises: SourceUnavailable, RateLimited, AccessDenied, BadRequest; BadResponse, which includes an
         upstream that ignores `recordIndex`, and a listing that does not end.
@@ -103,8 +111,15 @@ class Client(AbstractContextManager["Client"]):
         def is_total_trusted() -> bool:
             return self.has_seen_total_beyond_page if trusts_total is None else trusts_total
 
-        fetch = partial(self._page, query, page_size)
+        fetch = partial(self._page, query, page_size, received=[] if first is None else [first])
         return walk(fetch, in_flight=in_flight, is_total_trusted=is_total_trusted, threads=self._threads)
+
+    def first_page(self, query: Query, page_size: int) -> HttpResponse:
+        """Request the first page of `user_actions`, and return the response as it came. `digest_of` its body compares it.
+
+        Raises: as `user_actions`.
+        """
+        return self._get(self._actions, _parameters(query, min(page_size, self._largest_page), 0), lambda: True)
 
     def counts(self, query: Query) -> Page:
         """Request the counts of a window: a page of one record, with `counts` and `total`.
@@ -148,12 +163,25 @@ class Client(AbstractContextManager["Client"]):
         text = response.body.decode("utf-8", "surrogateescape")
         return replace(response, body=self._origin.excerpt(text, len(text)).encode("utf-8", "surrogateescape"))
 
-    def _page(self, query: Query, page_size: int, record_index: int, is_wanted: Callable[[], bool]) -> Page:
-        """Request a page. If it is too large, request fewer records, so that large ones do not hide those behind them."""
+    def _page(
+        self,
+        query: Query,
+        page_size: int,
+        record_index: int,
+        is_wanted: Callable[[], bool],
+        received: list[HttpResponse] | None = None,
+    ) -> Page:
+        """Request a page. If it is too large, request fewer records, so that large ones do not hide those behind them.
+
+        The first response in `received` is taken instead of a request.
+        """
         size = min(page_size, self._largest_page)
         while True:
             try:
-                page = self._page_of(query, size, record_index, is_wanted)
+                response = received.pop() if received else None
+                if response is None:
+                    response = self._get(self._actions, _parameters(query, size, record_index), is_wanted)
+                page = self._read(response, record_index)
             except OversizedPage:
                 if size == 1:
                     raise
@@ -162,9 +190,7 @@ class Client(AbstractContextManager["Client"]):
                 self._largest_page = min(self._largest_page * _GROW_BY, PAGE_SIZE)
                 return page
 
-    def _page_of(self, query: Query, page_size: int, record_index: int, is_wanted: Callable[[], bool]) -> Page:
-        paging = [("pageSize", str(page_size)), ("recordIndex", str(record_index))]
-        response = self._get(self._actions, [*query.parameters(), *paging], is_wanted)
+    def _read(self, response: HttpResponse, record_index: int) -> Page:
         now = self._clock()
         check_size(response.body)
         latest = max(now, response.date or now) + _MOST_AHEAD
@@ -172,7 +198,8 @@ class Client(AbstractContextManager["Client"]):
         page = parse_page(response.body, self.reader, now, latest=latest, most=MAX_PAGE_RECORDS, excerpt=excerpt)
         if page.records and page.total is not None and page.total > record_index + len(page.records):
             self.has_seen_total_beyond_page = True
-        return replace(page, record_index=record_index, server_date=response.date, took=response.took)
+        digest = b"" if record_index else digest_of(response.body)
+        return replace(page, record_index=record_index, server_date=response.date, took=response.took, digest=digest)
 
     def _get(self, path: str, params: list[tuple[str, str]], is_wanted: Callable[[], bool]) -> HttpResponse:
         retry = self._retry
@@ -203,6 +230,15 @@ class Client(AbstractContextManager["Client"]):
                     raise SourceUnavailable("the client is closed")
                 return self._origin.exchange("GET", path, params=params)
         raise AssertionError("an attempt either returns or raises")
+
+
+def digest_of(body: bytes) -> bytes:
+    """Return a digest of a response: two that are equal byte for byte have the same."""
+    return hashlib.blake2b(body, digest_size=32).digest()
+
+
+def _parameters(query: Query, page_size: int, record_index: int) -> list[tuple[str, str]]:
+    return [*query.parameters(), ("pageSize", str(page_size)), ("recordIndex", str(record_index))]
 
 
 class _Pace:

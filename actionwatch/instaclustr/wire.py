@@ -44,7 +44,8 @@ class Page:
     """One page of the user-actions listing.
 
     `total` is None if it is missing or less than the number of records. `counts` maps kinds to numbers, None if missing. The
-    client sets `server_date` (resolution one second), `took` and `record_index`.
+    client sets `server_date` (resolution one second), `took` and `record_index`, and the `digest` of the
+    response if the page is the first one.
     """
 
     records: Sequence[Record]
@@ -54,6 +55,7 @@ class Page:
     record_index: int = 0
     server_date: datetime | None = None
     took: timedelta = timedelta(0)
+    digest: bytes = b""
 
 
 def check_size(body: bytes) -> None:

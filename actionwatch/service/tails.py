@@ -22,6 +22,7 @@ from actionwatch.store.membership import tail_role
 from actionwatch.tail.accounts import AccountWatch
 from actionwatch.tail.catching_up import OnBacklog
 from actionwatch.tail.health import SourceWatch
+from actionwatch.tail.rounds import Rounds
 from actionwatch.tail.source import SourceTail
 from actionwatch.tail.state import TailOptions
 
@@ -49,6 +50,7 @@ class Tails:
         """Called after records of any source were stored."""
         self.on_backlog: OnBacklog = lambda _: None
         """Called with the progress of each source that catches up."""
+        self._rounds = Rounds(database)
         self._account_watches: dict[str, AccountWatch] = {}
         self._clients: dict[str, Client] = {}
 
@@ -122,4 +124,5 @@ class Tails:
             on_stored=lambda: self.on_stored(),
             on_backlog=lambda backlog: self.on_backlog(backlog),
             elapsed=self._machine.elapsed,
+            rounds=self._rounds,
         )

@@ -12,7 +12,7 @@ import contextlib
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -62,6 +62,10 @@ _HAND_OVER = "UPDATE lease SET until = '-infinity' WHERE owner = %(owner)s AND n
 _LEAVE = "DELETE FROM replica WHERE id = %(owner)s OR until < clock_timestamp() - %(forgotten)s"
 _NOTE = "UPDATE replica SET note = %(note)s WHERE id = %(owner)s"
 _CHECK = "SELECT 1 FROM lease WHERE name = {role} AND owner = {owner} AND term = {term} AND until > clock_timestamp()"
+_HELD_BY_US = """
+SELECT name FROM lease JOIN unnest(%(roles)s::text[], %(terms)s::bigint[]) AS mine (name, term) USING (name, term)
+WHERE owner = %(owner)s AND until > clock_timestamp()
+"""
 _LIVING = "SELECT id, host, note, digest FROM replica WHERE until > clock_timestamp() ORDER BY since, id"
 _HELD = "SELECT name, owner FROM lease WHERE until > clock_timestamp()"
 
@@ -110,6 +114,14 @@ class Leases:
         if not self._has_joined:
             return None
         return sql.SQL(_CHECK).format(role=role, owner=self.id, term=self._terms.get(role, 0)).as_string()
+
+    def held(self, connection: Any, roles: Collection[str]) -> Collection[str]:
+        """Return which of these roles this process has, by a connection of the driver. All, if it never was a replica."""
+        if not self._has_joined:
+            return roles
+        listed = list(roles)
+        asked = {"roles": listed, "terms": [self._terms.get(role, 0) for role in listed], "owner": self.id}
+        return {row[0] for row in connection.execute(_HELD_BY_US, asked).fetchall()}
 
     @contextlib.contextmanager
     def joined(self, *, alone: bool) -> Iterator[Leases]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
 
@@ -42,6 +42,16 @@ class Marks:
 _CURRENT = select(*(SOURCE.c[field.name] for field in fields(Marks))).where(SOURCE.c.renamed_to.is_(None))
 _ALL = _CURRENT.order_by(SOURCE.c.name)
 _OF_SOURCE = _CURRENT.where(SOURCE.c.name == bindparam("wanted"))
+_ADVANCE = (
+    SOURCE.update()
+    .where(
+        SOURCE.c.name == bindparam("of"),
+        SOURCE.c.renamed_to.is_(None),
+        SOURCE.c.mark == bindparam("known_mark"),
+        SOURCE.c.proved_through == bindparam("known_through"),
+    )
+    .values(seen_through=bindparam("seen"), proved_through=bindparam("proved"))
+)
 
 
 def read(connection: Connection, name: str) -> Marks | None:
@@ -59,6 +69,24 @@ def read_all(connection: Connection) -> dict[str, Marks]:
 def write(connection: Connection, marks: Marks) -> None:
     """Store the marks of a source."""
     upsert(connection, SOURCE, {**asdict(marks), "renamed_to": None})
+
+
+def advance(connection: Connection, moves: Sequence[tuple[Marks, Marks]]) -> int:
+    """Move `seen_through` and `proved_through` of sources, each from the stored marks to others. Return how many moved.
+
+    A source does not move if the store has other marks than these: somebody else wrote them, or the store went back in time.
+    """
+    rows = [
+        {
+            "of": before.name,
+            "known_mark": before.mark,
+            "known_through": before.proved_through,
+            "seen": after.seen_through,
+            "proved": after.proved_through,
+        }
+        for before, after in moves
+    ]
+    return connection.execute(_ADVANCE, rows).rowcount
 
 
 def rename(connection: Connection, marks: Marks, name: str) -> Marks:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
@@ -57,5 +57,10 @@ def note_poll(
     before: int | None = connection.execute(select(POLL.c.failures).where(POLL.c.source == source)).scalar()
     failures = 0 if error is None else (before or 0) + 1
     poll = Poll(at, failures, error, clock_skew, backoff_after(failures))
-    upsert(connection, POLL, {"source": source, **asdict(poll)})
+    write(connection, {source: poll})
     return poll
+
+
+def write(connection: Connection, ended: Mapping[str, Poll]) -> None:
+    """Store the last polls of sources, by name."""
+    upsert(connection, POLL, *({"source": source, **asdict(poll)} for source, poll in ended.items()))

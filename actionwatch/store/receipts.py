@@ -31,6 +31,15 @@ _CLOCK_STEP = timedelta(hours=1)
 # Built once: every poll runs them.
 _NEWEST = select(RECEIPT).where(RECEIPT.c.source == bindparam("of")).order_by(RECEIPT.c.judged_at.desc()).limit(1)
 _INSERT = RECEIPT.insert()
+_EXTEND = (
+    RECEIPT.update()
+    .where(
+        RECEIPT.c.id == bindparam("its"),
+        RECEIPT.c.id > bindparam("sealed"),
+        RECEIPT.c.judged_at == bindparam("known"),
+    )
+    .values({name: bindparam(f"new_{name}") for name in ("ends_at", "judged_at", "proof_count", "request_count")})
+)
 _RECEIPTS = select(*(column for column in RECEIPT.columns if column.name != "id"))
 
 
@@ -56,6 +65,29 @@ class WindowReceipt:
     request_count: int
     record_through: int = 0
     """The id of the newest record at that time; `write` stores it."""
+
+
+class StoredReceipt(NamedTuple):
+    """A receipt, and its id in the store."""
+
+    id: int
+    receipt: WindowReceipt
+
+    def repeated(self, ends_at: datetime, judged_at: datetime, request_count: int) -> StoredReceipt | None:
+        """Return the receipt with one more proof, which repeats the last one up to a time; None if it needs another receipt."""
+        known = self.receipt
+        judged_at = max(judged_at, known.judged_at + MICROSECOND)
+        if ends_at < known.ends_at or judged_at - known.first_judged_at > MERGED_SPAN:
+            return None
+        return self._replace(
+            receipt=replace(
+                known,
+                ends_at=ends_at,
+                judged_at=judged_at,
+                proof_count=known.proof_count + 1,
+                request_count=known.request_count + request_count,
+            )
+        )
 
 
 class WindowRecord(NamedTuple):
@@ -88,8 +120,11 @@ def digest_of(keys: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()
 
 
-def write(connection: Connection, receipt: WindowReceipt) -> None:
-    """Store the receipt of a proof, merged with the receipt of the proof just before it if that is quiet (see `_merged`)."""
+def write(connection: Connection, receipt: WindowReceipt) -> StoredReceipt:
+    """Store the receipt of a proof, merged with the receipt of the proof just before it if that is quiet (see `_merged`).
+
+    Returns: the receipt as it is stored.
+    """
     receipt = replace(receipt, record_through=newest_id(connection))
     before = connection.execute(_NEWEST, {"of": receipt.source}).mappings().first()
     merged = _merged(_receipt(before), receipt) if before else None
@@ -97,7 +132,30 @@ def write(connection: Connection, receipt: WindowReceipt) -> None:
         seals.delete(connection, RECEIPT, RECEIPT.c.id == before["id"])
         receipt = merged  # with a new id: receipts are listed in the order of their last proof
     kinds = dict(sorted(receipt.kind_counts.items()))
-    connection.execute(_INSERT, {**asdict(receipt), "kind_counts": kinds})
+    stored = connection.execute(_INSERT, {**asdict(receipt), "kind_counts": kinds})
+    (key,) = stored.inserted_primary_key or (0,)
+    return StoredReceipt(key, receipt)
+
+
+def repeat(connection: Connection, moves: Sequence[tuple[StoredReceipt, StoredReceipt]]) -> int:
+    """Replace receipts by those with one more proof (`StoredReceipt.repeated`). Return how many were replaced.
+
+    One that was sealed meanwhile, or that is no longer in the store, stays as it is: then `write` merges the next proof.
+    """
+    sealed = seals.newest_sealed(connection, RECEIPT.name)
+    rows = [
+        {
+            "its": before.id,
+            "sealed": sealed,
+            "known": before.receipt.judged_at,
+            "new_ends_at": after.receipt.ends_at,
+            "new_judged_at": after.receipt.judged_at,
+            "new_proof_count": after.receipt.proof_count,
+            "new_request_count": after.receipt.request_count,
+        }
+        for before, after in moves
+    ]
+    return connection.execute(_EXTEND, rows).rowcount
 
 
 def _merged(before: WindowReceipt, receipt: WindowReceipt) -> WindowReceipt | None:

@@ -17,6 +17,7 @@ _TABLE = UNPROVED_WINDOW.c
 _HAS_FAILED = _TABLE.failure_count > 0
 # Built once: every poll runs them.
 _OF_SOURCE = _TABLE.source == bindparam("of")
+_ANY = select(_TABLE.source).where(_OF_SOURCE).limit(1)
 _FAILED_COUNTS = select(func.count(), func.count().filter(~_TABLE.is_reported)).where(
     _OF_SOURCE, _TABLE.failure_count >= bindparam("failures")
 )
@@ -59,6 +60,11 @@ class UnprovedWindow:
 def read(connection: Connection, source: str) -> list[UnprovedWindow]:
     """Read the windows of a source: the one that was due first comes first, and of those the oldest."""
     return _windows(connection, _ALL, {"of": source})
+
+
+def has_any(connection: Connection, source: str) -> bool:
+    """Return whether a source has any window here: nearly always none."""
+    return connection.execute(_ANY, {"of": source}).first() is not None
 
 
 def read_due(

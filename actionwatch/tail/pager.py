@@ -7,6 +7,7 @@ from collections import Counter
 from actionwatch.instaclustr.client import PAGE_SIZE, Client
 from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.wire import Page
+from actionwatch.net.http_response import HttpResponse
 from actionwatch.tail import bounds
 from actionwatch.tail.cursor import MAX_WINDOW_RECORDS, Window
 from actionwatch.tail.proof import Claim, Walk
@@ -38,12 +39,18 @@ class Pager:
         scan.walk.is_in_doubt = self._writer.aliases.is_in_doubt
         return scan
 
+    def first_page(self, window: Window) -> HttpResponse:
+        """Request the first page of a walk through a window, and read nothing of it."""
+        asked = self._state.widened(window)
+        query = Query(start=asked.start, end=asked.end, with_counts=True)
+        return self._upstream.first_page(query, self._state.options.page_size)
+
     def count(self, window: Window, report: PollReport) -> Claim:
         """Ask what the upstream counts in a window, with one small request."""
         asked = self._state.widened(window)
         page = self._upstream.counts(Query(start=asked.start, end=asked.end))
         report.request_count += 1
-        self._state.server.compare(page)
+        self._state.server.compare(page.server_date)
         return Claim(page.total, page.counts)
 
     def keys(self, query: Query, asked: Window, report: PollReport, page_size: int | None = None) -> Counter[str]:
@@ -62,7 +69,10 @@ class Pager:
         is_one_page = earlier is not None and earlier.page_count == 1 and earlier.is_ended and earlier.received < size
         scan = WindowScan(window, self._state.widened(window))
         query = Query(start=scan.asked.start, end=scan.asked.end, with_counts=True)
-        for page in self._upstream.user_actions(query, page_size=size, trusts_total=self._state.is_total_trusted):
+        received, self._state.received = self._state.received, None
+        first = received.response if received is not None and received.asked == scan.asked and not number else None
+        is_trusted = self._state.is_total_trusted
+        for page in self._upstream.user_actions(query, page_size=size, trusts_total=is_trusted, first=first):
             self._writer.aliases.note_shown(page.records)
             ignored = self._take(page, scan.asked, report)
             scan.take_page(page, is_unbounded=bool(ignored), prove_until=self._state.server.prove_until())
@@ -95,7 +105,7 @@ class Pager:
         report.request_count += 1
         report.ignored_filters |= ignored
         report.has_records = report.has_records or bool(page.records)
-        self._state.server.compare(page)
+        self._state.server.compare(page.server_date)
         self._writer.hold(page.records, report)
         return ignored
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from actionwatch.base.clock import MICROSECOND, is_due
+from actionwatch.base.clock import MICROSECOND, TIMES_END, is_due
 from actionwatch.tail.cursor import EDGE, EDGE_SECOND, MIN_WINDOW, Window, round_down, round_up
 
 CHECKS_PER_REACH = 10
@@ -157,6 +157,11 @@ def due_reaches(reaches: Sequence[timedelta], checked: Mapping[timedelta, dateti
     """
     due = [index for index, reach in enumerate(reaches) if is_due(checked.get(reach), reach / CHECKS_PER_REACH, now)]
     return set(reaches[: due[-1] + 1]) if due else set()
+
+
+def next_due_at(reaches: Sequence[timedelta], checked: Mapping[timedelta, datetime]) -> datetime:
+    """Return when the first of the reaches is due, all of which were checked."""
+    return min((checked[reach] + reach / CHECKS_PER_REACH for reach in reaches), default=TIMES_END)
 
 
 def reaches_to_read(

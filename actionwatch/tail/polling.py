@@ -68,14 +68,16 @@ class Poller:
         self._unproved_polls = 0 if is_whole else self._unproved_polls + 1
         if is_whole:
             # From the mark as it is now: retention keeps what the sweeps ask for by the mark in the store.
-            self._sweeper.run_once(self._next_window().start, known, report)
+            self._sweeper.run_once(self._state.next_window().start, known, report)
 
     def _read_once(self, report: PollReport) -> tuple[Window | None, bool]:
         """Read the window of the poll.
 
         Returns: the part that is counted instead, or left to the sweeps; and whether everything else was proved.
         """
-        window = self._next_window()
+        window, received = self._state.next_window(), self._state.received
+        if received is not None and received.window.start == window.start:
+            window = received.window
         is_long = self._is_long(window)
         if is_long:
             self._comparison.try_counts(window, report)
@@ -106,12 +108,6 @@ class Poller:
             return None
         return read_part(window, min(self._read_through[0], known.proved_through), self._state.unit)
 
-    def _next_window(self) -> Window:
-        known, server = self._state.marks, self._state.server
-        # A mark may be ahead of our clock by so much, which must not shorten the overlap.
-        mark = min(known.mark, max(server.passed(), known.mark - ALLOWED_SKEW))
-        return next_window(known.begins_at, mark, server.read_until(), self._state.options.overlap)
-
     def _rewind(self, report: PollReport) -> None:
         """If marks lie in the future, set them to the last proof that does not.
 
@@ -119,7 +115,7 @@ class Poller:
         """
         known = self._state.marks
         if self._marks_ahead():
-            self._pager.count(self._next_window(), report)  # the response shows the upstream's clock
+            self._pager.count(self._state.next_window(), report)  # the response shows the upstream's clock
         ahead = self._marks_ahead()
         if not ahead:
             return

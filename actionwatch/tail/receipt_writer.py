@@ -14,7 +14,7 @@ from actionwatch.store import marks, receipts, source_records, unproved_windows
 from actionwatch.store.unproved_windows import SECOND_LOOK
 from actionwatch.tail.proof import TWO_WALKS
 from actionwatch.tail.record_writer import RecordWriter
-from actionwatch.tail.state import PollReport, Stopped, TailState
+from actionwatch.tail.state import PollReport, Proof, Stopped, TailState
 from actionwatch.tail.walk import WindowScan
 
 SECOND_LOOK_AFTER = timedelta(minutes=1)
@@ -49,6 +49,7 @@ class ReceiptWriter:
         moved = _advanced(known, scan) if role.is_gapless else known
         # Then no poll reads the window again.
         is_left = role.is_passed or scan.window.start < moved.mark - 2 * self._state.options.overlap
+        proof: Proof | None = None
         with self._state.database.write() as connection:
             if self._state.stopping.is_set():  # this process may have lost the role meanwhile, and have taken it again
                 raise Stopped
@@ -63,12 +64,17 @@ class ReceiptWriter:
             )
             marks.write(connection, moved)
             if scan.window.start <= scan.through:  # otherwise the clocks differ, and nothing of the window is proved
-                receipts.write(connection, self._receipt(scan, method, request_count, present, judged_at))
+                receipt = receipts.write(connection, self._receipt(scan, method, request_count, present, judged_at))
+                # Without records, no page can be missing after the first ones of several walks.
+                is_first_page_all = request_count == 1 or not scan.walk.received
+                if role.is_gapless and scan.is_repeatable and is_first_page_all:
+                    proof = Proof(scan.window, scan.digest, request_count, receipt)
             if role.is_new and is_left and _is_proved_by_counts_alone(scan, method):
                 due_at = self._state.server.now() + SECOND_LOOK_AFTER
                 second_look = self._state.to_check(scan.window, SECOND_LOOK, due_at, must_read=True)
                 unproved_windows.write(connection, [second_look])
         self._state.marks = moved
+        self._state.proof = proof
         report.proved_count += 1
         self._writer.note_new(new_count, report)
         self._writer.notify()

@@ -22,11 +22,13 @@ from actionwatch.tail.comparison import Comparison
 from actionwatch.tail.health import SourceWatch
 from actionwatch.tail.pager import Pager
 from actionwatch.tail.polling import Poller
+from actionwatch.tail.quiet import QuietPolls
 from actionwatch.tail.reading import WindowReader
 from actionwatch.tail.receipt_writer import ReceiptWriter
 from actionwatch.tail.record_aliases import RecordAliases
 from actionwatch.tail.record_watch import IdentityChanged
 from actionwatch.tail.record_writer import RecordWriter
+from actionwatch.tail.rounds import Rounds
 from actionwatch.tail.state import PollReport, Stopped, TailOptions, TailState
 from actionwatch.tail.sweeping import Sweeper
 
@@ -47,10 +49,12 @@ class SourceTail:
         on_stored: Callable[[], None] = lambda: None,
         on_backlog: OnBacklog = lambda _: None,
         elapsed: Callable[[], float] = time.monotonic,
+        rounds: Rounds | None = None,
     ) -> None:
         """Call `on_stored` after new records were committed, and `on_backlog` with the progress of catching up.
 
-        `elapsed` returns seconds that no step of the clock changes.
+        `elapsed` returns seconds that no step of the clock changes. Quiet polls of all sources with the same `rounds` are
+        committed together.
         """
         self._upstream = upstream
         self._watch = watch
@@ -65,6 +69,7 @@ class SourceTail:
         sweeper = Sweeper(self._state, comparison, reader)
         self._catching_up = CatchingUp(self._state, on_backlog)
         self._poller = Poller(self._state, pager, comparison, reader, sweeper, self._catching_up)
+        self._quiet = QuietPolls(self._state, pager, sweeper, rounds or Rounds(database))
         self._elapsed = elapsed
         self._noted_at: float | None = None
         self._resumes_at = elapsed()
@@ -76,6 +81,7 @@ class SourceTail:
 
     def follow_clock(self, step: timedelta) -> None:
         """Adjust to a step of our clock: the upstream's time continues."""
+        self._quiet.forget()
         self._state.server.follow_clock(step)
         self._catching_up.follow_clock(step)
 
@@ -91,15 +97,20 @@ class SourceTail:
         """Poll once. Never raises a SourceError: it is in the report."""
         if self._accounts is not None:
             self._accounts.wait_for_first()
-        report, started_at = PollReport(), self._state.clock()
+        report, started_at, is_quiet = PollReport(), self._state.clock(), False
         try:
-            self._state.marks = self._read_marks(report)
-            self._poll(report)
+            is_quiet = self._quiet.run_once(report)
+            if not is_quiet:
+                self._state.marks = self._read_marks(report)
+                self._poll(report)
         except Stopped:
             return report
         except SourceError as exc:
             report.error = exc
-        self._note(report)
+        if is_quiet:
+            self._noted_at = self._resumes_at = self._elapsed()
+        else:
+            self._note(report)
         now = self._state.clock()
         tracing.poll_ended(
             self._state.options.name, started_at, now, report.request_count, report.new_count, report.error
@@ -126,7 +137,7 @@ class SourceTail:
         now = self._state.server.now()
         page = self._upstream.counts(Query(start=now - timedelta(minutes=1), end=now))
         report.request_count += 1
-        self._state.server.compare(page)
+        self._state.server.compare(page.server_date)
         self._state.commit(_first_marks(self._state.options, self._state.server.passed()))
         return self._state.marks
 
@@ -172,6 +183,7 @@ class SourceTail:
         self._resumes_at = self._noted_at + poll.backoff.total_seconds()
         if error is None:
             self._watch.note_poll(report, self._state)
+            self._quiet.note_full(report)
             log.debug("poll_completed", source=name, new=report.new_count, requests=report.request_count)
         else:
             self._watch.note_failure(error, poll)

@@ -10,12 +10,13 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from actionwatch.base.errors import SourceError
-from actionwatch.instaclustr.wire import Page
+from actionwatch.net.http_response import HttpResponse
 from actionwatch.store import marks
 from actionwatch.store.database import Database
 from actionwatch.store.marks import Marks
+from actionwatch.store.receipts import StoredReceipt
 from actionwatch.store.unproved_windows import UnprovedWindow
-from actionwatch.tail.cursor import COARSEST_UNIT, EDGE, IGNORED_SKEW, MIN_WINDOW, Window
+from actionwatch.tail.cursor import COARSEST_UNIT, EDGE, IGNORED_SKEW, MIN_WINDOW, Window, next_window
 from actionwatch.tail.proof import Walk, confirms_totals, counts_kinds, refutes_totals
 
 ALLOWED_SKEW = timedelta(minutes=5)  # the upstream's clock is trusted if this machine's confirms it so closely
@@ -59,6 +60,26 @@ class PollReport:
     error: SourceError | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Received:
+    """The response to the request for the first page of a window, which a walk through it need not repeat."""
+
+    window: Window
+    asked: Window
+    """What was requested for it."""
+    response: HttpResponse
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The proof of a window by requests that all had the same response, whose body has this digest."""
+
+    window: Window
+    digest: bytes
+    request_count: int
+    receipt: StoredReceipt
+
+
 class ServerClock:
     """The clock of the upstream, from its `Date` header if that differs from ours by more than its resolution explains.
 
@@ -98,10 +119,10 @@ class ServerClock:
         """Return whether a time lies in the future by every clock."""
         return at > max(self.now(), *self._ours()) + ALLOWED_SKEW
 
-    def compare(self, page: Page) -> None:
+    def compare(self, date: datetime | None) -> None:
         """Compare with the `Date` of a response."""
-        if page.server_date is not None:
-            skew = page.server_date + _HALF_A_SECOND - self._clock()
+        if date is not None:
+            skew = date + _HALF_A_SECOND - self._clock()
             self.skew = skew if abs(skew) > IGNORED_SKEW else timedelta(0)
             self._is_known = True
 
@@ -141,6 +162,10 @@ class TailState:
         """Whether the last request for counts alone was accepted, and the counts added up."""
         self.page_records = options.page_size
         """How many records the upstream gives on one page."""
+        self.received: Received | None = None
+        """The first page of the next window, if it is here already."""
+        self.proof: Proof | None = None
+        """The last proof, if the next poll may find the same."""
 
     @property
     def source(self) -> str:
@@ -164,6 +189,13 @@ class TailState:
         Until the unit is known, requests cover whole days.
         """
         return max(self.marks.bounds_unit or COARSEST_UNIT, MIN_WINDOW)
+
+    def next_window(self) -> Window:
+        """Return the window of the next poll."""
+        known, server = self.marks, self.server
+        # A mark may be ahead of our clock by so much, which must not shorten the overlap.
+        mark = min(known.mark, max(server.passed(), known.mark - ALLOWED_SKEW))
+        return next_window(known.begins_at, mark, server.read_until(), self.options.overlap)
 
     def widened(self, window: Window) -> Window:
         """Return what to request for a window: its bounds in whole units of the upstream."""

@@ -25,7 +25,7 @@ from actionwatch.store import sweeps, unproved_windows
 from actionwatch.store.unproved_windows import UnprovedWindow
 from actionwatch.tail.comparison import Comparison
 from actionwatch.tail.cursor import Window
-from actionwatch.tail.planning import due_reaches, reaches_to_read, sweep_windows, without
+from actionwatch.tail.planning import due_reaches, next_due_at, reaches_to_read, sweep_windows, without
 from actionwatch.tail.reading import WindowReader
 from actionwatch.tail.state import PollReport, Stopped, TailState
 
@@ -49,6 +49,8 @@ class Sweeper:
         self._comparison = comparison
         self._reader = reader
         self.checks_per_poll = _MAX_CHECKS
+        self.is_due_at: datetime | None = None
+        """When the next sweep is due, by the clock of the upstream; None: windows wait, or it is not known yet."""
 
     def run_once(self, polled_from: datetime, known: Window | None, report: PollReport) -> None:
         """Check every sweep that is due, and what is left of earlier ones.
@@ -79,16 +81,20 @@ class Sweeper:
     def _plan(self, polled_from: datetime, known: Window | None, now: datetime) -> list[UnprovedWindow]:
         """Return the windows to check now, the one that was due first before the others. Adds those of sweeps that are due."""
         oldest = polled_from - sum(self._reaches, timedelta(0))
+        unfinished, waiting, passed = set[timedelta](), list[UnprovedWindow](), list[UnprovedWindow]()
         with self._state.database.read() as connection:
             checked = sweeps.read(connection, self._state.source)
-            unfinished = unproved_windows.unchecked_reaches(connection, self._state.source)
-            waiting = unproved_windows.read_due(connection, self._state.source, now, LONGEST_WAIT, oldest)
-            passed = unproved_windows.read_passed(connection, self._state.source, oldest, FAILURES_TO_REPORT)
+            has_waiting = unproved_windows.has_any(connection, self._state.source)
+            if has_waiting:
+                unfinished = unproved_windows.unchecked_reaches(connection, self._state.source)
+                waiting = unproved_windows.read_due(connection, self._state.source, now, LONGEST_WAIT, oldest)
+                passed = unproved_windows.read_passed(connection, self._state.source, oldest, FAILURES_TO_REPORT)
         wholes = sweep_windows(self._reaches, polled_from, now, self._state.marks.begins_at, self._comparison.bounds)
         if known is not None:
             wholes.insert(0, (self._state.options.overlap, known))
         swept = [reach for reach, _ in wholes]
         due = due_reaches(swept, checked, now) - unfinished
+        self.is_due_at = None if has_waiting else next_due_at(swept, {**checked, **dict.fromkeys(due, now)})
         to_read = reaches_to_read(swept, due, checked, now)
         # What polls count is only to be read.
         counted = known if self._comparison.is_possible else None

@@ -39,6 +39,16 @@ class WindowScan:
     is_unbounded: bool = False
     """The upstream ignores the bounds, so that each part of the window would return everything again."""
 
+    digest: bytes = b""
+    """That of the first response."""
+    has_later: bool = False
+    """Whether it showed records that a later poll may find in the window: after `through`, or without a readable time."""
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether the same response to the same request, up to a later time, shows the same records of the window."""
+        return len(self.walk.claims) == 1 and not self.has_later and not self.repeated
+
     def size(self, *, is_total_trusted: bool) -> int:
         """Return how many records the window has, as far as is known. A total that is not trusted may be of the whole log."""
         return max(self.walk.received, self.walk.before.size or 0) if is_total_trusted else self.walk.received
@@ -51,7 +61,8 @@ class WindowScan:
     def take_page(self, page: Page, *, is_unbounded: bool, prove_until: datetime) -> None:
         """Count a page; `is_unbounded` says whether it exceeds the bounds of the request."""
         if not self.walk.claims:
-            self.through = min(self.window.end, page.server_date or self.window.end, prove_until)
+            self.digest = page.digest
+            self.through = proved_until(self.window, page.server_date, prove_until)
         keys = [record.key for record in page.records]
         self.walk.take_page(keys, [record.action_kind for record in page.records], Claim(page.total, page.counts))
         self.is_unbounded = self.is_unbounded or is_unbounded
@@ -67,7 +78,15 @@ class WindowScan:
             newest = max([record.occurred_at for record in inner])
             self.newest = newest if self.newest is None else max(self.newest, newest)
         if len(inner) < len(shown):
-            self.outer_kinds.update([record.action_kind for record in shown if record.key not in self.inner_keys])
+            outer = [record for record in shown if record.key not in self.inner_keys]
+            self.outer_kinds.update([record.action_kind for record in outer])
+            is_earlier = all(record.is_time_readable and record.occurred_at < start for record in outer)
+            self.has_later = self.has_later or not is_earlier
+
+
+def proved_until(window: Window, server_date: datetime | None, prove_until: datetime) -> datetime:
+    """Return up to which time a response can prove a window; `server_date` is its `Date`."""
+    return min(window.end, server_date or window.end, prove_until)
 
 
 def ignored_bounds(page: Page, asked: Window) -> set[str]:

@@ -26,6 +26,7 @@ NAMES = (
     "search",
     "streams",
     "stream_drivers",
+    "quiet_poll",
 )
 
 

@@ -63,7 +63,7 @@ def test_a_poll_reads_no_rows_of_other_sources(world: World, database: Database)
     on = bench(world, database)
     on.poll(0)
     with questions() as alone:
-        on.poll(1)
+        on.poll(60)
     with database.read() as connection:
         read_alone = count_rows(connection, alone)
     with database.write() as connection:
@@ -72,7 +72,7 @@ def test_a_poll_reads_no_rows_of_other_sources(world: World, database: Database)
             marks.write(connection, make_marks(name=name, organisation="another"))
             self_alerts.insert(connection, OpenSelfAlert("upstream_unreachable", name, NOON, "away", "wait", name))
     with questions() as beside_others:
-        on.poll(1)
+        on.poll(60)
     with database.read() as connection:
         assert count_rows(connection, beside_others) == read_alone
 

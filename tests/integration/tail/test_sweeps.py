@@ -303,7 +303,7 @@ def test_polls_handle_no_window_that_was_given_up(world: World, database: Databa
     ]
     with database.write() as connection:
         unproved_windows.write(connection, given_up)
-    on.poll()
+    on.poll(60)
     assert open_troubles(database) == ["window_unproved"]
     with database.read() as connection:
         (found,) = self_alerts.read_all(connection)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from actionwatch.instaclustr.wire import Page
 from actionwatch.tail.state import ALLOWED_SKEW, ServerClock
 from tests.builders import NOON, Clock
 from tests.cases import in_one_test
@@ -18,9 +17,9 @@ def test_only_a_difference_beyond_the_resolution_of_the_header_counts(seconds: f
     """The header corrects our clock if they differ by more than five seconds; a response without it changes nothing."""
     clock = Clock()
     server = ServerClock(clock)
-    server.compare(Page((), None, None, NOON, server_date=NOON + timedelta(seconds=seconds)))
+    server.compare(NOON + timedelta(seconds=seconds))
     assert (server.skew, server.now()) == (timedelta(seconds=skew), NOON + timedelta(seconds=skew))
-    server.compare(Page((), None, None, NOON))
+    server.compare(None)
     assert server.skew == timedelta(seconds=skew)
     clock.advance(hours=1)
     assert server.now() == NOON + timedelta(hours=1, seconds=skew)
@@ -54,7 +53,7 @@ def test_times_that_two_clocks_confirm(
     server = ServerClock(Clock())
     server.follow_clock(step)
     assert server.skew == timedelta(0), "the upstream's clock is not known yet"
-    server.compare(Page((), None, None, NOON, server_date=NOON + skew - FRACTION))
+    server.compare(NOON + skew - FRACTION)
     assert server.read_until() == NOON + read
     assert server.prove_until() == NOON + prove
     assert server.passed() == NOON + passed

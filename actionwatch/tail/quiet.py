@@ -1,0 +1,150 @@
+"""Recognise a quiet poll: the upstream answers what it answered when the last full poll proved the window.
+
+A window without new records begins where the one before began, and ends later. If the response is the same, byte for byte, it
+proves the same records again, up to a later time. Then nothing of the store need be read, and nothing of the response. Only the
+marks, the receipt and the time of the poll are written, for all sources that poll at the same moment in one transaction
+(`Rounds`). The write fails if the store is no longer as the last poll left it.
+
+Whatever is not quiet is a full poll, which begins with the response that is here already. So is the first poll of a process,
+one after an error, and one each minute, which does what else there is to do: it looks for troubles, and begins sweeps. What
+this module remembers can be forgotten at any instant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from actionwatch.instaclustr.client import digest_of
+from actionwatch.net.http_response import HttpResponse
+from actionwatch.store.marks import Marks
+from actionwatch.store.polls import Poll
+from actionwatch.tail import bounds
+from actionwatch.tail.cursor import IGNORED_SKEW, Window
+from actionwatch.tail.pager import Pager
+from actionwatch.tail.rounds import Outdated, QuietPoll, Rounds
+from actionwatch.tail.state import PollReport, Proof, Received, Stopped, TailState
+from actionwatch.tail.sweeping import Sweeper
+from actionwatch.tail.walk import proved_until
+
+FULL_EVERY = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The last proof, and what was known with it. A full poll is due at `full_at` at the latest, by each of three clocks."""
+
+    proof: Proof
+    marks: Marks
+    skew: timedelta
+    has_records: bool
+    since: datetime
+    full_after: float
+    swept_until: datetime
+
+
+class QuietPolls:
+    """The quiet polls of one source."""
+
+    def __init__(self, state: TailState, pager: Pager, sweeper: Sweeper, rounds: Rounds) -> None:
+        self._state = state
+        self._pager = pager
+        self._sweeper = sweeper
+        self._rounds = rounds
+        self._known: _Known | None = None
+
+    def forget(self) -> None:
+        """Let the next poll be a full one."""
+        self._known = None
+
+    def note_full(self, report: PollReport) -> None:
+        """Note that a full poll ended without an error, and remember what it proved if that can repeat itself."""
+        state, proof = self._state, self._state.proof
+        is_plain = proof is not None and report.request_count == proof.request_count
+        is_clear = not (report.unproved or report.ignored_filters or report.mark_ahead)
+        if proof is not None and is_plain and is_clear and self._sweeper.is_due_at is not None:
+            self._known = _Known(
+                proof,
+                state.marks,
+                state.server.skew,
+                report.has_records,
+                since=state.clock(),
+                full_after=state.elapsed() + FULL_EVERY.total_seconds(),
+                swept_until=self._sweeper.is_due_at,
+            )
+
+    def run_once(self, report: PollReport) -> bool:
+        """Poll, unless a full poll is due; return whether the poll was quiet. Otherwise, a full one must follow.
+
+        Raises: SourceError, Stopped, RoleLost, StoreError.
+        """
+        self._state.received = self._state.proof = None
+        known, self._known = self._known, None  # whatever happens, until the poll turns out to be quiet
+        if known is None or not self._may_be_quiet(known):
+            return False
+        window = self._state.next_window()
+        if window.start != known.proof.window.start:
+            return False
+        response = self._ask(known, window, report)
+        if response is None:
+            return False
+        ended = self._quiet_poll(known, window, response)
+        if ended is None:
+            return False
+        try:
+            self._rounds.commit(ended)
+        except Outdated:
+            return False
+        self._state.received = None
+        self._state.marks = ended.marks[1]
+        self._known = replace(
+            known,
+            marks=ended.marks[1],
+            proof=replace(known.proof, receipt=ended.receipt[1]),
+            skew=ended.poll.clock_skew,
+        )
+        report.request_count += 1  # the last one; a full poll would count it too
+        report.proved_count += 1
+        report.has_records = known.has_records
+        return True
+
+    def _may_be_quiet(self, known: _Known) -> bool:
+        state = self._state
+        now = state.clock()
+        return (
+            state.marks is known.marks
+            and state.elapsed() < known.full_after
+            and known.since <= now < known.since + FULL_EVERY
+            and state.server.now() < known.swept_until
+            and not (known.has_records and bounds.is_due(state.marks, now))
+        )
+
+    def _ask(self, known: _Known, window: Window, report: PollReport) -> HttpResponse | None:
+        """Make the requests of the last proof; return the last response, or None if one differs from what is known."""
+        state = self._state
+        for _ in range(known.proof.request_count):
+            report.request_count += state.received is not None
+            response = self._pager.first_page(window)
+            state.received = Received(window, state.widened(window), response)
+            state.server.compare(response.date)
+            if state.stopping.is_set():
+                raise Stopped
+            if abs(state.server.skew - known.skew) > IGNORED_SKEW:
+                state.received = None  # its window does not end now
+                report.request_count += 1
+                return None
+            if digest_of(response.body) != known.proof.digest:
+                return None
+        return response
+
+    def _quiet_poll(self, known: _Known, window: Window, response: HttpResponse) -> QuietPoll | None:
+        state = self._state
+        now, before = state.clock(), known.proof.receipt
+        through = proved_until(window, response.date, state.server.prove_until())
+        after = before.repeated(through, now, known.proof.request_count)
+        if after is None:
+            return None
+        seen, proved = known.marks.seen_through, known.marks.proved_through
+        moved = replace(known.marks, seen_through=max(seen, through), proved_through=max(proved, through))
+        poll = Poll(now, failures=0, last_error=None, clock_skew=state.server.skew)
+        return QuietPoll((known.marks, moved), (before, after), poll, state.stopping)
