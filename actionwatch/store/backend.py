@@ -88,10 +88,6 @@ class Backend(Protocol):
         """
         ...
 
-    def held_roles(self, connection: Connection, roles: Collection[str]) -> Collection[str]:
-        """Return which of these roles this process has, in a transaction that holds the write lock: it has them to its end."""
-        ...
-
     def failure(self, error: BaseException) -> StoreError:
         """Return our error for an error of the driver, with the remedy."""
         ...

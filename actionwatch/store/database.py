@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -151,13 +151,6 @@ class Database(StoreReader):
             self._state.write_failure = None
             on_commit()
             self._backend.note_commit()
-
-    def held_roles(self, connection: Connection, roles: Collection[str]) -> Collection[str]:
-        """Return which of these roles this process has, or all if it is no replica, in a `write` transaction: to its end.
-
-        One transaction can so write for several roles; `as_holder` makes each transaction that of one role.
-        """
-        return self._backend.held_roles(connection, roles)
 
     @property
     def write_failure(self) -> str | None:

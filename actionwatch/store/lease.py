@@ -61,11 +61,7 @@ WHERE held.until <= clock_timestamp() RETURNING term
 _HAND_OVER = "UPDATE lease SET until = '-infinity' WHERE owner = %(owner)s AND name = ANY (%(roles)s)"
 _LEAVE = "DELETE FROM replica WHERE id = %(owner)s OR until < clock_timestamp() - %(forgotten)s"
 _NOTE = "UPDATE replica SET note = %(note)s WHERE id = %(owner)s"
-_CHECK = "SELECT 1 FROM lease WHERE name = {role} AND owner = {owner} AND term = {term} AND until > clock_timestamp()"
-_HELD_BY_US = """
-SELECT name FROM lease JOIN unnest(%(roles)s::text[], %(terms)s::bigint[]) AS mine (name, term) USING (name, term)
-WHERE owner = %(owner)s AND until > clock_timestamp()
-"""
+_CHECK = "SELECT name FROM lease WHERE (name, term) IN ({held}) AND owner = {owner} AND until > clock_timestamp()"
 _LIVING = "SELECT id, host, note, digest FROM replica WHERE until > clock_timestamp() ORDER BY since, id"
 _HELD = "SELECT name, owner FROM lease WHERE until > clock_timestamp()"
 
@@ -109,19 +105,12 @@ class Leases:
         self._terms: dict[str, int] = {}  # several threads change it, one role at a time
         self._session = _Session(connect, failure, name)
 
-    def check(self, role: str) -> str | None:
-        """Return the query that has a row only while this process has a role; None if it never was a replica."""
+    def check(self, roles: Collection[str]) -> str | None:
+        """Return the query of those of the roles that this process has now; None if it never was a replica."""
         if not self._has_joined:
             return None
-        return sql.SQL(_CHECK).format(role=role, owner=self.id, term=self._terms.get(role, 0)).as_string()
-
-    def held(self, connection: Any, roles: Collection[str]) -> Collection[str]:
-        """Return which of these roles this process has, by a connection of the driver. All, if it never was a replica."""
-        if not self._has_joined:
-            return roles
-        listed = list(roles)
-        asked = {"roles": listed, "terms": [self._terms.get(role, 0) for role in listed], "owner": self.id}
-        return {row[0] for row in connection.execute(_HELD_BY_US, asked).fetchall()}
+        held = [sql.SQL("({}, {})").format(role, self._terms.get(role, 0)) for role in roles]
+        return sql.SQL(_CHECK).format(held=sql.SQL(", ").join(held), owner=self.id).as_string()
 
     @contextlib.contextmanager
     def joined(self, *, alone: bool) -> Iterator[Leases]:

@@ -147,6 +147,13 @@ class Peers(Protocol):
         """Return the replicas that live and send messages; on a file nobody."""
         ...
 
+    def held_roles(self, connection: Connection, roles: Collection[str]) -> Collection[str]:
+        """Return which of these roles this process has, or all if it is no replica, in a `write` transaction: to its end.
+
+        So one transaction can write for several roles. `Database.as_holder` makes each transaction that of one role.
+        """
+        ...
+
     def term(self) -> int | None:
         """Return the number of the time in which this process is a replica without a pause; None if others may replace it now.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +164,7 @@ class PostgresqlBackend:
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:
             role: str | None = connection.get_execution_options().get(ROLE)
-            fence = self._leases.check(role) if role else None
+            fence = self._leases.check([role]) if role else None
             driver: Any = connection.connection.driver_connection  # psycopg's: several statements in one round trip
             with driver.cursor() as cursor:
                 cursor.execute(begin if fence is None else f"{begin}; {fence}")
@@ -182,10 +182,6 @@ class PostgresqlBackend:
                 driver.execute(NOTIFY, (self._leases.id,))
 
         return engine
-
-    def held_roles(self, connection: Connection, roles: Collection[str]) -> Collection[str]:
-        """Return which of these roles this process has. All, if it never was a replica."""
-        return self._leases.held(connection.connection.driver_connection, roles)
 
     def shape(self, connection: Connection) -> Iterator[tuple[str, tuple[object, ...]]]:
         """Yield the columns and indexes of the tables, and the triggers and rules on our tables."""

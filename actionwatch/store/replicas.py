@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection
 from datetime import datetime
+from typing import Any
 
 import psycopg
 from sqlalchemy import Connection
@@ -47,6 +48,14 @@ class Replicas:
     def read_senders(self, connection: Connection) -> Collection[str]:
         """Return the replicas that live."""
         return list(connection.exec_driver_sql(_LIVING_IDS).scalars())
+
+    def held_roles(self, connection: Connection, roles: Collection[str]) -> Collection[str]:
+        """Return which of these roles this process has. All, if it never was a replica."""
+        check = self._leases.check(roles)
+        if check is None:
+            return roles
+        driver: Any = connection.connection.driver_connection
+        return {row[0] for row in driver.execute(check).fetchall()}
 
     def term(self) -> int | None:
         """Return the number of the time in which this process is a replica without a pause; None if it is none now."""

@@ -9,7 +9,7 @@ import contextlib
 import re
 import sqlite3
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +76,6 @@ class SqliteBackend:
     def writer(self, *, is_durable: bool) -> Engine:
         """Return an engine of writers: one for each kind, because SQLite does not change `synchronous` in a transaction."""
         return self.site.engine("BEGIN IMMEDIATE", (*WRITER_PRAGMAS, DURABLE if is_durable else REPEATED))
-
-    def held_roles(self, connection: Connection, roles: Collection[str]) -> Collection[str]:
-        """Return all: one process has every role."""
-        del connection
-        return roles
 
     def failure(self, error: BaseException) -> StoreError:
         """Return our error for an error of the driver."""

@@ -76,7 +76,7 @@ class Poller:
         Returns: the part that is counted instead, or left to the sweeps; and whether everything else was proved.
         """
         window, received = self._state.next_window(), self._state.received
-        if received is not None and received.window.start == window.start:
+        if received is not None and received.window.start <= window.start:
             window = received.window
         is_long = self._is_long(window)
         if is_long:

@@ -1,9 +1,9 @@
 """Recognise a quiet poll: the upstream answers what it answered when the last full poll proved the window.
 
-A window without new records begins where the one before began, and ends later. If the response is the same, byte for byte, it
-proves the same records again, up to a later time. Then nothing of the store need be read, and nothing of the response. Only the
-marks, the receipt and the time of the poll are written, for all sources that poll at the same moment in one transaction
-(`Rounds`). The write fails if the store is no longer as the last poll left it.
+The window begins where the one before began, and ends later. If the response is the same, byte for byte, it proves the same
+records again, up to a later time. Then nothing of the store need be read, and nothing of the response. Only the marks, the
+receipt and the time of the poll are written, for all sources that poll at the same moment in one transaction (`Rounds`). The
+write fails if the store is no longer as the last poll left it.
 
 Whatever is not quiet is a full poll, which begins with the response that is here already. So is the first poll of a process,
 one after an error, and one each minute, which does what else there is to do: it looks for troubles, and begins sweeps. What
@@ -28,6 +28,9 @@ from actionwatch.tail.sweeping import Sweeper
 from actionwatch.tail.walk import proved_until
 
 FULL_EVERY = timedelta(minutes=1)
+# The part of an overlap by which a window may be longer than that: after a new record it could begin later. Then most of the
+# polls that follow are quiet, and a source with a record a minute seldom needs another full poll.
+_LONGER_BY = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +85,8 @@ class QuietPolls:
         known, self._known = self._known, None  # whatever happens, until the poll turns out to be quiet
         if known is None or not self._may_be_quiet(known):
             return False
-        window = self._state.next_window()
-        if window.start != known.proof.window.start:
+        window = self._window(known.proof.window.start)
+        if window is None:
             return False
         response = self._ask(known, window, report)
         if response is None:
@@ -118,6 +121,12 @@ class QuietPolls:
             and state.server.now() < known.swept_until
             and not (known.has_records and bounds.is_due(state.marks, now))
         )
+
+    def _window(self, start: datetime) -> Window | None:
+        """Return the window of this poll, with the start of the last one; None if that is too long ago."""
+        window = self._state.next_window()
+        earliest = window.start - self._state.options.overlap / _LONGER_BY
+        return Window(start, window.end) if earliest <= start <= window.start else None
 
     def _ask(self, known: _Known, window: Window, report: PollReport) -> HttpResponse | None:
         """Make the requests of the last proof; return the last response, or None if one differs from what is known."""

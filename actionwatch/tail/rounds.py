@@ -24,10 +24,9 @@ class Outdated(Exception):
 
 @dataclass(frozen=True, slots=True)
 class QuietPoll:
-    """What a quiet poll of a source changes in the store, if nobody else has changed it. `stopping` breaks it off."""
+    """A quiet poll of a source that has ended: its marks and receipt, before and after. `stopping` breaks it off."""
 
     marks: tuple[Marks, Marks]
-    """Before and after it."""
     receipt: tuple[StoredReceipt, StoredReceipt]
     poll: Poll
     stopping: threading.Event
@@ -71,26 +70,32 @@ class Rounds:
             self._waiting.append(mine)
         with self._turn:
             if not mine.is_done:
-                with self._lock:
-                    together, self._waiting = self._waiting, []
-                self._commit_all(together)
+                self._commit_waiting()
         if mine.error is not None:
             raise mine.error
 
-    def _commit_all(self, together: Sequence[_Waiting]) -> None:
+    def _commit_waiting(self) -> None:
+        together: Sequence[_Waiting] = ()
         try:
             with self._database.write() as connection:
+                together = self._take_waiting()  # also those that came while this thread waited for other writers
                 self._write(connection, together)
         except BaseException as exc:
+            together = together or self._take_waiting()
             for each in together:
                 each.error = each.error or exc
         finally:
             for each in together:
                 each.is_done = True
 
+    def _take_waiting(self) -> Sequence[_Waiting]:
+        with self._lock:
+            taken, self._waiting = self._waiting, []
+        return taken
+
     def _write(self, connection: Connection, together: Sequence[_Waiting]) -> None:
         """Write what may be written. Raises: Outdated, if the store differs from what any of them expects."""
-        held = self._database.held_roles(connection, [each.poll.role for each in together])
+        held = self._database.peers.held_roles(connection, [each.poll.role for each in together])
         for each in together:
             if each.poll.stopping.is_set():  # this process may have lost the role meanwhile, and have taken it again
                 each.error = Stopped()
