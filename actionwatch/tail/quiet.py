@@ -15,15 +15,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from actionwatch.base.clock import is_due
 from actionwatch.instaclustr.client import digest_of
 from actionwatch.net.http_response import HttpResponse
-from actionwatch.store.marks import Marks
 from actionwatch.store.polls import Poll
-from actionwatch.tail import bounds
 from actionwatch.tail.cursor import IGNORED_SKEW, Window
 from actionwatch.tail.pager import Pager
 from actionwatch.tail.rounds import Outdated, QuietPoll, Rounds
-from actionwatch.tail.state import PollReport, Proof, Received, Stopped, TailState
+from actionwatch.tail.state import PollReport, Proof, Received, TailState
 from actionwatch.tail.sweeping import Sweeper
 from actionwatch.tail.walk import proved_until
 
@@ -35,14 +34,12 @@ _LONGER_BY = 3
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """The last proof, and what was known with it. A full poll is due at `full_at` at the latest, by each of three clocks."""
+    """The last proof, and what the last full poll knew with it, at a time."""
 
     proof: Proof
-    marks: Marks
     skew: timedelta
     has_records: bool
-    since: datetime
-    full_after: float
+    full_at: datetime
     swept_until: datetime
 
 
@@ -62,65 +59,44 @@ class QuietPolls:
 
     def note_full(self, report: PollReport) -> None:
         """Note that a full poll ended without an error, and remember what it proved if that can repeat itself."""
-        state, proof = self._state, self._state.proof
-        is_plain = proof is not None and report.request_count == proof.request_count
+        proof, swept_until = self._state.proof, self._sweeper.is_due_at
         is_clear = not (report.unproved or report.ignored_filters or report.mark_ahead)
-        if proof is not None and is_plain and is_clear and self._sweeper.is_due_at is not None:
-            self._known = _Known(
-                proof,
-                state.marks,
-                state.server.skew,
-                report.has_records,
-                since=state.clock(),
-                full_after=state.elapsed() + FULL_EVERY.total_seconds(),
-                swept_until=self._sweeper.is_due_at,
-            )
+        if is_clear and proof is not None and swept_until is not None:
+            skew, now = self._state.server.skew, self._state.clock()
+            self._known = _Known(proof, skew, report.has_records, full_at=now, swept_until=swept_until)
 
     def run_once(self, report: PollReport) -> bool:
         """Poll, unless a full poll is due; return whether the poll was quiet. Otherwise, a full one must follow.
 
         Raises: SourceError, Stopped, RoleLost, StoreError.
         """
-        self._state.received = self._state.proof = None
+        state = self._state
+        state.received = state.proof = None
         known, self._known = self._known, None  # whatever happens, until the poll turns out to be quiet
-        if known is None or not self._may_be_quiet(known):
+        if known is None or is_due(known.full_at, FULL_EVERY, state.clock()) or state.server.now() >= known.swept_until:
             return False
         window = self._window(known.proof.window.start)
-        if window is None:
+        response = None if window is None else self._ask(known, window, report)
+        if window is None or response is None:
             return False
-        response = self._ask(known, window, report)
-        if response is None:
+        through = proved_until(window, response.date, state.server.prove_until())
+        receipt = known.proof.receipt.repeated(through, state.clock(), known.proof.request_count)
+        if receipt is None:
             return False
-        ended = self._quiet_poll(known, window, response)
-        if ended is None:
-            return False
+        before = state.marks
+        seen, proved = max(before.seen_through, through), max(before.proved_through, through)
+        marks = replace(before, seen_through=seen, proved_through=proved)
+        poll = Poll(state.clock(), failures=0, last_error=None, clock_skew=state.server.skew)
         try:
-            self._rounds.commit(ended)
+            self._rounds.commit(QuietPoll((before, marks), (known.proof.receipt, receipt), poll, state.stopping))
         except Outdated:
             return False
-        self._state.received = None
-        self._state.marks = ended.marks[1]
-        self._known = replace(
-            known,
-            marks=ended.marks[1],
-            proof=replace(known.proof, receipt=ended.receipt[1]),
-            skew=ended.poll.clock_skew,
-        )
+        state.marks, state.received = marks, None
+        self._known = replace(known, proof=replace(known.proof, receipt=receipt), skew=state.server.skew)
         report.request_count += 1  # the last one; a full poll would count it too
         report.proved_count += 1
         report.has_records = known.has_records
         return True
-
-    def _may_be_quiet(self, known: _Known) -> bool:
-        state = self._state
-        now = state.clock()
-        return (
-            state.marks is known.marks
-            and state.elapsed() < known.full_after
-            and known.since <= now < known.since + FULL_EVERY
-            and state.server.now() < known.swept_until
-            and not (known.has_records and bounds.is_due(state.marks, now))
-        )
 
     def _window(self, start: datetime) -> Window | None:
         """Return the window of this poll, with the start of the last one; None if that is too long ago."""
@@ -136,8 +112,6 @@ class QuietPolls:
             response = self._pager.first_page(window)
             state.received = Received(window, state.widened(window), response)
             state.server.compare(response.date)
-            if state.stopping.is_set():
-                raise Stopped
             if abs(state.server.skew - known.skew) > IGNORED_SKEW:
                 state.received = None  # its window does not end now
                 report.request_count += 1
@@ -145,15 +119,3 @@ class QuietPolls:
             if digest_of(response.body) != known.proof.digest:
                 return None
         return response
-
-    def _quiet_poll(self, known: _Known, window: Window, response: HttpResponse) -> QuietPoll | None:
-        state = self._state
-        now, before = state.clock(), known.proof.receipt
-        through = proved_until(window, response.date, state.server.prove_until())
-        after = before.repeated(through, now, known.proof.request_count)
-        if after is None:
-            return None
-        seen, proved = known.marks.seen_through, known.marks.proved_through
-        moved = replace(known.marks, seen_through=max(seen, through), proved_through=max(proved, through))
-        poll = Poll(now, failures=0, last_error=None, clock_skew=state.server.skew)
-        return QuietPoll((known.marks, moved), (before, after), poll, state.stopping)

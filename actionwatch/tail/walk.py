@@ -47,7 +47,7 @@ class WindowScan:
     @property
     def is_repeatable(self) -> bool:
         """Whether the same response to the same request, up to a later time, shows the same records of the window."""
-        return len(self.walk.claims) == 1 and not self.has_later and not self.repeated
+        return len(self.walk.claims) == 1 and not self.has_later
 
     def size(self, *, is_total_trusted: bool) -> int:
         """Return how many records the window has, as far as is known. A total that is not trusted may be of the whole log."""

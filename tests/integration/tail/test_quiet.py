@@ -13,10 +13,11 @@ import pytest
 
 from actionwatch.base.errors import RoleLost, StoreError
 from actionwatch.net.http_response import HttpResponse
-from actionwatch.store import marks, polls, receipts, seals, self_alerts
+from actionwatch.store import marks, polls, receipts, seals, self_alerts, unproved_windows
 from actionwatch.store.database import Database
 from actionwatch.store.polls import Poll
-from actionwatch.store.receipts import StoredReceipt
+from actionwatch.store.receipts import MERGED_SPAN, StoredReceipt
+from actionwatch.store.unproved_windows import UnprovedWindow
 from actionwatch.tail.quiet import FULL_EVERY
 from actionwatch.tail.rounds import Outdated, QuietPoll, Rounds
 from actionwatch.tail.source import SourceTail
@@ -148,7 +149,8 @@ def test_a_log_without_records_is_quiet_too(world: World, database: Database) ->
 
 
 def test_a_poll_with_a_new_record_requests_its_page_once(on: Bench) -> None:
-    """The page that turned out not to be the last one is stored without another request."""
+    """The page that turned out not to be the last one is stored without another request, although time goes on."""
+    on.client.before_request = lambda: on.world.clock.advance(milliseconds=5)
     asked = on.client.request_count
     on.world.log(ago=1)
     assert not on.is_quiet()
@@ -239,6 +241,68 @@ def test_a_record_after_the_proof_is_no_part_of_a_quiet_one(on: Bench) -> None:
     assert on.receipts()[-1].record_count == 13
     assert on.is_quiet()
     assert on.are_receipts_right()
+
+
+@pytest.mark.parametrize(("minutes", "is_quiet"), [(1, True), (5, False)])
+def test_a_window_begins_later_after_a_while(on: Bench, minutes: int, is_quiet: bool) -> None:
+    """After a new record, the next poll is quiet only if the window would not begin more than a third of the overlap later."""
+    for _ in range(minutes):
+        on.is_quiet(60)
+    on.world.log(ago=1)
+    assert not on.is_quiet()
+    assert on.is_quiet() == is_quiet
+    assert on.is_complete()
+    assert on.are_receipts_right()
+
+
+def test_windows_stay_short(on: Bench) -> None:
+    """No window is longer than the overlap, a third of it, and the time since the newest record."""
+    for _ in range(60):
+        on.world.log(ago=1)
+        on.is_quiet(40)
+    overlap = 15 * MINUTE
+    lengths = [each.ends_at - each.starts_at for each in on.receipts()[-40:]]
+    assert overlap * 5 / 4 < max(lengths) < overlap * 4 / 3 + 2 * MINUTE
+    assert on.is_complete()
+    assert on.are_receipts_right()
+
+
+def test_a_response_that_shows_another_clock_is_not_used(on: Bench) -> None:
+    """If the clock of the upstream turns out to be ahead, the same poll reads up to its time."""
+    assert on.is_quiet()
+    on.client.late_by = timedelta(seconds=30)
+    on.world.log(ago=-20 - STEP)
+    assert not on.is_quiet()
+    assert (on.report.new_count, on.report.request_count) == (1, 2)
+
+
+def test_no_poll_is_quiet_while_a_window_waits(on: Bench) -> None:
+    """A window that the sweeps have yet to check is looked for by each poll."""
+    at = on.marks().begins_at
+    waiting = UnprovedWindow(source=SOURCE, starts_at=at, ends_at=at + MINUTE, reach=HOUR, due_at=NOON + HOUR)
+    with on.database.write() as connection:
+        unproved_windows.write(connection, [waiting])
+    on.is_quiet(60)
+    assert not any(on.is_quiet() for _ in range(3))
+
+
+@pytest.mark.parametrize(
+    ("ends", "judged", "expected"),
+    [
+        (MINUTE, MINUTE, MINUTE),
+        (timedelta(0), MINUTE, MINUTE),
+        (-MINUTE, MINUTE, None),  # the clock of the upstream was set back
+        (MINUTE, -MINUTE, timedelta(microseconds=1)),  # ours was: each receipt is judged later than the one before
+        (MINUTE, MERGED_SPAN, MERGED_SPAN),
+        (MINUTE, MERGED_SPAN + MINUTE, None),
+    ],
+)
+def test_a_receipt_is_repeated_within_a_day(ends: timedelta, judged: timedelta, expected: timedelta | None) -> None:
+    """A receipt gets a further proof up to a later time, unless its proofs would lie more than a day apart."""
+    after = StoredReceipt(7, make_receipt()).repeated(NOON + ends, NOON + judged, 2)
+    assert (after and (after.id, after.receipt.judged_at - NOON, after.receipt.proof_count)) == (
+        None if expected is None else (7, expected, 2)
+    )
 
 
 def _step(on: Bench) -> None:
