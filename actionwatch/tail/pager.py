@@ -70,7 +70,7 @@ class Pager:
         scan = WindowScan(window, self._state.widened(window))
         query = Query(start=scan.asked.start, end=scan.asked.end, with_counts=True)
         received, self._state.received = self._state.received, None
-        first = received.response if received is not None and received.asked == scan.asked and not number else None
+        first = received.response if received is not None and received.asked == scan.asked else None
         is_trusted = self._state.is_total_trusted
         for page in self._upstream.user_actions(query, page_size=size, trusts_total=is_trusted, first=first):
             self._writer.aliases.note_shown(page.records)

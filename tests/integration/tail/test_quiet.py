@@ -372,6 +372,14 @@ def test_no_poll_is_quiet_if_one_page_proves_nothing(world: World, database: Dat
     assert not any(on.is_quiet() for _ in range(5))
 
 
+def test_no_poll_is_quiet_that_counts_a_part_of_its_window(world: World, database: Database) -> None:
+    """What a poll counts instead of reading it is no part of its last proof, so that the next poll must count it too."""
+    on = Bench(world, database, page_size=5)
+    assert not any(
+        on.is_quiet() for _ in range(24)
+    )  # the windows of the backlog have had their second look after 2 minutes
+
+
 @pytest.mark.parametrize("is_stopped_first", [True, False])
 def test_a_stopped_tail_moves_no_marks(on: Bench, is_stopped_first: bool) -> None:
     """A poll that hung while another replica tailed the source does not judge with what it saw before."""
@@ -473,13 +481,16 @@ def test_a_stopped_poll_stops_no_other(database: Database) -> None:
     assert moved_sources(database) == ["source 0", "source 2"]
 
 
-@pytest.mark.parametrize("what", ["marks", "receipt"])
+@pytest.mark.parametrize("what", ["marks", "name", "receipt"])
 def test_a_poll_on_a_store_that_has_changed_is_not_committed(database: Database, what: str) -> None:
     """If the store has other marks or another receipt than the poll began with, nothing of the round is committed."""
     ended, other = ready(database, "source 0"), ready(database, "source 1")
     before = ended.marks[0]
     if what == "marks":
         ended = replace(ended, marks=(replace(before, mark=before.mark + MINUTE), ended.marks[1]))
+    elif what == "name":
+        with database.write() as connection:
+            marks.rename(connection, before, "renamed")
     else:
         known = ended.receipt[0]
         changed = StoredReceipt(known.id, replace(known.receipt, judged_at=known.receipt.judged_at + MINUTE))
