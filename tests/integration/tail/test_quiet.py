@@ -149,7 +149,7 @@ def test_a_log_without_records_is_quiet_too(world: World, database: Database) ->
 
 
 def test_a_poll_with_a_new_record_requests_its_page_once(on: Bench) -> None:
-    """The page that turned out not to be the last one is stored without another request, although time goes on."""
+    """The page that turned out not to be the last one is stored without another request, although time passes meanwhile."""
     on.client.before_request = lambda: on.world.clock.advance(milliseconds=5)
     asked = on.client.request_count
     on.world.log(ago=1)
