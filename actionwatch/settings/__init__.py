@@ -15,7 +15,6 @@ from actionwatch.settings.keys import (
     Source,
     SourceFiles,
     Telemetry,
-    Upstream,
 )
 from actionwatch.settings.load import Types, load_settings
 from actionwatch.settings.stream_keys import Stream
@@ -31,7 +30,6 @@ __all__ = [
     "Stream",
     "Telemetry",
     "Types",
-    "Upstream",
     "Web",
     "load_settings",
 ]
