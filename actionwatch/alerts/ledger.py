@@ -33,7 +33,7 @@ from actionwatch.base.model import (
     RuleName,
     Status,
 )
-from actionwatch.base.source_labels import LabelsOf, labels_of
+from actionwatch.base.source_labels import labels_of
 from actionwatch.text.payloads import instant
 
 SELF_RULE = RuleName(SELF_RULE_NAME, SELF_RULE_NAME, "actionwatch is in trouble")
@@ -80,9 +80,8 @@ class Ledger:
     `reported_as` has, for each alert of a correlation that a change names, the id of the alert that reports it from now on.
     """
 
-    def __init__(self, history: History, now: datetime, source: str = "", labels_of: LabelsOf = labels_of) -> None:
+    def __init__(self, history: History, now: datetime, source: str = "") -> None:
         """Begin a batch at a time; `source` is what alerts without any record come from."""
-        self._labels_of = labels_of
         self._history = history
         self._now = now
         self._source = source
@@ -175,7 +174,7 @@ class Ledger:
         """
         if record.labels is not None:
             return record.labels
-        return self._labels_of((alert.group or {}).get("source") or alert.source)
+        return labels_of((alert.group or {}).get("source") or alert.source)
 
     def _resolve(self, alert: Alert, at: datetime) -> None:
         entry = self.entries.get(alert.id)
@@ -241,9 +240,7 @@ def self_alert_key(trouble: str, subject: str) -> str:
     return stable_id("group", SELF_RULE.id, trouble, subject)
 
 
-def open_self_alert(
-    trouble: str, subject: str, what: str, remedy: str, now: datetime, labels_of: LabelsOf = labels_of
-) -> Alert:
+def open_self_alert(trouble: str, subject: str, what: str, remedy: str, now: datetime) -> Alert:
     """Return the alert of a trouble that began now. Its id is derived from trouble, subject and this instant."""
     kind = TROUBLES[trouble]
     labels = labels_of(subject) if kind.ends_with == "source" else {}

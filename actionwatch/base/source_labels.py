@@ -5,9 +5,9 @@ They belong to the configuration, and not to records: a changed label applies at
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-LabelsOf = Callable[[str], Mapping[str, str]]
+from actionwatch.base.model import Record
 
 _labels: Mapping[str, Mapping[str, str]] = {}
 
@@ -21,3 +21,8 @@ def use_labels(labels: Mapping[str, Mapping[str, str]]) -> None:
 def labels_of(source: str) -> Mapping[str, str]:
     """Return the labels of a source; empty if it has none, or is not configured."""
     return _labels.get(source, {})
+
+
+def labels_of_record(record: Record) -> Mapping[str, str]:
+    """Return the labels of the source of a record: in the test of a rule, those that the test gives."""
+    return labels_of(record.source) if record.labels is None else record.labels

@@ -9,7 +9,7 @@ from typing import Any
 from actionwatch.base import plurals
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import Hit, Mode, Record
-from actionwatch.base.source_labels import labels_of
+from actionwatch.base.source_labels import labels_of_record
 from actionwatch.rules.compile import compile_detection
 from actionwatch.rules.condition_text import Combination, Phrase, parse_phrase
 from actionwatch.rules.conditions import predicate
@@ -284,8 +284,7 @@ def _filter(each: Filter, subject: Subject, lists: Lists) -> Explanation:
 
 
 def _source(record: Record) -> str:
-    labels = labels_of(record.source) if record.labels is None else record.labels
-    return ", ".join([record.source, *(f"{name}={value}" for name, value in labels.items())])
+    return ", ".join([record.source, *(f"{name}={value}" for name, value in labels_of_record(record).items())])
 
 
 def _selection(name: str, value: Any, subject: Subject, lists: Lists) -> Explanation:

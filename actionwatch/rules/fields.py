@@ -15,7 +15,7 @@ from typing import Any
 
 from actionwatch.base.clock import EPOCH
 from actionwatch.base.model import Entity, Record
-from actionwatch.base.source_labels import labels_of
+from actionwatch.base.source_labels import labels_of_record
 from actionwatch.base.unicode import storable
 from actionwatch.text.payloads import instant
 
@@ -191,8 +191,7 @@ def _label_reader(name: str) -> Reader:
     """Make the reader of a label. It has no slot, because a reload of the configuration can change the label of a source."""
 
     def read(subject: Subject) -> Candidates:
-        record = subject.record
-        labels = labels_of(record.source) if record.labels is None else record.labels
+        labels = labels_of_record(subject.record)
         return (labels[name],) if name in labels else ()
 
     return read

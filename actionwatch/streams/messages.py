@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from actionwatch.alerts.routes import Labels, Matcher, record_labels
 from actionwatch.base.model import Alert, Message, Record
-from actionwatch.base.source_labels import LabelsOf, labels_of
+from actionwatch.base.source_labels import labels_of_record
 from actionwatch.streams.driver import StreamMessage
 from actionwatch.text.formats.messages import encode
 from actionwatch.text.formats.streams import STREAM_FORMATS
@@ -49,7 +49,6 @@ class Plan:
     wait: timedelta = timedelta(0)
     is_object: bool = False
     render: Callable[[Message], str] | None = None
-    labels_of: LabelsOf = labels_of
 
     def takes(self, labels: Labels) -> bool:
         """Return whether the matchers let something with these labels pass."""
@@ -57,7 +56,7 @@ class Plan:
 
     def takes_record(self, record: Record) -> bool:
         """Return whether the matchers let a record with its labels, and those of its source, pass."""
-        return self.takes({**self.labels_of(record.source), **record_labels(record)})
+        return self.takes({**labels_of_record(record), **record_labels(record)})
 
 
 def record_message(plan: Plan, record: Record, *, is_late: bool) -> StreamMessage:

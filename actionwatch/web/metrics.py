@@ -22,7 +22,7 @@ from sqlalchemy import Connection
 from starlette.responses import Response
 
 from actionwatch import __version__
-from actionwatch.base.source_labels import LabelsOf, labels_of
+from actionwatch.base.source_labels import labels_of
 from actionwatch.queries.status import read_sources
 from actionwatch.queries.streams import read_streams
 from actionwatch.settings import Stream
@@ -60,13 +60,12 @@ class StoreCollector:
     clock: Callable[[], datetime]
     roles: Callable[[], Mapping[str, bool]] = dict
     streams: Sequence[Stream] = ()
-    labels_of: LabelsOf = labels_of
 
     def collect(self) -> Iterator[Metric]:
         """Read the store once and yield all metrics."""
         now = self.clock()
         with self.database.read() as connection:
-            yield from _sources(connection, self.sources, self.labels_of, now)
+            yield from _sources(connection, self.sources, now)
             yield from _records(connection)
             yield from _alerts(connection)
             yield from _receivers(connection, now)
@@ -87,7 +86,7 @@ class StoreCollector:
         )
 
 
-def _sources(connection: Connection, names: Collection[str], labels_of: LabelsOf, now: datetime) -> Iterator[Metric]:
+def _sources(connection: Connection, names: Collection[str], now: datetime) -> Iterator[Metric]:
     info = InfoMetricFamily("actionwatch_source", "The labels of the source", labels=_SOURCE)
     for name in names:
         info.add_metric([name], dict(labels_of(name)))

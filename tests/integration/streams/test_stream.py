@@ -13,6 +13,7 @@ import pytest
 
 from actionwatch.alerts.routes import parse_matcher
 from actionwatch.base.errors import TransientDeliveryError
+from actionwatch.base.source_labels import use_labels
 from actionwatch.store import alerts, marks, records, streams
 from actionwatch.store.database import Database
 from actionwatch.streams import positions, statements
@@ -217,9 +218,8 @@ def test_matchers_choose_records_and_what_is_counted(database: Database) -> None
 
 def test_matchers_choose_records_by_the_labels_of_their_source(database: Database) -> None:
     """A stream of one customer sends and counts only the records of its sources."""
-    labels = {"acme": {"customer": "c1"}, "other": {"customer": "c2"}}
-    matchers = (parse_matcher('customer="c2"'),)
-    bench = Bench(database, matchers=matchers, labels_of=lambda source: labels.get(source, {}))
+    use_labels({"acme": {"customer": "c1"}, "other": {"customer": "c2"}})
+    bench = Bench(database, matchers=(parse_matcher('customer="c2"'),))
     bench.store(make_record(1), make_record(2, source="other"), make_record(3, source="third"))
     bench.run()
     assert [each["data"]["source"] for each in bench.destination.of_kind("record")] == ["other"]

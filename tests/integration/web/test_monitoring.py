@@ -13,6 +13,7 @@ from prometheus_client import generate_latest
 
 from actionwatch.base.ids import stable_id
 from actionwatch.base.model import RuleName
+from actionwatch.base.source_labels import use_labels
 from actionwatch.store import delivery_latency, marks, outbox, polls, receivers, self_alerts
 from actionwatch.store.database import Database
 from actionwatch.web.metrics import StoreCollector
@@ -115,8 +116,8 @@ def test_latency_is_summed_over_rules(database: Database) -> None:
 
 def test_labels_of_sources_are_metrics(database: Database) -> None:
     """`actionwatch_source_info` has the labels of each source, escaped."""
-    labels = {"prod": {"customer": 'a"b', "tier": "gold"}}
-    collector = StoreCollector(database, ["prod", "test"], lambda: NOON, labels_of=lambda name: labels.get(name, {}))
+    use_labels({"prod": {"customer": 'a"b', "tier": "gold"}})
+    collector = StoreCollector(database, ["prod", "test"], lambda: NOON)
     lines = generate_latest(collector).decode().splitlines()
     assert [line for line in lines if line.startswith("actionwatch_source_info")] == [
         r'actionwatch_source_info{customer="a\"b",source="prod",tier="gold"} 1.0',

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from actionwatch.alerts.ledger import Ledger, open_self_alert, resolve
 from actionwatch.base.model import Alert, AlertChange, ChangeKind, CorrelatedAlert, Level, Match, Record, Status
+from actionwatch.base.source_labels import use_labels
 from actionwatch.service.simulation import MemoryHistory
 from tests.builders import NOON, make_alert, make_match, make_record
 
@@ -254,16 +255,12 @@ def test_a_change_that_is_only_stored_changes_no_alert() -> None:
 LABELS = {"acme": {"customer": "acme", "tier": "gold"}, "other": {"customer": "other"}}
 
 
-def labels_of(source: str) -> Mapping[str, str]:
-    """Return the labels of the sources of these tests."""
-    return LABELS.get(source, {})
-
-
 def test_an_alert_has_the_labels_of_its_source() -> None:
     """A new alert has the labels of its first record's source, which replace those of the rule; it keeps them."""
+    use_labels(LABELS)
     match = make_match(make_record(1, source="acme"), labels={"team": "dba", "tier": "none"}, group={"userName": "eve"})
     match = dataclasses.replace(match, realert=timedelta(days=1))
-    ledger = Ledger(MemoryHistory(), LATER, "", labels_of)
+    ledger = Ledger(MemoryHistory(), LATER)
     ledger.add_all([match, dataclasses.replace(match, record=make_record(2, source="other"))], ())
     (entry,) = ledger.entries.values()
     assert [alert.labels for alert, _ in entry.steps] == [{"team": "dba", "tier": "gold", "customer": "acme"}] * 2
@@ -277,7 +274,8 @@ def test_a_missing_record_has_the_labels_of_the_source_where_it_is_missing(
     source: str, group: dict[str, str | None], labels: Mapping[str, str]
 ) -> None:
     """An alert without records has the labels of the only source, or of the source in its group, and no others."""
-    ledger = Ledger(MemoryHistory(), LATER, source, labels_of)
+    use_labels(LABELS)
+    ledger = Ledger(MemoryHistory(), LATER, source)
     change = missing(ChangeKind.OPEN, known("a"))
     assert change.match is not None
     ledger.add_all((), [dataclasses.replace(change, match=dataclasses.replace(change.match, group=group))])
@@ -287,10 +285,9 @@ def test_a_missing_record_has_the_labels_of_the_source_where_it_is_missing(
 
 def test_self_alerts_of_a_source_have_its_labels() -> None:
     """A self-alert about a source has its labels; one about a receiver with the same name has not."""
-    assert open_self_alert("key_refused", "acme", "401", "", NOON, labels_of).labels == {
+    use_labels(LABELS)
+    assert open_self_alert("key_refused", "acme", "401", "", NOON).labels == {
         **LABELS["acme"],
         "trouble": "key_refused",
     }
-    assert open_self_alert("receiver_failing", "acme", "500", "", NOON, labels_of).labels == {
-        "trouble": "receiver_failing"
-    }
+    assert open_self_alert("receiver_failing", "acme", "500", "", NOON).labels == {"trouble": "receiver_failing"}
