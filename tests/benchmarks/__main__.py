@@ -27,6 +27,7 @@ NAMES = (
     "streams",
     "stream_drivers",
     "quiet_poll",
+    "fleet",
 )
 
 
