@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -20,7 +21,7 @@ OWN_NAME = "actionwatch"  # the author of what no person decides
 
 
 class AccessRole(StrEnum):
-    """A reader can read everything; an operator can also make decisions."""
+    """A reader can read; an operator can also make decisions."""
 
     READER = "reader"
     OPERATOR = "operator"
@@ -40,6 +41,8 @@ class AccessToken:
     """At most an hour before the last use, so that reading seldom writes."""
     revoked_at: datetime | None = None
     revoked_by: str | None = None
+    labels: Mapping[str, str] | None = None
+    """It sees only sources with all of these labels: none if this is empty. None: it sees everything."""
 
     def status(self, now: datetime) -> str:
         """Return `valid`, `expired` or `revoked`."""

@@ -18,6 +18,12 @@ class Reason(str):
         return made
 
 
+class SourceReason(Reason):
+    """A reason that is about sources. Visitors who see only other ones do not see it."""
+
+    __slots__ = ()
+
+
 def short_reason(reason: str) -> str:
     """Return what strangers see of a reason."""
     return reason.short if isinstance(reason, Reason) else "a reason that only people with a token see"

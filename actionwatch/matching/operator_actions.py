@@ -164,23 +164,25 @@ class OperatorActions:
         alert_history.append(connection, [alert_history.Entry(now, alert.id, stage, what)])
         return alert
 
-    def draft_silence(self, alert_id: str, who: str, span: timedelta, comment: str) -> Silence:
+    def draft_silence(
+        self, alert_id: str, who: str, span: timedelta, comment: str, also: Sequence[str] = ()
+    ) -> Silence:
         """Return the silence that `silence` would make.
 
         Raises: ActionwatchError, StoreError; ValueError with `what: remedy`.
         """
         with self._database.read() as connection:
-            return _draft(connection, _existing(connection, alert_id), who, span, comment, self._clock())
+            return _draft(connection, _existing(connection, alert_id), who, span, comment, self._clock(), also)
 
-    def silence(self, alert_id: str, who: str, span: timedelta, comment: str) -> Decision:
-        """Silence the rule and group of an alert for some time from now, unless somebody just did.
+    def silence(self, alert_id: str, who: str, span: timedelta, comment: str, also: Sequence[str] = ()) -> Decision:
+        """Silence the rule and group of an alert for some time from now, unless somebody just did; only what `also` matches.
 
         Raises: ActionwatchError, StoreError; ValueError with `what: remedy`.
         """
         now = self._clock()
         with self._database.write(is_durable=True) as connection:
             alert = _existing(connection, alert_id)
-            made = _draft(connection, alert, who, span, comment, now)
+            made = _draft(connection, alert, who, span, comment, now, also)
             matchers = made.matchers
             known = _like(silences.read_active(connection, now), matchers, made.ends_at - _PRESSED_TOGETHER)
             if known is not None:
@@ -252,7 +254,15 @@ def _note_comment(connection: Connection, alert_id: str, who: str, comment: str,
         alert_history.append(connection, [alert_history.Entry(now, alert_id, "commented", what)])
 
 
-def _draft(connection: Connection, alert: Alert, who: str, span: timedelta, comment: str, now: datetime) -> Silence:
+def _draft(
+    connection: Connection,
+    alert: Alert,
+    who: str,
+    span: timedelta,
+    comment: str,
+    now: datetime,
+    also: Sequence[str],
+) -> Silence:
     newest = records.read_of_alerts(connection, [alert.id], 1)[alert.id]
-    matchers = matchers_of(alert, newest[-1] if newest else None)
+    matchers = (*matchers_of(alert, newest[-1] if newest else None), *also)
     return make_silence(matchers, who, comment, now, now + span, made_at=now)

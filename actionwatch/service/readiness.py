@@ -14,7 +14,7 @@ from datetime import timedelta
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import StoreError
 from actionwatch.base.plurals import counted
-from actionwatch.base.reasons import Reason
+from actionwatch.base.reasons import Reason, SourceReason
 from actionwatch.service.roles import Roles
 from actionwatch.service.step_watch import StepWatch
 from actionwatch.store import polls, positions, records, self_alerts
@@ -80,7 +80,7 @@ class Readiness:
             self._facts = _Facts(self._elapsed(), error=str(exc))
             return
         urgent = tuple(
-            Reason(f"source {each.subject}: {each.remedy}", f"source {each.subject}: needs a person")
+            SourceReason(f"source {each.subject}: {each.remedy}", f"source {each.subject}: needs a person")
             for each in opened
             if each.trouble in _URGENT
         )
@@ -117,12 +117,12 @@ class Readiness:
         for name, interval in self._intervals.items():
             poll, age = known.get(name), ages.get(name)
             if poll is None or (name in ages and age is None):
-                yield Reason(f"source {name}: not polled yet")
+                yield SourceReason(f"source {name}: not polled yet")
             elif poll.failures >= FAILED_POLLS:
-                yield Reason(f"source {name}: {counted(poll.failures, 'poll')} failed in a row; see the log")
+                yield SourceReason(f"source {name}: {counted(poll.failures, 'poll')} failed in a row; see the log")
             elif age is not None and age > interval * polls.MISSED_POLLS:
                 waits = f", waits {spell_duration(poll.backoff)} after a failure" if poll.backoff else ""
-                yield Reason(f"source {name}: last polled {spell_duration(age)} ago{waits}")
+                yield SourceReason(f"source {name}: last polled {spell_duration(age)} ago{waits}")
 
 
 def _spell(seconds: float) -> str:

@@ -624,6 +624,8 @@ TOKEN = Table(
     Column("last_used_at", Instant),
     Column("revoked_at", Instant),
     Column("revoked_by", Text),
+    # The labels of the sources that it is limited to; null: it sees everything.
+    Column("labels", Object),
     Index("token_by_digest", "digest", unique=True),
 )
 

@@ -65,7 +65,7 @@ class Visitor:
     """The sender of a request. Without a verified `name`, people type one when they decide.
 
     `is_open`: without a token, because the listener is open. `is_proxied`: a proxy says who it is. `session` is the cookie of a
-    browser that signed in.
+    browser that signed in. `labels`: the visitor sees only sources with all of these labels; None: everything.
     """
 
     role: AccessRole
@@ -73,6 +73,23 @@ class Visitor:
     is_open: bool = False
     is_proxied: bool = False
     session: str | None = None
+    labels: Mapping[str, str] | None = None
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether this visitor sees only some sources."""
+        return self.labels is not None
+
+    @property
+    def spelled_role(self) -> str:
+        """The role, and to what the token is limited."""
+        labels = " ".join(f"{name}={value}" for name, value in (self.labels or {}).items())
+        return f"{self.role.value} of {labels or 'nothing'}" if self.is_limited else self.role.value
+
+    @property
+    def keeper(self) -> str | None:
+        """Under what the filters that this visitor keeps are stored: apart from those kept with another token."""
+        return f"{self.name}, {self.spelled_role}" if self.name is not None and self.is_limited else self.name
 
     @property
     def may_decide(self) -> bool:
@@ -196,7 +213,7 @@ class Access:
         """Return whose secret this is. That of a person is not limited: nobody can guess it."""
         if token := self._own(secret):
             self._note_use(token)
-            return Visitor(token.role, token.name)
+            return Visitor(token.role, token.name, labels=token.labels)
         is_shared = self._bearers.attempt(address, lambda: self._is_shared(secret))
         return Visitor(AccessRole.OPERATOR) if is_shared else None
 
@@ -223,7 +240,7 @@ class Access:
         if found.token is None:
             return Visitor(found.role or AccessRole.OPERATOR, found.name, session=cookie)
         self._note_use(found.token)
-        return Visitor(found.token.role, found.token.name, session=cookie)
+        return Visitor(found.token.role, found.token.name, session=cookie, labels=found.token.labels)
 
     def _digest(self, cookie: str) -> str:
         """Return the digest of a cookie, which the store contains.
@@ -315,6 +332,11 @@ class Guard:
             return None, _refusal(request, str(exc), 429)
         except StoreError:  # its text may name the server and the user of the database
             return None, _refusal(request, STORE_AWAY, 503)
+        if visitor is not None and visitor.is_limited and path not in SIGN_IN_PATHS:
+            from actionwatch.web.narrowing import REFUSED, may_open
+
+            if not may_open(path):
+                return None, _refusal(request, REFUSED, 403)
         is_refused = visitor is None and path not in SIGN_IN_PATHS
         return visitor, _ask_for_token(request) if is_refused else None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
@@ -68,7 +68,9 @@ class Actions(Protocol):
         """Write a note about an alert. Return it, and whether this changed it."""
         ...
 
-    def draft_silence(self, alert_id: str, who: str, span: timedelta, comment: str) -> Silence:
+    def draft_silence(
+        self, alert_id: str, who: str, span: timedelta, comment: str, also: Sequence[str] = ()
+    ) -> Silence:
         """Return the silence that `silence` would make."""
         ...
 
@@ -80,8 +82,8 @@ class Actions(Protocol):
         """End a silence now, if it has not ended."""
         ...
 
-    def silence(self, alert_id: str, who: str, span: timedelta, comment: str) -> Decision:
-        """Silence the rule and group of an alert for some time from now."""
+    def silence(self, alert_id: str, who: str, span: timedelta, comment: str, also: Sequence[str] = ()) -> Decision:
+        """Silence the rule and group of an alert for some time from now; of these, only what `also` matches."""
         ...
 
 
@@ -137,7 +139,10 @@ class ServiceState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """Everything that the console and the API show, and can change."""
+    """Everything that the console and the API show, and can change.
+
+    `confine` adds to the matchers of a silence those that keep it to what a visitor sees.
+    """
 
     database: Database
     clock: Callable[[], datetime]
@@ -145,10 +150,21 @@ class Parts:
     service: ServiceState
     actions: Actions
     dead_letters: DeadLetterActions
+    confine: Callable[[Sequence[str]], Sequence[str]] = lambda matchers: matchers
 
-    def for_request(self) -> Parts:
-        """Return the parts for one request: their clock does not move, so that a time it computes is not in the past when it is
-        checked.
+    def confined(self, made: Silence) -> Silence:
+        """Return a silence with what confines it to what a visitor sees."""
+        return replace(made, matchers=tuple(self.confine(made.matchers)))
+
+    def for_request(self, labels: Mapping[str, str] | None) -> Parts:
+        """Return the parts for one request: what a visitor sees whose token is limited to `labels` (None: everything).
+
+        Their clock does not move, so that a time it computes is not in the past when it is checked.
         """
         now = self.clock()
-        return replace(self, clock=lambda: now, actions=self.actions.at(now), dead_letters=self.dead_letters.at(now))
+        still = replace(self, clock=lambda: now, actions=self.actions.at(now), dead_letters=self.dead_letters.at(now))
+        if labels is None:
+            return still
+        from actionwatch.web.narrowing import narrowed
+
+        return narrowed(still, labels)

@@ -51,9 +51,7 @@ def check_may_decide(request: Request) -> None:
     if visitor.may_decide:
         return
     if visitor.name is not None:
-        what = (
-            f"{visitor.name} has the role {visitor.role}: it can read everything and change nothing. Ask an operator."
-        )
+        what = f"{visitor.name} has the role {visitor.role}: it can read and change nothing. Ask an operator."
         raise HTTPException(403, what)
     raise HTTPException(
         403,

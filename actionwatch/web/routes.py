@@ -68,7 +68,7 @@ def _routes(dead_threads: Callable[[], list[str]], unready: Callable[[], list[st
 
 
 async def _may_see_all(request: Request) -> bool:
-    """Return whether whoever sends a request may read the console. A probe waits neither for the store nor for a thread."""
+    """Return whether whoever sends a request may read all of the console. A probe waits neither for the store nor a thread."""
     access: Access | None = getattr(request.state, "access", None)
     if access is None:
         return True
@@ -80,7 +80,7 @@ async def _may_see_all(request: Request) -> bool:
                 visitor = await to_thread.run_sync(access.identify, request, abandon_on_cancel=True)
     except (Refused, TooManyAttempts, StoreError, TimeoutError):
         return False
-    return visitor is not None and (not visitor.is_open or is_direct(request))
+    return visitor is not None and not visitor.is_limited and (not visitor.is_open or is_direct(request))
 
 
 def metrics_routes(

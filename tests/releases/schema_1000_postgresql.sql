@@ -484,7 +484,8 @@ CREATE TABLE public.token (
     expires_at bigint,
     last_used_at bigint,
     revoked_at bigint,
-    revoked_by text COLLATE pg_catalog."C"
+    revoked_by text COLLATE pg_catalog."C",
+    labels text COLLATE pg_catalog."C"
 );
 CREATE TABLE public.touched_group (
     rule integer NOT NULL,
@@ -623,9 +624,9 @@ INSERT INTO public.stream_message VALUES (7, 'stream', 'message_id', 'kind', 7, 
 INSERT INTO public.stream_position VALUES ('stream', 'feed', 7, 7);
 INSERT INTO public.sweep VALUES ('source', 7, 7);
 INSERT INTO public.template_version VALUES ('name', 'body');
-INSERT INTO public.token VALUES ('1', '6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b', 'sam 1', 'operator', 1795611600000000, 'admin', NULL, NULL, NULL, NULL);
-INSERT INTO public.token VALUES ('2', 'd4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35', 'sam 2', 'operator', 1795615200000000, 'admin', NULL, NULL, NULL, NULL);
-INSERT INTO public.token VALUES ('3', '4e07408562bedb8b60ce05c1decfe3ad16b72230967de01f640b7e4729b49fce', 'sam 3', 'operator', 1795618800000000, 'admin', NULL, NULL, NULL, NULL);
+INSERT INTO public.token VALUES ('1', '6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b', 'sam 1', 'operator', 1795611600000000, 'admin', NULL, NULL, NULL, NULL, NULL);
+INSERT INTO public.token VALUES ('2', 'd4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35', 'sam 2', 'operator', 1795615200000000, 'admin', NULL, NULL, NULL, NULL, NULL);
+INSERT INTO public.token VALUES ('3', '4e07408562bedb8b60ce05c1decfe3ad16b72230967de01f640b7e4729b49fce', 'sam 3', 'operator', 1795618800000000, 'admin', NULL, NULL, NULL, NULL, NULL);
 INSERT INTO public.touched_group VALUES (7, 'group_id', 'group_values', 7, 7);
 INSERT INTO public.unknown_kind VALUES ('source', 'name', true);
 INSERT INTO public.unproved_window VALUES ('source', 7, 7, 7, true, true, 7, 7, 'why');

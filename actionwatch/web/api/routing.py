@@ -111,7 +111,7 @@ async def reader(request: Request) -> None:
 async def at_once(request: Request) -> Parts:
     """Return the parts for one request, whose clock does not move."""
     parts: Parts = request.app.state.parts
-    return parts.for_request()
+    return parts.for_request(visitor_of(request).labels)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from actionwatch.text.payloads import SilenceDocument, silence_document
 from actionwatch.web.api.documents import DraftedSilence, ExpireBody, SilenceBody, SilencePage
 from actionwatch.web.api.routing import CHANGE, CONTESTED, ONE, AtOnce, Id, Operator, errors, open_router, written
 from actionwatch.web.filters import SilenceQuery
+from actionwatch.web.parts import Parts
 from actionwatch.web.problems import InvalidRequest
 from actionwatch.web.query import cursor
 
@@ -46,7 +47,7 @@ def get_silence(id: Id, parts: AtOnce) -> SilenceDocument:
 def preview_silence(body: SilenceBody, operator: Operator, parts: AtOnce) -> DraftedSilence:
     """Show what a silence would hide, and what is doubtful about it, without making it."""
     now = parts.clock()
-    made = _make(body, operator.author(body.author), now)
+    made = _make(body, operator.author(body.author), parts)
     with parts.database.read() as connection:
         (found,) = silences.preview(connection, [made], now)
     return {
@@ -76,30 +77,32 @@ def create_silence(id: Id, body: SilenceBody, operator: Operator, parts: AtOnce)
     with parts.database.read() as connection, contextlib.suppress(NotFound):
         known = silences.find(connection, silence_id)
     if known is None:
-        made = replace(_make(body, author, now), id=silence_id)
+        made = replace(_make(body, author, parts), id=silence_id)
         if not body.force and (doubts := parts.configuration.doubts(made, now)):
             raise HTTPException(400, "; ".join([*doubts, 'add "force": true if this is what you want']))
         known, is_new = parts.actions.add_silence(made)
-    if not is_new and not _is_same(known, body, author):
+    if not is_new and not _is_same(known, body, author, parts):
         raise HTTPException(409, f"the silence {silence_id} exists with other values: choose another id")
     return written(silence_document(known, now), 201 if is_new else 200)
 
 
-def _make(body: SilenceBody, author: str, now: datetime) -> Silence:
-    """Make what a request asks for. Raises: HTTPException, InvalidRequest."""
+def _make(body: SilenceBody, author: str, parts: Parts) -> Silence:
+    """Make what a request asks for, as far as its sender sees. Raises: HTTPException, InvalidRequest."""
+    now = parts.clock()
     starts_at = body.starts_at or now
     if not all(EPOCH <= at <= TIMES_END for at in (starts_at, body.ends_at)):
         raise HTTPException(400, "starts_at, ends_at: a time is centuries away: correct the year")
     try:
-        return make_silence(body.matchers, author, body.comment, starts_at, body.ends_at, made_at=now)
+        made = make_silence(body.matchers, author, body.comment, starts_at, body.ends_at, made_at=now)
     except ValueError as exc:
         raise InvalidRequest(str(exc)) from exc
+    return parts.confined(made)
 
 
-def _is_same(known: Silence, body: SilenceBody, author: str) -> bool:
+def _is_same(known: Silence, body: SilenceBody, author: str, parts: Parts) -> bool:
     """Return whether a request asks for a silence that exists, even if a person ended it early."""
     is_ended_early = known.ended_by is not None and known.ends_at <= body.ends_at
-    texts = (tuple(body.matchers), author, body.comment.strip())
+    texts = (tuple(parts.confine(body.matchers)), author, body.comment.strip())
     return (
         texts == (known.matchers, known.author, known.comment)
         and (known.ends_at == body.ends_at or is_ended_early)

@@ -119,8 +119,8 @@ def present_filter(request: Request) -> str:
 
 def _kept(request: Request, parts: Parts, now: datetime) -> dict[str, Any]:
     """Return the filters that the visitor keeps, as chips, and whether the present one can be kept."""
-    name, present = visitor_of(request).name, present_filter(request)
-    found = kept_filters.read(parts.database, name, now)
+    present = present_filter(request)
+    found = kept_filters.read(parts.database, visitor_of(request).keeper, now)
     chips = [_Chip(each.name, escape(f"{PATH}?{each.query}"), each.query == present) for each in found]
     is_new = bool(present) and not any(each.is_on for each in chips)
     return {"kept_filters": chips, "may_keep": is_new, "max_name_chars": MAX_NAME_CHARS}

@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from actionwatch.base.errors import ActionwatchError, StoreError
-from actionwatch.web.access import STORE_AWAY
+from actionwatch.web.access import STORE_AWAY, visitor_of
 from actionwatch.web.applications import application
 from actionwatch.web.console import (
     alert_list,
@@ -106,7 +106,7 @@ def create_app(parts: Parts) -> ASGIApp:
 
 def _page(view: View, parts: Parts) -> Callable[[Request], Response]:
     def endpoint(request: Request) -> Response:
-        at_once = parts.for_request()
+        at_once = parts.for_request(visitor_of(request).labels)
         return _answer(request, at_once, lambda: view(request, at_once))
 
     return endpoint
@@ -114,7 +114,7 @@ def _page(view: View, parts: Parts) -> Callable[[Request], Response]:
 
 def _form(view: _FormView, parts: Parts) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        at_once = parts.for_request()
+        at_once = parts.for_request(visitor_of(request).labels)
         check_site(request)
         body = await read_body(request)
         try:

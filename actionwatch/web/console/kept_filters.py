@@ -22,7 +22,7 @@ _MAX_QUERY_CHARS = 2000  # the page of the list has all filters of a person
 def submit(request: Request, parts: Parts, fields: Fields) -> Response:
     """Keep or remove a filter, or show the list with what is wrong."""
     check_is_ours(request, fields)
-    person = visitor_of(request).name
+    person = visitor_of(request).keeper
     if person is None:
         raise HTTPException(403, "nobody knows who keeps this filter: sign in with your own token")
     kept = KeptFilter(one_line(given_in(fields, "name")["name"]), present_filter(request), parts.clock())

@@ -26,6 +26,7 @@ from actionwatch.text.escaping import shorten, visible
 from actionwatch.text.payloads import instant, short_id
 from actionwatch.text.times import DATE_AND_TIME, spell_ago
 from actionwatch.web.access import visitor_of
+from actionwatch.web.narrowing import may_open
 from actionwatch.web.paths import goal_of
 from actionwatch.web.query import UrlQuery, cursor, grouped
 
@@ -58,7 +59,7 @@ def text_of(request: Request, template: str, now: datetime, **values: Any) -> st
 
 
 def _pieces(request: Request, template: str, now: datetime, values: Mapping[str, Any]) -> Iterator[str]:
-    given = given_query(request)
+    given, visitor = given_query(request), visitor_of(request)
     shared = {
         "now": now,
         "path": request.url.path,
@@ -66,7 +67,8 @@ def _pieces(request: Request, template: str, now: datetime, values: Mapping[str,
         "asked": goal_of(link(request.url.path, given)),
         "select_all": href(request.url.path, given, select="all"),
         "is_all_selected": request.query_params.get("select") == "all",
-        "visitor": visitor_of(request),
+        "visitor": visitor,
+        "sections": {each: name for each, name in _SECTIONS.items() if visitor.labels is None or may_open(each)},
         "form_token": request.app.state.form_tokens.make(request),
     }
     return _environment().get_template(template).generate(**shared, **values)
@@ -147,7 +149,7 @@ def _environment() -> Environment:
         "named": spell_matchers,
         "short_ids": lambda text: UUID.sub(lambda found: short_id(found[0]), text),
     }
-    made.globals |= {"link": href, "static": _static_link, "version": __version__, "sections": _SECTIONS}
+    made.globals |= {"link": href, "static": _static_link, "version": __version__}
     return made
 
 
