@@ -33,7 +33,7 @@ from actionwatch.base.model import (
     RuleName,
     Status,
 )
-from actionwatch.base.source_labels import labels_of
+from actionwatch.base.source_labels import labels_of, labels_of_record
 from actionwatch.text.payloads import instant
 
 SELF_RULE = RuleName(SELF_RULE_NAME, SELF_RULE_NAME, "actionwatch is in trouble")
@@ -164,17 +164,18 @@ class Ledger:
         self._open(alert, grouping_key(match), match.record, records)
 
     def _open(self, alert: Alert, key: str, record: Record, records: Sequence[Record]) -> None:
-        labelled = replace(alert, labels={**alert.labels, **self._source_labels(alert, record)})
+        labelled = replace(alert, labels={**alert.labels, **self._source_labels(alert, record, records)})
         self.entries[alert.id] = LedgerEntry(key, [(labelled, record)], list(records))
 
-    def _source_labels(self, alert: Alert, record: Record) -> Mapping[str, str]:
-        """Return the labels of the source of a new alert, or of the source that its group names.
+    def _source_labels(self, alert: Alert, record: Record, records: Sequence[Record]) -> Mapping[str, str]:
+        """Return the labels of the source of a new alert, or of the source that its group names, which all its records have.
 
         They replace labels of the rule: no rule can move an alert of one customer to the routes of another.
         """
-        if record.labels is not None:
-            return record.labels
-        return labels_of((alert.group or {}).get("source") or alert.source)
+        labels = record.labels
+        if labels is None:
+            labels = labels_of((alert.group or {}).get("source") or alert.source)
+        return _agreed(labels, records)
 
     def _resolve(self, alert: Alert, at: datetime) -> None:
         entry = self.entries.get(alert.id)
@@ -319,6 +320,25 @@ def spell_decision(status: Status, who: str) -> str:
     return f"{status.value} by {who}"
 
 
+def _agreed(labels: Mapping[str, str], records: Iterable[Record]) -> Mapping[str, str]:
+    """Return the labels that the sources of all records have too."""
+    others = [labels_of_record(each) for each in records]
+    return {name: value for name, value in labels.items() if all(each.get(name) == value for each in others)}
+
+
+def _labels_with(alert: Alert, records: Sequence[Record]) -> Mapping[str, str]:
+    """Return the labels of an alert without those of its source that the sources of further records do not have.
+
+    Otherwise a silence of one customer would hide, and a route to one customer would show, what another one did.
+    """
+    others = [each for each in records if each.source != alert.source]
+    if not others:
+        return alert.labels
+    own = {name: value for name, value in labels_of(alert.source).items() if alert.labels.get(name) == value}
+    lost = own.keys() - _agreed(own, others).keys()
+    return {name: value for name, value in alert.labels.items() if name not in lost}
+
+
 def _join_records(alert: Alert, records: Sequence[Record], level: Level) -> Alert:
     """Count more records into an alert; they come in event order, `level` is the highest of theirs."""
     late = [each for each in (alert.late_by, *(record.late_by for record in records)) if each is not None]
@@ -329,6 +349,7 @@ def _join_records(alert: Alert, records: Sequence[Record], level: Level) -> Aler
         first_at=min(alert.first_at, records[0].occurred_at),
         last_at=max(alert.last_at, records[-1].occurred_at),
         late_by=max(late, default=None),
+        labels=_labels_with(alert, records),
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import click
 
 from actionwatch.base.errors import ActionwatchError
+from actionwatch.base.plurals import counted
 from actionwatch.cli.context import read_settings, reading_store
 from actionwatch.instaclustr.kinds import KINDS
 from actionwatch.queries import PAGE_SIZE
@@ -44,6 +46,13 @@ def _completer(find: Callable[[str], _Values], *, are_files: bool = False) -> _C
 
 def _sources(config: str) -> _Values:
     return ((source.name, source.organisation_id) for source in read_settings(config).sources)
+
+
+def _source_labels(config: str) -> _Values:
+    counts = Counter(
+        f"{name}={value}" for source in read_settings(config).sources for name, value in source.labels.items()
+    )
+    return ((label, counted(count, "source")) for label, count in sorted(counts.items()))
 
 
 def _receivers(config: str) -> _Values:
@@ -127,6 +136,7 @@ def _people(config: str) -> _Values:
 
 kinds = _completer(lambda _: ((name, kind.area) for name, kind in KINDS.items()))
 sources = _completer(_sources)
+source_labels = _completer(_source_labels)
 receivers = _completer(_receivers)
 streams = _completer(_streams)
 intervals = _completer(_intervals)

@@ -49,6 +49,7 @@ command = click.Group(help="Create, list and revoke personal tokens for the cons
     "limits",
     multiple=True,
     metavar="NAME=VALUE",
+    shell_complete=completing.source_labels,
     help="Limit it to the sources with this label, such as customer=acme. With several, a source must have all.",
 )
 @author_option

@@ -57,7 +57,7 @@ _OTHERS = {_COLUMN_NAMES.get(name, name): name for name in Alert.__struct_fields
 _ROWS = RowFormat(ALERT, {"id": "id", **_RULE, **_OTHERS})
 _CHANGING = (
     "body", "level", "status", "acked_by", "resolved_by", "resolved_at", "match_count", "first_at", "last_at", "late_by",
-    "assigned_to", "note", "noted_by", "reopened_by", "reopened_at",
+    "labels", "assigned_to", "note", "noted_by", "reopened_by", "reopened_at",
 )  # fmt: skip
 READ = _ROWS.columns
 """The columns that `alert_of` reads, in its order."""

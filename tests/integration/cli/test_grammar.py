@@ -148,7 +148,7 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         desk.more = (
             "time_intervals: [{name: nights, time_intervals: [{times: [{start_time: '18:00', end_time: '24:00'}]}]}]\n"
         )
-        desk.write()
+        desk.write(labels="{customer: acme}")
         desk.webhook.queue = [Reply(410)]
         desk.act("DELETE_CLUSTER", 40, "eve@example.com")
         assert desk.call("run", "--once").status == 1
@@ -163,6 +163,7 @@ def test_what_is_completed(busy: Desk) -> None:
     assert _completed(busy, "alerts", "list", "--rule", "cl") == ["cluster_deleted"]
     assert _completed(busy, "receivers", "test", "") == ["soar"]
     assert _completed(busy, "actions", "--source", "a") == ["acme"]
+    assert _completed(busy, "tokens", "create", "--label", "cust") == ["customer=acme"]
     alerts = [alert["id"] for alert in busy.call("alerts", "list", "--status", "any", "-o", "json").json]
     assert _completed(busy, "alerts", "ack", "") == alerts
     assert _completed(busy, "alerts", "show", alerts[0][:8]) == [alerts[0]]

@@ -51,7 +51,7 @@ def test_update_changes_only_what_can_change(database: Database) -> None:
     alert = make_alert()
     store(database, alert, make_alert("other"))
     changed = replace(
-        FULL, runbook=None, labels={}, fields=(), group=None, realert=alert.realert, level=Level.CRITICAL, last_at=NOON
+        FULL, runbook=None, fields=(), group=None, realert=alert.realert, level=Level.CRITICAL, last_at=NOON
     )
     with database.write() as connection:
         alerts.update(connection, replace(changed, title="not this"))

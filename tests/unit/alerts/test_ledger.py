@@ -255,15 +255,41 @@ def test_a_change_that_is_only_stored_changes_no_alert() -> None:
 LABELS = {"acme": {"customer": "acme", "tier": "gold"}, "other": {"customer": "other"}}
 
 
-def test_an_alert_has_the_labels_of_its_source() -> None:
-    """A new alert has the labels of its first record's source, which replace those of the rule; it keeps them."""
-    use_labels(LABELS)
+OF_ACME = {"team": "dba", "tier": "gold", "customer": "acme"}
+
+
+@pytest.mark.parametrize(
+    ("joining", "labels"),
+    [
+        ("acme", OF_ACME),
+        ("acme-2", {"team": "dba", "customer": "acme"}),
+        ("other", {"team": "dba"}),
+        ("none", {"team": "dba"}),
+    ],
+)
+def test_an_alert_has_the_labels_of_its_source(joining: str, labels: Mapping[str, str]) -> None:
+    """A new alert has the labels of its source, which replace those of the rule. It keeps those that all its sources have."""
+    use_labels({**LABELS, "acme-2": {"customer": "acme"}})
     match = make_match(make_record(1, source="acme"), labels={"team": "dba", "tier": "none"}, group={"userName": "eve"})
     match = dataclasses.replace(match, realert=timedelta(days=1))
     ledger = Ledger(MemoryHistory(), LATER)
-    ledger.add_all([match, dataclasses.replace(match, record=make_record(2, source="other"))], ())
+    ledger.add_all([match, dataclasses.replace(match, record=make_record(2, source=joining))], ())
     (entry,) = ledger.entries.values()
-    assert [alert.labels for alert, _ in entry.steps] == [{"team": "dba", "tier": "gold", "customer": "acme"}] * 2
+    assert [alert.labels for alert, _ in entry.steps] == [OF_ACME, labels]
+    later = apply(
+        history_of(entry.steps[0][0]),
+        AlertChange(ChangeKind.JOIN, known(entry.alert.id), NOON, False, (make_record(2, source=joining),)),
+    )
+    assert [each.alert.labels for each in later.entries.values()] == [labels]
+
+
+def test_a_correlation_over_several_sources_has_the_labels_that_all_have() -> None:
+    """An alert that opens with records of several sources has no label on which they do not agree."""
+    use_labels({**LABELS, "acme-2": {"customer": "acme"}})
+    for second, labels in (("acme", LABELS["acme"]), ("acme-2", {"customer": "acme"}), ("other", {})):
+        records = make_record(1, source="acme"), make_record(2, minutes=1, source=second)
+        (entry,) = apply(MemoryHistory(), opening(*records)).entries.values()
+        assert entry.alert.labels == labels
 
 
 @pytest.mark.parametrize(
