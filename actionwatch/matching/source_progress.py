@@ -8,6 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from actionwatch.base.clock import from_micros
 from actionwatch.store import marks
 
 
@@ -32,14 +33,9 @@ class SourceProgress:
 
 def read_progress(connection: Connection, sources: Sequence[str] | None) -> SourceProgress:
     """Read the progress that sources have in common (None: all that were ever polled); nothing while one has none."""
-    known = marks.read_all(connection)
-    names = list(known) if sources is None else sources
+    known = marks.read_spans(connection)
+    names = sorted(known) if sources is None else sources
     if not names or any(name not in known for name in names):
         return SourceProgress()
-    found = [known[name] for name in names]
-    return SourceProgress(
-        max(each.begins_at for each in found),
-        min(each.proved_through for each in found),
-        max(each.alerts_from for each in found),
-        tuple(names),
-    )
+    begins, proved, alerts = zip(*(known[name] for name in names), strict=True)
+    return SourceProgress(from_micros(max(begins)), from_micros(min(proved)), from_micros(max(alerts)), tuple(names))

@@ -27,7 +27,7 @@ def read_stretches(
 
     Time that a receipt covers is not proved if a later reading failed, or if a sweep that should check it is overdue.
     """
-    known = marks.read_all(connection)[source]
+    known = _marks(connection, source)
     why = _why_lagging(connection, source)
     at = max(known.begins_at, utc_now() - settings.store.retention.receipts)
     at = max(at, since) if since else at
@@ -50,13 +50,20 @@ def read_unread(
     connection: Connection, source: str, since: datetime | None = None, until: datetime | None = None
 ) -> list[Stretch]:
     """Return the time after that of `read_stretches` which the last poll could not read; nothing if it succeeded."""
-    known, poll = marks.read_all(connection)[source], polls.read_all(connection).get(source)
+    known, poll = _marks(connection, source), polls.read(connection, source)
     if poll is None or poll.last_error is None:
         return []
     end = poll.last_poll_at + poll.clock_skew
     found = Stretch(source, known.seen_through, end, is_proved=False, why=f"not read: {poll.last_error}")
     clipped = _clip(found, since, until)
     return [] if clipped is None else [clipped]
+
+
+def _marks(connection: Connection, source: str) -> marks.Marks:
+    found = marks.read(connection, source)
+    if found is None:
+        raise KeyError(source)
+    return found
 
 
 def _why_lagging(connection: Connection, source: str) -> str:
@@ -69,7 +76,7 @@ def _doubts(connection: Connection, source: str, known: marks.Marks, settings: S
     for doubt in unproved_windows.read_failed(connection, source):
         yield Stretch(source, doubt.starts_at, doubt.ends_at, is_proved=False, why=doubt.why)
     configured = next((each for each in settings.sources if each.name == source), None)
-    poll = polls.read_all(connection).get(source)
+    poll = polls.read(connection, source)
     if configured is None or poll is None:
         return
     asked, now = sweeps.read(connection, source), poll.last_poll_at + poll.clock_skew

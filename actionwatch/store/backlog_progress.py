@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, select
 
-from actionwatch.store.statements import upsert
+from actionwatch.store.statements import columns_of, upsert
 from actionwatch.store.tables import BACKLOG
 
 
@@ -56,7 +56,7 @@ def read_all(connection: Connection) -> dict[str, Backlog]:
 
 def write(connection: Connection, backlog: Backlog) -> None:
     """Store the progress of a source."""
-    upsert(connection, BACKLOG, asdict(backlog))
+    upsert(connection, BACKLOG, columns_of(backlog))
 
 
 def delete(connection: Connection, source: str) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, bindparam, select
 
-from actionwatch.store.statements import upsert
+from actionwatch.store.statements import columns_of, upsert
 from actionwatch.store.tables import POLL
 
 _ALL = select(POLL)
+_OF_SOURCE = select(POLL).where(POLL.c.source == bindparam("of"))
 MISSED_POLLS = (
     10  # intervals after which a running service is late: two failures wait up to four, the third is reported
 )
@@ -39,10 +41,17 @@ class Poll:
 
 def read_all(connection: Connection) -> dict[str, Poll]:
     """Read the last poll of every source by name."""
-    return {
-        row.source: Poll(row.last_poll_at, row.failures, row.last_error, row.clock_skew, row.backoff)
-        for row in connection.execute(_ALL)
-    }
+    return {row.source: _poll(row) for row in connection.execute(_ALL)}
+
+
+def read(connection: Connection, source: str) -> Poll | None:
+    """Read the last poll of a source; None before it."""
+    row = connection.execute(_OF_SOURCE, {"of": source}).first()
+    return None if row is None else _poll(row)
+
+
+def _poll(row: Row[Any]) -> Poll:
+    return Poll(row.last_poll_at, row.failures, row.last_error, row.clock_skew, row.backoff)
 
 
 def note_poll(
@@ -63,4 +72,4 @@ def note_poll(
 
 def write(connection: Connection, ended: Mapping[str, Poll]) -> None:
     """Store the last polls of sources, by name."""
-    upsert(connection, POLL, *({"source": source, **asdict(poll)} for source, poll in ended.items()))
+    upsert(connection, POLL, *({"source": source, **columns_of(poll)} for source, poll in ended.items()))

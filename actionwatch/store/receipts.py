@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from actionwatch.base.model import Record
 from actionwatch.store import seals
 from actionwatch.store.record_keys import between
 from actionwatch.store.records import newest_id
-from actionwatch.store.statements import stream_rows
+from actionwatch.store.statements import columns_of, stream_rows
 from actionwatch.store.tables import RECEIPT, RECORD
 
 MERGED_SPAN = timedelta(days=1)  # of the proofs in one receipt: one that turns out to be unsound costs at most so much
@@ -132,7 +132,7 @@ def write(connection: Connection, receipt: WindowReceipt) -> StoredReceipt:
         seals.delete(connection, RECEIPT, RECEIPT.c.id == before["id"])
         receipt = merged  # with a new id: receipts are listed in the order of their last proof
     kinds = dict(sorted(receipt.kind_counts.items()))
-    stored = connection.execute(_INSERT, {**asdict(receipt), "kind_counts": kinds})
+    stored = connection.execute(_INSERT, {**columns_of(receipt), "kind_counts": kinds})
     (key,) = stored.inserted_primary_key or (0,)
     return StoredReceipt(key, receipt)
 

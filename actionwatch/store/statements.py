@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -235,6 +236,11 @@ def _array(dialect: Dialect, column: Column[Any]) -> str:
     """Return the placeholder for values of a column in a statement of PostgreSQL's driver."""
     type_ = column.type.compile(dialect).partition(" ")[0]  # without its collation
     return f"%b::{type_}[]"
+
+
+def columns_of(noun: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass by name, for its row. `asdict` copies each value, which takes longer than the insert."""
+    return {each.name: getattr(noun, each.name) for each in fields(noun)}
 
 
 def upsert(connection: Connection, table: Table, *rows: Mapping[str, Any], added: tuple[str, ...] = ()) -> None:
