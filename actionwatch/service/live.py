@@ -28,7 +28,6 @@ from actionwatch.tail.cursor import IGNORED_SKEW, REPORTED_SKEW
 
 _PROBE_RETRY = RetryOptions(attempts=1)  # the probe counts its requests and waits by itself
 _CHECK_RETRY = RetryOptions(attempts=2, at_most=timedelta(seconds=15))
-_MAX_PARALLEL = 8  # checks at the same time
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,7 @@ def probe(settings: Settings, source: Source) -> probing.ProbeReport:
 
 
 def check_live(settings: Settings, on_progress: Callable[[int, int], object] = lambda *_: None) -> list[Outcome]:
-    """Check every source, every receiver and every stream. Sends nothing.
+    """Check every source, every receiver and every stream. Sends nothing. At most `upstream.threads` checks run at once.
 
     `on_progress` gets the number of finished checks and of all checks.
     """
@@ -73,7 +72,7 @@ def check_live(settings: Settings, on_progress: Callable[[int, int], object] = l
     ]
     results: list[Future[list[Outcome]]] = [Future() for _ in checks]
     waiting = iter(list(zip(checks, results, strict=True)))  # the iterator of a list gives each item to one thread
-    for _ in range(min(_MAX_PARALLEL, len(checks))):
+    for _ in range(min(settings.upstream.threads, len(checks))):
         # In daemon threads, so that an interrupt does not wait for a check that hangs.
         threading.Thread(target=_work, args=(waiting,), name="live", daemon=True).start()
     for count, _ in enumerate(as_completed(results), 1):

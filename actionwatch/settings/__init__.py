@@ -15,6 +15,7 @@ from actionwatch.settings.keys import (
     Source,
     SourceFiles,
     Telemetry,
+    Upstream,
 )
 from actionwatch.settings.load import Types, load_settings
 from actionwatch.settings.stream_keys import Stream
@@ -30,6 +31,7 @@ __all__ = [
     "Stream",
     "Telemetry",
     "Types",
+    "Upstream",
     "Web",
     "load_settings",
 ]

@@ -178,6 +178,15 @@ class SourceFiles(Options):
         return self.file or self.folder or Path()
 
 
+class Upstream(Options):
+    """Limits for the requests of all sources together."""
+
+    rate_per_second: Annotated[float | None, BeforeValidator(parse_rate)] = Field(default=None, alias="rate")
+    """Maximum rate of requests to each origin (`base_url`), shared by its sources: `20/s`, `600/m`. Default: none."""
+    threads: Annotated[WholeNumber, Field(ge=1, le=64)] = 16
+    """How many sources are polled at the same time, 1 to 64."""
+
+
 class Retention(Options):
     """The time for which the store keeps each kind of data, counted back from now."""
 
@@ -395,6 +404,8 @@ class Settings(Options):
 
     sources: tuple[Source, ...] = ()
     """At least one. Each is one organisation whose audit log is tailed. Or `{file: sources.yml}` or `{folder: sources}`."""
+    upstream: Upstream = Upstream()
+    """Limits for the requests of all sources together."""
     store: Store = Field(default_factory=Store)
     """The database."""
     rules: tuple[Existing, ...] = Field(default=(Path("rules"),), validate_default=True)

@@ -105,8 +105,9 @@ def config_schema(
     whole = Settings.model_json_schema(schema_generator=SchemaGenerator)
     definitions: dict[str, Any] = whole.pop("$defs", {})
     receiver = definitions["Receiver"] = _typed(ReceiverOptions, receivers, "receiver", definitions)
-    receiver["properties"]["rate"] |= {"type": ["string", "null"], "examples": ["1/s", "10/m", "100/h"]}
-    receiver["properties"]["rate"].pop("anyOf")
+    for rated in (receiver, definitions["Upstream"]):
+        rated["properties"]["rate"] |= {"type": ["string", "null"], "examples": ["1/s", "10/m", "100/h"]}
+        rated["properties"]["rate"].pop("anyOf")
     _allow_source_files(whole["properties"]["sources"], definitions)
     definitions["Stream"] = _typed(StreamOptions, streams, "stream", definitions)
     whole = {"$schema": dialect, **whole, "title": "The configuration of actionwatch", "definitions": definitions}

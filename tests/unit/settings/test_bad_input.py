@@ -21,8 +21,7 @@ sources:
 CLIENT = "issuer: 'https://a.example', client_id: a, client_secret: b"
 TOP = [
     # text after SOURCE (which is line 1), the one fault
-    ("sweeps: []", "2:1: unknown key 'sweeps': accepted here: sources, store, rules,"),
-    ("upstream: {rate: 20/s}", "2:1: unknown key 'upstream': did you mean 'streams'?"),
+    ("sweeps: []", "2:1: unknown key 'sweeps': accepted here: sources, upstream, sto"),
     ("receiver: []", "2:1: unknown key 'receiver': did you mean 'receivers'?"),
     ("5: x", "2:1: a key must be text: quote it"),
     ("store:", "2:1: store: has no value: give it one, or remove the line"),

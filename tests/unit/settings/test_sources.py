@@ -240,6 +240,14 @@ def test_a_thousand_sources_with_faults(tmp_path: Path) -> None:
     assert found[1].startswith("s/0000.yml:1:1: api_key_file: one of api_key and api_key_file")
 
 
+def test_limits_of_the_upstream(tmp_path: Path) -> None:
+    """The rate is one for each second; without limits there are 16 threads and no rate."""
+    config = write(tmp_path, "[{name: a, organisation_id: o, username: u, api_key: k}]", {})
+    assert configuration.read_settings(config, {}).upstream.model_dump() == {"rate_per_second": None, "threads": 16}
+    config.write_text(config.read_text() + "upstream: {rate: 600/m, threads: 4}\n")
+    assert configuration.read_settings(config, {}).upstream.model_dump() == {"rate_per_second": 10.0, "threads": 4}
+
+
 def test_labels_are_part_of_a_source(tmp_path: Path) -> None:
     """A listed source can have labels too."""
     (source,) = load(
