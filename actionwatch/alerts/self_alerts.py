@@ -36,6 +36,8 @@ TROUBLES: Mapping[str, Trouble] = {
     "upstream_unreachable": Trouble(
         Level.HIGH, "Blind: the upstream of {} cannot be reached", "source", is_blind_spot=True
     ),
+    "origin_unreachable": Trouble(Level.CRITICAL, "Blind: no source at {} can be read", is_blind_spot=True),
+    "polls_late": Trouble(Level.MEDIUM, "Polls of {} begin late"),
     "accounts_refused": Trouble(
         Level.HIGH, "Blind: the upstream does not list the linked accounts of {}", "source", is_blind_spot=True
     ),

@@ -6,9 +6,7 @@ The service uses only this client; `admin.py` writes upstream. Retries are bound
 from __future__ import annotations
 
 import hashlib
-import math
 import random
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
@@ -22,11 +20,12 @@ import stamina
 
 from actionwatch.base.clock import utc_now
 from actionwatch.base.daemon_threads import DaemonThreads
-from actionwatch.base.errors import BadResponse, OversizedPage, RateLimited, SourceUnavailable
+from actionwatch.base.errors import BadResponse, OversizedPage, RateLimited, SourceError, SourceUnavailable
 from actionwatch.base.model import LinkedAccount
 from actionwatch.instaclustr.origin import ConnectionOptions, Origin
 from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.records import RecordReader
+from actionwatch.instaclustr.upstream import Pace, Upstream
 from actionwatch.instaclustr.walk import walk
 from actionwatch.instaclustr.wire import MAX_PAGE_RECORDS, Page, check_size, describe, parse_page
 from actionwatch.net.http_response import HttpResponse
@@ -37,8 +36,6 @@ stamina.instrumentation.set_on_retry_hooks(())
 
 PAGE_SIZE = 1000  # the documented maximum
 _MOST_AHEAD = timedelta(days=1)  # a record further in the future, by our clock and the upstream's, has no readable time
-_SPACING = timedelta(milliseconds=40)  # 25 requests a second; the limit of sibling APIs is 35 per user
-_SPACED_FOR = timedelta(minutes=1)
 _SHRINK_BY = 8  # a page that is too large is read again in pages of an eighth
 _GROW_BY = 2
 _EXCERPT_CHARS = 120
@@ -73,17 +70,21 @@ class Client(AbstractContextManager["Client"]):
         elapsed: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         threads: Callable[[str], Executor] = DaemonThreads,
+        upstream: Upstream | None = None,
     ) -> None:
-        """`threads` makes the threads that fetch pages ahead."""
+        """`threads` makes the threads that fetch pages ahead. `upstream` is what it shares with other sources."""
         self._threads = threads
         self.reader = RecordReader(source, organisation_id=connection.organisation_id, aliases=field_aliases)
         self._actions = connection.path("user-actions")
         self._accounts = connection.path("linked-accounts")
-        self._origin = Origin(connection, allowed=[("GET", self._actions), ("GET", self._accounts)])
+        self._is_alone = upstream is None
+        self._upstream = upstream or Upstream(connection.base_url, Pace(elapsed, sleep), elapsed)
+        allowed = [("GET", self._actions), ("GET", self._accounts)]
+        self._origin = Origin(connection, allowed=allowed, upstream=self._upstream)
         self._retry = retry
         self._clock = clock
         self._elapsed = elapsed
-        self._pace = _Pace(elapsed, sleep)
+        self._source = source
         self._is_closed = False
         self._largest_page = PAGE_SIZE
         self.has_seen_total_beyond_page = False
@@ -152,9 +153,10 @@ class Client(AbstractContextManager["Client"]):
         return self._without_secrets(self._get(self._accounts, [], lambda: True))
 
     def close(self) -> None:
-        """Stop retries and close the connections."""
+        """Stop retries, and close the connections that it does not share."""
         self._is_closed = True
-        self._origin.close()
+        if self._is_alone:
+            self._upstream.close()
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -202,6 +204,17 @@ class Client(AbstractContextManager["Client"]):
         return replace(page, record_index=record_index, server_date=response.date, took=response.took, digest=digest)
 
     def _get(self, path: str, params: list[tuple[str, str]], is_wanted: Callable[[], bool]) -> HttpResponse:
+        try:
+            response = self._repeat(path, params, is_wanted)
+        except SourceError as exc:
+            if not self._is_closed:
+                self._upstream.note(self._source, exc)
+            raise
+        self._upstream.note(self._source, None)
+        return response
+
+    def _repeat(self, path: str, params: list[tuple[str, str]], is_wanted: Callable[[], bool]) -> HttpResponse:
+        """Send a request until it gets a response, within the limits of `RetryOptions`."""
         retry = self._retry
         deadline = self._elapsed() + retry.at_most.total_seconds()
 
@@ -209,7 +222,7 @@ class Client(AbstractContextManager["Client"]):
             if not isinstance(error, SourceUnavailable | RateLimited) or self._is_closed or not is_wanted():
                 return False
             if isinstance(error, RateLimited):
-                self._pace.slow_down()
+                self._upstream.pace.slow_down(error.retry_after)
             if error.retry_after is None:
                 return True
             # Jitter spreads the requests of several clients.
@@ -225,7 +238,7 @@ class Client(AbstractContextManager["Client"]):
             wait_jitter=retry.jitter,
         ):
             with attempt:
-                self._pace.wait()
+                self._upstream.pace.wait()
                 if self._is_closed:
                     raise SourceUnavailable("the client is closed")
                 return self._origin.exchange("GET", path, params=params)
@@ -239,30 +252,6 @@ def digest_of(body: bytes) -> bytes:
 
 def _parameters(query: Query, page_size: int, record_index: int) -> list[tuple[str, str]]:
     return [*query.parameters(), ("pageSize", str(page_size)), ("recordIndex", str(record_index))]
-
-
-class _Pace:
-    """Spaces requests for a while after a 429: concurrent requests would hit the limit again."""
-
-    def __init__(self, elapsed: Callable[[], float], sleep: Callable[[float], None]) -> None:
-        self._elapsed = elapsed
-        self._sleep = sleep
-        self._lock = threading.Lock()
-        self._spaced_until = -math.inf
-        self._next_at = -math.inf
-
-    def slow_down(self) -> None:
-        with self._lock:
-            self._spaced_until = self._elapsed() + _SPACED_FOR.total_seconds()
-
-    def wait(self) -> None:
-        with self._lock:
-            now = self._elapsed()
-            if now >= self._spaced_until:
-                return
-            at = max(now, self._next_at)
-            self._next_at = at + _SPACING.total_seconds()
-        self._sleep(at - now)
 
 
 def read_accounts(body: bytes, excerpt: Excerpt) -> list[LinkedAccount]:

@@ -27,7 +27,8 @@ from actionwatch.base.errors import (
     TooLarge,
     TransportError,
 )
-from actionwatch.net.http import HttpClient
+from actionwatch.instaclustr.upstream import Pace, Upstream
+from actionwatch.net.http import basic
 from actionwatch.net.http_response import HttpResponse, retry_after
 from actionwatch.text.options import check_url
 from actionwatch.text.redaction import Excerpt, Redaction, in_proxy
@@ -93,21 +94,23 @@ def _segment(text: str) -> str:
 class Origin:
     """An HTTP client that can only make allowed requests to one origin. Safe to share between threads."""
 
-    def __init__(self, connection: ConnectionOptions, *, allowed: Iterable[tuple[str, str]]) -> None:
-        """`allowed` lists methods and paths relative to the base URL. A path that ends in `/` allows one more segment."""
+    def __init__(
+        self, connection: ConnectionOptions, *, allowed: Iterable[tuple[str, str]], upstream: Upstream | None = None
+    ) -> None:
+        """`allowed` lists methods and paths relative to the base URL. A path that ends in `/` allows one more segment.
+
+        `upstream` has the connections that it shares with other organisations; without it, it has its own.
+        """
         self._connection = connection
         self._base = connection.base_url.rstrip("/")
         self._allowed = frozenset(allowed)
         login = connection.username, connection.api_key
         self.excerpt = Redaction((), logins=[login, *in_proxy(connection.proxy)]).excerpt
         """Makes every excerpt of what answers at the base URL, because that may echo the request."""
-        self._http = HttpClient(
-            timeout=connection.timeout,
-            headers={"accept": "application/json"},
-            auth=login,
-            ca_file=connection.ca_file,
-            proxy=connection.proxy,
-        )
+        self._headers = {"accept": "application/json", "authorization": basic(*login)}
+        options = connection.timeout, connection.ca_file, connection.proxy
+        self._is_shared = upstream is not None
+        self._http = (upstream or Upstream(self._base, Pace())).connections(*options)
 
     def exchange(
         self, method: str, path: str, *, params: Sequence[tuple[str, str]] = (), body: object = None
@@ -120,7 +123,7 @@ class Origin:
         if not self._is_allowed(method, path):
             raise BadRequest(f"this client must not send {method} {path}")
         content = None if body is None else json.dumps(body).encode()
-        headers = None if body is None else {"content-type": "application/json"}
+        headers = self._headers if body is None else {**self._headers, "content-type": "application/json"}
         try:
             response = self._http.request(method, self._base + path, params=params, headers=headers, content=content)
         except TooLarge as exc:
@@ -134,7 +137,9 @@ class Origin:
         return response
 
     def close(self) -> None:
-        self._http.close()
+        """Close the connections that no other organisation uses."""
+        if not self._is_shared:
+            self._http.close()
 
     def _is_allowed(self, method: str, path: str) -> bool:
         parent, _, last = path.rpartition("/")

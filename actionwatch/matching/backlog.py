@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -13,9 +13,9 @@ from actionwatch.store import records
 
 
 class BacklogWatch:
-    """The progress of the sources, and whether only backlog is stored so far. `sources`: None for all ever polled."""
+    """The progress of the sources, and whether only backlog is stored so far. `sources`: see `Correlating`."""
 
-    def __init__(self, sources: Sequence[str] | None) -> None:
+    def __init__(self, sources: Callable[[], Sequence[str]] | None) -> None:
         self._sources = sources
         self.progress = SourceProgress()
         self._only_backlog_through = 0  # no record up to this id may alert
@@ -29,7 +29,7 @@ class BacklogWatch:
 
     def read_progress(self, connection: Connection) -> datetime | None:
         """Return up to when all sources proved what they read."""
-        self.progress = read_progress(connection, self._sources)
+        self.progress = read_progress(connection, self._sources() if self._sources is not None else None)
         self._waits_for_sources = not self.progress.is_past_backlog and not self._has_any_that_may_alert(connection)
         return self.progress.verified
 

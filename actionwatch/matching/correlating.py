@@ -31,14 +31,14 @@ from actionwatch.store.database import Database
 
 
 class Correlating:
-    """The correlations of one process. `sources` are those whose proof counts; None: all that were ever polled."""
+    """The correlations of one process. `sources` returns those whose proof counts; None: all that were ever polled."""
 
     def __init__(
         self,
         rules: Sequence[Rule],
         addressing: Addressing,
         *,
-        sources: Sequence[str] | None = None,
+        sources: Callable[[], Sequence[str]] | None = None,
         keep: timedelta = KEEP,
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:

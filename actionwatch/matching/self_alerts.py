@@ -51,6 +51,11 @@ class SelfAlertStore:
             self_alerts.correct(connection, trouble, subject, what, remedy)
         return None
 
+    def is_open(self, trouble: str, subject: str) -> bool:
+        """Return whether a trouble is reported and not over."""
+        with self._database.read() as connection:
+            return self_alerts.read(connection, trouble, subject) is not None
+
     def update(self, trouble: str, subject: str, what: str) -> None:
         """Change what an open self-alert says, and notify its receivers. Costs one read if it says that, or there is none."""
         with self._database.read() as connection:

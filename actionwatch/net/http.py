@@ -52,7 +52,6 @@ class HttpClient:
         *,
         timeout: timedelta,
         headers: Mapping[str, str] | None = None,
-        auth: tuple[str, str] | None = None,
         ca_file: Path | None = None,
         identity: ClientCertificate | None = None,
         proxy: str | None = None,
@@ -70,8 +69,6 @@ class HttpClient:
         self._max_body_bytes = max_body_bytes
         self._is_body_optional = is_body_optional
         self._headers = {"accept": "*/*", "accept-encoding": ENCODINGS, "user-agent": USER_AGENT}
-        if auth:
-            self._headers["authorization"] = f"Basic {base64.b64encode(':'.join(auth).encode()).decode()}"
         self._headers |= _lower(headers)
         self._tls = tls_context(ca_file, identity, alpn="http/1.1")
         self._proxy = httpx.Proxy(proxy) if proxy else None
@@ -237,6 +234,11 @@ def _parse(url: str) -> httpx.URL:
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise httpx.UnsupportedProtocol("no HTTP URL")
     return parsed
+
+
+def basic(user: str, password: str) -> str:
+    """Return the header `Authorization` of a user."""
+    return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
 
 
 def _lower(headers: Mapping[str, str] | None) -> dict[str, str]:

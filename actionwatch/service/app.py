@@ -74,15 +74,29 @@ class App:
         self.record_signal = RecordSignal(self.database)
         self.streams = build_streams(settings, self.database, self.clock, machine, lambda: self.renderer)
         """The streams by name. They connect when they have something to send."""
-        self.tails = Tails(
-            settings,
+
+    @functools.cached_property
+    def tails(self) -> Tails:
+        """The tailing steps of the sources."""
+        return Tails(
+            self.settings,
             self.database,
             self.addressing,
             self.clock,
             lambda: self.rules.rules,
             self.record_signal.set,
-            machine,
+            self.machine,
         )
+
+    def use_sources(self, settings: Settings) -> None:
+        """Tail the sources of a configuration that differs in nothing else."""
+        self.settings = settings
+        use_labels(configuration.source_labels(settings.sources))
+        self.tails.use(settings)
+
+    def source_names(self) -> list[str]:
+        """Return the names of the sources of the configuration, as it is now."""
+        return [source.name for source in self.settings.sources]
 
     @property
     def rules(self) -> Rules:
@@ -172,11 +186,11 @@ class App:
         """Close the upstream connections and the store. The process goes by the machine's clock again."""
         go_by(machine_now)
         use_labels({})
-        self.tails.close()
+        if "tails" in self.__dict__:
+            self.tails.close()
         self.database.close()
 
 
 def _correlations(app: App, rules: Sequence[Rule]) -> Correlating:
     """Return correlations by rules, which continue from the stored hits."""
-    names = [source.name for source in app.settings.sources]
-    return Correlating(rules, app.addressing, sources=names, elapsed=app.machine.elapsed)
+    return Correlating(rules, app.addressing, sources=app.source_names, elapsed=app.machine.elapsed)

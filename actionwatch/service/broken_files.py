@@ -39,7 +39,10 @@ class BrokenFiles:
 
     def refuse_configuration(self, config: Path, faults: Sequence[Fault]) -> None:
         """Report that a configuration is broken and the previous one stays in use."""
-        self.report({str(config): f"{spell_faults(faults)}. The previous configuration stays in use"})
+        own = [fault for fault in faults if fault.file == str(config)]
+        others = [str(fault) for fault in faults if fault.file != str(config)]  # in files of sources
+        what = "; ".join([*([spell_faults(own)] if own else []), *others])
+        self.report({str(config): f"{what}. The previous configuration stays in use"})
 
     def accept_configuration(self, config: Path) -> None:
         """Report that the configuration is valid again."""

@@ -11,6 +11,7 @@ from typing import Any
 from actionwatch.alerts.self_alerts import SelfAlerts
 from actionwatch.base.errors import ConfigError
 from actionwatch.service.configuration import read_settings
+from actionwatch.service.watched_files import WatchedFiles
 from actionwatch.settings import Settings
 
 LOOK_EVERY = timedelta(seconds=30)  # reading a configuration takes some milliseconds
@@ -29,20 +30,27 @@ class ConfigurationWatch:
         config: Path,
         settings: Settings,
         self_alerts: SelfAlerts,
-        reload: Callable[[], object],
+        ask: Callable[[str], object],
         refused: Settings | None = None,
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`reload` requests a reload. `refused` is a configuration with which the service could not start."""
+        """`ask` requests what it is given: `reload`, or `sources` if only they changed in files of their own.
+
+        `refused` is a configuration with which the service could not start.
+        """
         self._config = config
         self._settings = settings
         self._self_alerts = self_alerts
-        self._reload = reload
+        self._ask = ask
         self._refused = refused
         self._elapsed = elapsed
         self._since: float | None = None
         self.is_refused = refused is not None
         """Whether a refused configuration was already reported."""
+
+    def use(self, settings: Settings) -> None:
+        """Compare with a configuration that the service runs with from now on."""
+        self._settings = settings
 
     def run_once(self) -> None:
         """Read the configuration once."""
@@ -56,7 +64,7 @@ class ConfigurationWatch:
         if self._settings.auto_reload and isinstance(found, Settings) and found != self._refused:
             time.sleep(_QUIET_SECONDS)
             if self._read() == found:
-                self._reload()
+                self._ask("reload")
         if now - self._since >= DIFFERS_AFTER.total_seconds() and not self.is_refused:
             self._report(found)
 
@@ -76,7 +84,28 @@ class ConfigurationWatch:
             self._self_alerts.report(_TROUBLE, str(self._config), what, _BROKEN_REMEDY)
 
 
-def changes(before: Settings, after: Settings) -> Sequence[str]:
+class SourceFilesWatch:
+    """Watches the files of the sources, if they have files of their own. A change is used at once, like one of rules."""
+
+    def __init__(self, files: Path, ask: Callable[[str], object]) -> None:
+        """`ask` requests `sources`."""
+        self._files = WatchedFiles([files])
+        self._files.loaded = self._files.states()
+        self._ask = ask
+
+    def run_once(self) -> None:
+        """Look at the files once."""
+        if self._files.are_changed():
+            self._files.loaded = self._files.states()
+            self._ask("sources")
+
+
+def differ_only_in_sources(before: Settings, after: Settings) -> bool:
+    """Return whether two configurations have other sources, and nothing else differs."""
+    return before != after and after.model_copy(update={"sources": before.sources}) == before
+
+
+def changes(before: Settings, after: Settings) -> list[str]:
     """Name what differs between two configurations, never a value: values may be secret."""
     found: list[str] = []
     for key in Settings.model_fields:

@@ -22,29 +22,32 @@ log = structlog.get_logger()
 
 
 class HeartbeatSender:
-    """One outgoing heartbeat for all sources. `intervals` are their poll intervals."""
+    """One outgoing heartbeat for all sources. `intervals` returns their poll intervals."""
 
     def __init__(
-        self, url: str, intervals: Mapping[str, timedelta], database: Database, clock: Callable[[], datetime]
+        self,
+        url: str,
+        intervals: Callable[[], Mapping[str, timedelta]],
+        database: Database,
+        clock: Callable[[], datetime],
     ) -> None:
         self._url = url
         self._redact = Redaction(in_url(url))
-        self._lags = {name: lag_limit(interval) for name, interval in intervals.items()}
+        self._intervals = intervals
         self._database = database
         self._clock = clock
         self._http = HttpClient(timeout=_TIMEOUT, is_body_optional=True)
 
     def run_once(self) -> bool:
         """Send the heartbeat, unless the proof of a source lags. Return whether the service accepted it."""
-        now = self._clock()
+        now, lags = self._clock(), {name: lag_limit(interval) for name, interval in self._intervals().items()}
         with self._database.read() as connection:
-            sources = read_sources(connection, self._lags)
+            sources = read_sources(connection, lags)
         stale = [
             each.name
             for each in sources
             # A mark in the future proves nothing: a clock was set back.
-            if each.marks is None
-            or not -STEP <= each.upstream_time(now) - each.marks.proved_through <= self._lags[each.name]
+            if each.marks is None or not -STEP <= each.upstream_time(now) - each.marks.proved_through <= lags[each.name]
         ]
         if stale:
             log.warning("heartbeat_withheld", stale=stale)

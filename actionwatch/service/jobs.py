@@ -1,4 +1,4 @@
-"""The jobs at intervals: one for each source, and one for each other step. Jobs do not delay each other."""
+"""The jobs at intervals, one for each step but those of the sources (`source_steps.py`). Jobs do not delay each other."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from actionwatch.base.daemon_threads import DaemonThreads
 from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.service import schedule
 from actionwatch.service.app import App
-from actionwatch.service.configuration_watch import LOOK_EVERY, ConfigurationWatch
+from actionwatch.service.configuration_watch import LOOK_EVERY, ConfigurationWatch, SourceFilesWatch
 from actionwatch.service.disk import check_disk
 from actionwatch.service.heartbeat import HeartbeatSender
 from actionwatch.service.log_check import LogCheck
+from actionwatch.service.polls import LOOK_EVERY as POLLS_EVERY
+from actionwatch.service.polls import PollWatch
 from actionwatch.service.reload import Reloader
 from actionwatch.service.replicas import LOOK_EVERY as REPLICAS_EVERY
 from actionwatch.service.roles import Roles
@@ -25,15 +27,14 @@ from actionwatch.service.sealing import SEAL_EVERY, Sealing
 from actionwatch.service.step_watch import FAILURES, StepWatch
 from actionwatch.service.streams import StreamWatch
 from actionwatch.service.threads import Threads
-from actionwatch.store import backlog_progress
-from actionwatch.store.membership import LEADER, stream_role, tail_role
-from actionwatch.tail.accounts import LIST_EVERY
+from actionwatch.store.membership import LEADER, stream_role
 
 if TYPE_CHECKING:
     from actionwatch.service.telemetry import TraceExporter
 
 _SILENCES_EVERY = timedelta(seconds=30)  # how soon a change of the silence files is noticed
 _STREAMS_EVERY = timedelta(seconds=1)  # how soon a stream sends what is stored
+_SOURCES_EVERY = timedelta(seconds=1)  # how soon a change of their files is noticed
 _LAG_EVERY = timedelta(seconds=30)
 _PRUNE_EVERY = timedelta(hours=1)
 _DISK_EVERY = timedelta(minutes=1)
@@ -64,17 +65,6 @@ class Jobs:
         self.work: dict[str, Callable[[], None]] = {}
         """What runs each step once."""
 
-    def add_sources(self) -> None:
-        """Add the polls of each source, and the listing of its accounts."""
-        app = self._app
-        for source in app.tails.steps:  # first, because the first poll of each waits a little for it
-            listing = functools.partial(_list_accounts, app, source)
-            self._add(f"accounts {source}", listing, LIST_EVERY, role=tail_role(source))
-        for source, interval in app.settings.poll_intervals.items():
-            progress = functools.partial(_backlog, app, source)
-            poll = functools.partial(_poll, app, source)
-            self._add(f"tail {source}", poll, interval, progress=progress, role=tail_role(source))
-
     def add_streams(self) -> None:
         """Add the sending of each stream, and the watch over how far they lag."""
         app = self._app
@@ -96,11 +86,14 @@ class Jobs:
         traces: TraceExporter | None,
         replicas: Callable[[], None] | None,
         configuration: ConfigurationWatch | None,
+        sources: SourceFilesWatch | None,
+        polls: PollWatch,
     ) -> None:
         """Add what watches the process and its surroundings, and what reports to other services."""
         app = self._app
         if app.database.path is not None:
             self._add("disk", functools.partial(check_disk, app.database.path, app.self_alerts), _DISK_EVERY)
+        self._add("polls", polls.run_once, POLLS_EVERY, is_first_now=False)
         self._add("log", LogCheck().run_once, _CHECK_EVERY, is_first_now=False)
         if heartbeat:
             self._add("heartbeat", heartbeat.run_once, app.settings.heartbeat.interval, is_first_now=False, role=LEADER)
@@ -110,6 +103,8 @@ class Jobs:
             self._add("replicas", replicas, REPLICAS_EVERY)
         if configuration:
             self._add("configuration", configuration.run_once, LOOK_EVERY)
+        if sources:
+            self._add("sources", sources.run_once, _SOURCES_EVERY)
 
     def add_upkeep(self, reloader: Reloader, sealing: Sealing) -> None:
         """Add what the store needs: the silences of files, retention and seals."""
@@ -162,16 +157,3 @@ class Jobs:
         job = schedule.add_job(self._scheduler, work, every, is_first_now=is_first_now)
         if role is not None:
             self._of_role[role].append((step, job))
-
-
-def _list_accounts(app: App, source: str) -> None:
-    app.tails.account_watches[source].run_once()
-
-
-def _poll(app: App, source: str) -> None:
-    app.tails.steps[source].run_if_due()
-
-
-def _backlog(app: App, source: str) -> object:
-    with app.database.read() as connection:
-        return backlog_progress.read_all(connection).get(source)

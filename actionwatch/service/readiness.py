@@ -46,14 +46,14 @@ class Readiness:
     def __init__(
         self,
         database: Database,
-        intervals: Mapping[str, timedelta],
+        intervals: Callable[[], Mapping[str, timedelta]],
         ages: Callable[[], Mapping[str, timedelta | None]],
         steps: StepWatch,
         roles: Roles,
         records_learned: Callable[[], int | None] = lambda: None,
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`intervals` are the poll intervals of the sources.
+        """`intervals` returns the poll intervals of the sources.
 
         `ages` returns how long ago this process polled each source, None if it has not yet. The store cannot show this,
         because clocks can be set.
@@ -114,7 +114,7 @@ class Readiness:
 
     def _of_sources(self, known: Mapping[str, Poll]) -> Iterator[str]:
         ages = {name: age for name, age in self._ages().items() if self._roles.has(tail_role(name))}
-        for name, interval in self._intervals.items():
+        for name, interval in self._intervals().items():
             poll, age = known.get(name), ages.get(name)
             if poll is None or (name in ages and age is None):
                 yield SourceReason(f"source {name}: not polled yet")

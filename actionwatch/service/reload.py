@@ -124,7 +124,7 @@ class Reloader:
     def _forget(self) -> None:
         """Forget what this process applied: the store says what runs, because another replica may have led since."""
         app = self._app
-        self._rules = RuleFiles(app.settings, app.leading, app.clock)
+        self._rules = RuleFiles(app.settings, app.leading, app.clock, app.source_names)
         self._silences = SilenceFiles(app.settings, app.leading, app.clock)
         self._templates = TemplateFiles(app.settings.templates, app.renderer, app.leading, app.leading_alerts)
         self._files.loaded, self._reported, self._is_started = {}, set(), False
@@ -190,10 +190,15 @@ class Reloader:
             return "Its last values are used"
         return "It is off until it is fixed"
 
+    def settle_sources(self) -> None:
+        """Settle the self-alerts of removed sources, while the service runs."""
+        with self._lock:
+            self._settle_removed()
+
     def _settle_removed(self) -> None:
         """Settle the self-alerts of removed sources and receivers, and of a configuration that is in use now."""
         settings = self._app.settings
-        names = [source.name for source in settings.sources]
+        names = self._app.source_names()
         self._app.leading_alerts.settle_removed(names, [receiver.name for receiver in settings.receivers])
         self._app.leading_alerts.settle_others("config_differs", set())  # perhaps of a file with another name
         # Of the kind of store from which this one was copied.

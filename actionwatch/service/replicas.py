@@ -48,12 +48,19 @@ class ReplicaWatch:
         """`config` is the file whose content `settings` are."""
         self._self_alerts = self_alerts
         self._elapsed = elapsed
-        self._configuration = _configuration(config)
-        self._paths = [*settings.rules, settings.lists, settings.templates, settings.silences]
-        self._seen: list[dict[str, tuple[int, ...]]] | None = None
+        self._config = config
+        self._seen: list[dict[str, tuple[int, ...]]] | None
         """The states of the files of the last digest."""
+        self.use(settings)
         self._digest = ""
         self._since: float | None = None
+
+    def use(self, settings: Settings) -> None:
+        """Compare the configuration as it is now, which the service has just begun to use."""
+        self._configuration = _configuration(self._config)
+        self._paths = [*settings.rules, settings.lists, settings.templates, settings.silences]
+        self._paths += [settings.source_files.path] if settings.source_files is not None else []
+        self._seen = None
 
     def digest(self) -> str:
         """Return the digest of the configuration in use and of the files as they are now. 64 bits tell accidents apart."""

@@ -64,8 +64,8 @@ class Roles:
         self._free_since: dict[str, float] = {}
         self._unwanted: set[str] = set()
         """Roles that no other replica took: they are not handed over again."""
-        self._leaving: str | None = None
-        """The role that is handed over when its step ends."""
+        self._leaving: frozenset[str] = frozenset()
+        """The roles that are handed over when their steps end."""
 
     def has(self, role: str) -> bool:
         """Return whether this process has a role, as far as it knows."""
@@ -79,7 +79,7 @@ class Roles:
     def working(self, role: str | None) -> Iterator[bool]:
         """Yield whether this process has a role (None: every process has it). It is not handed over before the block ends."""
         with self._lock:
-            is_mine = role is None or (role in self._held and role != self._leaving)
+            is_mine = role is None or (role in self._held and role not in self._leaving)
             if is_mine and role is not None:
                 self._running[role] += 1
         try:
@@ -92,8 +92,25 @@ class Roles:
     def start(self, membership: Membership) -> None:
         """Take and begin what nobody has, before any step runs. Raises: whatever a role raises that cannot begin."""
         self._note(membership, membership.renew())
-        while (role := choose(self.roster, list(self._roles)).take) is not None and self._take(membership, role):
+        while (names := choose(self.roster, list(self._roles)).take) and self._take(membership, names):
             self._note(membership, membership.renew())
+
+    def add(self, role: Role) -> None:
+        """Know one more role. `spread` takes it, if it is the turn of this process."""
+        with self._lock:
+            self._roles = {**self._roles, role.name: role}
+
+    def remove(self, membership: Membership, name: str) -> None:
+        """Forget a role, and break off what runs for it."""
+        with self._lock:
+            role = self._roles[name]
+            self._roles = {each: held for each, held in self._roles.items() if each != name}
+            is_mine = name in self._held
+            self._held.discard(name)
+        if is_mine:
+            role.end()
+            with contextlib.suppress(StoreError):  # then nothing renews it
+                membership.hand_over([name])
 
     def renew(self, membership: Membership, stopping: threading.Event) -> None:
         """Keep the leases until `stopping`. While the store does not answer, its transactions say who has a role."""
@@ -106,22 +123,21 @@ class Roles:
                 self._note(membership, roster)
 
     def spread(self, membership: Membership) -> None:
-        """Take a role that nobody has, or hand one over. Raises: whatever a role raises that cannot begin; StoreError."""
+        """Take roles that nobody has, or hand some over. Raises: whatever a role raises that cannot begin; StoreError."""
         now = self._elapsed()
         free = [name for name in self._roles if name not in self.roster.holders and name not in self._held]
         self._free_since = {name: self._free_since.get(name, now) for name in free}
-        left = next((name for name, since in self._free_since.items() if now - since >= LEFT_FOR_SECONDS), None)
+        left = [name for name, since in self._free_since.items() if now - since >= LEFT_FOR_SECONDS]
         move = choose(self.roster, list(self._roles))
-        if move.give is None:
-            self._leaving = None
-        wanted = move.take or left
-        if wanted is not None:
-            if move.take is None:
-                self._unwanted.add(wanted)
-            if self._take(membership, wanted):
-                log.info("role_taken", role=wanted)
-        elif move.give is not None:
-            self._hand_over(membership, move.give)
+        if not move.give:
+            self._leaving = frozenset()
+        if move.take or left:
+            if not move.take:
+                self._unwanted.update(left)
+            for name in self._take(membership, move.take or left):
+                log.info("role_taken", role=name)
+        elif move.give:
+            self._hand_over(membership, move)
 
     def silent_seconds(self) -> float:
         """Return how long ago the last renewal of the leases ended."""
@@ -159,59 +175,72 @@ class Roles:
                 self._held.discard(name)
             self._roles[name].end()
 
-    def _take(self, membership: Membership, name: str) -> bool:
-        if name in self._held or not membership.take_role(name):
-            return False
-        try:
-            self._roles[name].begin()
-        except BaseException as exc:
-            with contextlib.suppress(StoreError):  # a lease that has ended too: a renewal would keep it, for no one
-                membership.hand_over(name)
-            if not isinstance(exc, RoleLost):
-                raise
-            log.warning("role_lost", role=name, why=str(exc))
-            return False
-        with self._lock:
-            self._held.add(name)
-        self._roles[name].run()
-        return True
+    def _take(self, membership: Membership, names: Sequence[str]) -> list[str]:
+        """Take those of these roles that nobody has, and return them."""
+        free = [name for name in names if name not in self._held]
+        taken = membership.take_roles(free) if free else []
+        begun = []
+        for index, name in enumerate(taken):
+            try:
+                self._roles[name].begin()
+            except BaseException as exc:
+                left = [name] if isinstance(exc, RoleLost) else taken[index:]
+                with contextlib.suppress(StoreError):  # a lease that has ended too: a renewal would keep it, for no one
+                    membership.hand_over(left)
+                if not isinstance(exc, RoleLost):
+                    raise
+                log.warning("role_lost", role=name, why=str(exc))
+                continue
+            with self._lock:
+                self._held.add(name)
+            self._roles[name].run()
+            begun.append(name)
+        return begun
 
-    def _hand_over(self, membership: Membership, names: Sequence[str]) -> None:
-        """Hand over the first of these roles for which no step runs.
+    def _hand_over(self, membership: Membership, move: Move) -> None:
+        """Hand over roles for which no step runs.
 
-        If a step runs for each, no other begins for the first of them, which could otherwise stay for ever.
+        For as many as are missing, no other step begins, because they could otherwise stay for ever.
         """
         with self._lock:
-            movable = [name for name in names if name in self._held - self._unwanted and self._roles[name].is_movable]
-            idle = [name for name in movable if not self._running[name]]
-            self._leaving = next(iter(movable), None) if not idle else None
-            if not idle:
-                return
-            self._held.discard(idle[0])
-        self._roles[idle[0]].end()
-        membership.hand_over(idle[0])
-        log.info("role_handed_over", role=idle[0])
+            movable = [
+                name for name in move.give if name in self._held - self._unwanted and self._roles[name].is_movable
+            ]
+            idle = [name for name in movable if not self._running[name]][: move.give_count]
+            busy = [name for name in movable if self._running[name]][: move.give_count - len(idle)]
+            self._leaving = frozenset(busy)
+            self._held.difference_update(idle)
+        for name in idle:
+            self._roles[name].end()
+        if idle:
+            membership.hand_over(idle)
+        for name in idle:
+            log.info("role_handed_over", role=name)
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """The next step of a replica: take a role, or give one of these."""
+    """The next step of a replica: take roles, or give `give_count` of these."""
 
-    take: str | None = None
-    give: Sequence[str] | None = None
+    take: Sequence[str] = ()
+    give: Sequence[str] = ()
+    give_count: int = 0
 
 
 def choose(roster: Roster, roles: Sequence[str]) -> Move:
-    """Decide what the replica `roster.mine` does so that each has its share of the roles. Pure."""
+    """Decide what the replica `roster.mine` does so that each has its share of the roles. Pure.
+
+    A replica takes only what nobody has, and gives only what is more than its share: so only those roles move that must.
+    """
     counts = _counts(roster.holders, roster.hosts)
     mine = [name for name in roles if roster.holders.get(name) == roster.mine]
     share = math.ceil(len(roles) / max(len(roster.hosts), 1))
     free = [name for name in roles if name not in roster.holders]
     if free and len(mine) < share:
-        return Move(take=free[0])
+        return Move(take=free[: share - len(mine)])
     fewest = min((count for name, count in counts.items() if name != roster.mine), default=len(mine))
     if len(mine) - fewest > 1:
-        return Move(give=mine[::-1])
+        return Move(give=mine[::-1], give_count=max(min(len(mine) - share, (len(mine) - fewest) // 2), 1))
     return Move()
 
 

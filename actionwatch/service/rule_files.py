@@ -53,10 +53,17 @@ class AppliedRules:
 class RuleFiles:
     """The rule files and lists of one process. Nothing else writes which versions run."""
 
-    def __init__(self, settings: Settings, database: Database, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        clock: Callable[[], datetime],
+        sources: Callable[[], Sequence[str]],
+    ) -> None:
+        """`sources` returns the names of the sources, as they are now."""
         self._settings = settings
         self._database = database
-        self._sources = [source.name for source in settings.sources]
+        self._sources = sources
         self._clock = clock
         self._cache = _Cache()
         self._last: tuple[RunningDocument, ...] | None = None
@@ -92,7 +99,7 @@ class RuleFiles:
                 rule_versions.write(connection, _to_store([*added, *changed], at))
                 for each in moved:
                     rule_versions.move(connection, each.id, *_place(each))
-                record(connection, running, doing, self._sources, at, is_start=is_start)
+                record(connection, running, doing, self._sources(), at, is_start=is_start)
                 rule_versions.delete(connection, [each.id for each in removed])
                 # A rule that comes back is new: it must not fire for records that it did not see while it was gone.
                 correlations.forget_versions(connection, before.keys() & now.keys())

@@ -1,7 +1,8 @@
 """`run`: run the service until a signal stops it, and restart it in the same process with a changed configuration.
 
-SIGHUP reads the configuration again. If it changed, the service stops cleanly and starts with the new one. If the new one is
-broken, or the service cannot start with it, the previous one stays in use and a self-alert reports the reason.
+SIGHUP reads the configuration again. If only its sources changed, the service tails the new ones without a pause. If anything
+else changed, it stops cleanly and starts with the new one. If the new one is broken, or the service cannot start with it, the
+previous one stays in use and a self-alert reports the reason.
 """
 
 from __future__ import annotations
@@ -18,8 +19,13 @@ import structlog
 from actionwatch.base.errors import ConfigError, Fault, StoreUnreachable
 from actionwatch.service.announcement import Announcement, configuration_state
 from actionwatch.service.app import App, set_up_logs
-from actionwatch.service.configuration import read_settings
-from actionwatch.service.configuration_watch import ConfigurationWatch, changes
+from actionwatch.service.configuration import read_settings, read_sources
+from actionwatch.service.configuration_watch import (
+    ConfigurationWatch,
+    SourceFilesWatch,
+    changes,
+    differ_only_in_sources,
+)
 from actionwatch.service.organisations import refuse_other_organisations
 from actionwatch.service.replicas import ReplicaWatch
 from actionwatch.service.service import Service
@@ -67,6 +73,16 @@ class _RefusedChange:
     fault: Fault
 
 
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A service that runs."""
+
+    app: App
+    service: Service
+    watch: ConfigurationWatch
+    membership: Membership
+
+
 class _Process:
     """The services that follow each other in one process, each with its own configuration."""
 
@@ -90,11 +106,12 @@ class _Process:
                 refuse_other_organisations(self._settings, self._config, app.database)
                 service, watch = self._build(app)
                 with service.running() as membership:
+                    running = _Running(app, service, watch, membership)
                     self._announce(service, watch, membership)
                     if self._screen:
                         self._screen.started(app, service.url)
                     self._before = self._refused = None
-                    changed = self._wait(service, watch)
+                    changed = self._wait(running)
                     if changed is None and self._screen:
                         self._screen.stopping()
                 if changed is not None:
@@ -136,13 +153,17 @@ class _Process:
             self._config,
             self._settings,
             app.own_alerts,
-            functools.partial(self._asked.ask, "reload"),
+            self._asked.ask,
             refused.settings if refused else None,
         )
         on_death = functools.partial(self._asked.ask, "died")
         replicas = ReplicaWatch(self._config, self._settings, app.leading_alerts) if app.database.is_shared else None
         fault = refused.fault if refused else None
-        service = Service(app, fault, on_death=on_death, watch=watch, replicas=replicas, config=self._config)
+        files = self._settings.source_files
+        sources = SourceFilesWatch(files.path, self._asked.ask) if files is not None else None
+        service = Service(
+            app, fault, on_death=on_death, watch=watch, sources=sources, replicas=replicas, config=self._config
+        )
         return service, watch
 
     def _announce(self, service: Service, watch: ConfigurationWatch, membership: Membership) -> None:
@@ -159,37 +180,81 @@ class _Process:
             lines = [*changes(self._before, self._settings), *loaded]
             self._announcement.end_reload(lines, service.reloader.faults)
 
-    def _wait(self, service: Service, watch: ConfigurationWatch) -> Settings | None:
+    def _wait(self, running: _Running) -> Settings | None:
         """Wait until the service is asked to end (None), or finds a changed configuration; reload files when asked.
 
         Raises: ThreadDied.
         """
         while (word := self._asked.wait()) != "end":
-            service.threads.check()
-            if word != "reload":
-                continue
-            self._announcement.begin_reload()
-            self._state = configuration_state(self._config)
-            lines, faults = [_UNCHANGED], []
-            try:
-                found = read_settings(self._config)
-            except ConfigError as exc:
-                lines, faults = [_PREVIOUS], [str(fault) for fault in exc.faults]
-                for fault in exc.faults:
-                    log.error("configuration_refused", fault=str(fault))
-                refuse = functools.partial(service.reloader.broken_files.refuse_configuration, self._config, exc.faults)
-                watch.is_refused = service.steps.attempt("reload", refuse)  # if only the leader may, `watch` reports it
-            else:
-                if found != self._settings:
-                    log.info("configuration_changed", file=str(self._config))
+            running.service.threads.check()
+            if word == "reload":
+                found = self._reload(running)
+                if found is not None:
                     return found
-                accept = functools.partial(service.reloader.broken_files.accept_configuration, self._config)
-                service.steps.attempt("reload", accept)
-                watch.is_refused = False
-                self._announcement.use(self._state)
-            faults += service.reload()
-            self._announcement.end_reload([*lines, *self._loaded(service)], faults)
+            elif word == "sources":
+                self._read_sources(running)
         return None
+
+    def _reload(self, running: _Running) -> Settings | None:
+        """Read everything again. Return the configuration if the service must start again for it."""
+        self._announcement.begin_reload()
+        self._state = configuration_state(self._config)
+        lines, faults = [_UNCHANGED], []
+        try:
+            found = read_settings(self._config)
+            if differ_only_in_sources(self._settings, found):
+                lines = self._use_sources(running, found)
+        except ConfigError as exc:
+            lines, faults = [_PREVIOUS], [str(fault) for fault in exc.faults]
+            self._refuse(running, exc)
+        else:
+            if found != self._settings:
+                log.info("configuration_changed", file=str(self._config))
+                return found
+            self._accept(running)
+            self._announcement.use(self._state)
+        faults += running.service.reload()
+        self._announcement.end_reload([*lines, *self._loaded(running.service)], faults)
+        return None
+
+    def _read_sources(self, running: _Running) -> None:
+        """Use the files of the sources as they are now. Nothing else of the configuration is read."""
+        try:
+            sources = read_sources(self._settings, self._config)
+            if sources != self._settings.sources:
+                self._use_sources(running, self._settings.model_copy(update={"sources": sources}))
+        except ConfigError as exc:
+            self._refuse(running, exc)
+        else:
+            self._accept(running)
+
+    def _use_sources(self, running: _Running, found: Settings) -> list[str]:
+        """Use a configuration that differs only in its sources, while the service runs. Return what changed.
+
+        Raises: ConfigError, for a source whose name belongs to another organisation.
+        """
+        refuse_other_organisations(found, self._config, running.app.database)
+        lines = changes(self._settings, found)
+        set_up_logs(found)  # first: it knows the secrets
+        running.service.use_sources(found, running.membership)
+        self._settings = found
+        running.watch.use(found)
+        log.info("sources_changed", sources=len(found.sources), changes=len(lines))
+        return lines
+
+    def _refuse(self, running: _Running, error: ConfigError) -> None:
+        for fault in error.faults:
+            log.error("configuration_refused", fault=str(fault))
+        reloader = running.service.reloader
+        refuse = functools.partial(reloader.broken_files.refuse_configuration, self._config, error.faults)
+        # If only the leader may, `watch` reports it.
+        running.watch.is_refused = running.service.steps.attempt("reload", refuse)
+
+    def _accept(self, running: _Running) -> None:
+        reloader = running.service.reloader
+        accept = functools.partial(reloader.broken_files.accept_configuration, self._config)
+        running.service.steps.attempt("reload", accept)
+        running.watch.is_refused = False
 
     def _loaded(self, service: Service) -> list[str]:
         """Return what is loaded, and each rule that changed since this was reported; not what the first start found."""

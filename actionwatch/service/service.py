@@ -20,20 +20,22 @@ from actionwatch.base.errors import ActionwatchError, Fault
 from actionwatch.service.app import App
 from actionwatch.service.buttons import listen
 from actionwatch.service.clock_watch import ClockWatch
-from actionwatch.service.configuration_watch import ConfigurationWatch
+from actionwatch.service.configuration_watch import ConfigurationWatch, SourceFilesWatch
 from actionwatch.service.heartbeat import HeartbeatSender
 from actionwatch.service.jobs import Jobs, attempt_as
 from actionwatch.service.loops import Loops
+from actionwatch.service.polls import Polls, PollWatch
 from actionwatch.service.readiness import Readiness
 from actionwatch.service.reload import Reloader
 from actionwatch.service.replicas import ReplicaWatch
 from actionwatch.service.roles import Role, Roles
 from actionwatch.service.sealing import Sealing
+from actionwatch.service.source_steps import SourceSteps
 from actionwatch.service.step_watch import StepWatch
 from actionwatch.service.streams import forget_removed, role_of
 from actionwatch.service.threads import Threads
 from actionwatch.service.web_listener import WebListener
-from actionwatch.settings import Source, Telemetry
+from actionwatch.settings import Settings, Telemetry
 from actionwatch.store.membership import LEADER, Membership, Roster, tail_role
 
 if TYPE_CHECKING:
@@ -54,13 +56,14 @@ class Service:
         on_death: Callable[[], None] = lambda: None,
         stop_seconds: float = _STOP_SECONDS,
         watch: ConfigurationWatch | None = None,
+        sources: SourceFilesWatch | None = None,
         replicas: ReplicaWatch | None = None,
         *,
         config: Path | None = None,
         open_to_actions: bool = False,
     ) -> None:
-        """`refused` is the reason why the service does not run with a newer configuration. `watch` looks for one; `replicas`
-        compares this replica with others.
+        """`refused` is the reason why the service does not run with a newer configuration. `watch` looks for one, `sources` for
+        changes in the files of sources; `replicas` compares this replica with others.
 
         `config`: the file of the configuration, with which drafts of rules are tried.
 
@@ -71,25 +74,36 @@ class Service:
         """
         self._app = app
         self._watch = watch
+        self._source_files = sources
         self._replicas = replicas
         self._stop_seconds = stop_seconds
         self.threads = Threads(on_death)
         elapsed = app.machine.elapsed
         self.steps = StepWatch(app.leading_alerts, elapsed, own_alerts=app.own_alerts)
+        self.polls = Polls(app.settings.upstream.threads, elapsed, app.machine.chance)
+        self.source_steps = SourceSteps(app, self.steps, self.polls)
         roles = [
             self._leading(),
-            *(self._tailing(source) for source in app.settings.sources),
+            *(self.source_steps.role(name) for name in app.source_names()),
             *(
                 role_of(stream, lambda role: self.jobs.forget_role(role), lambda role: self.jobs.run_role(role))
                 for stream in app.streams.values()
             ),
         ]
         self.roles = Roles(roles, self._note_replicas)
+        self.source_steps.follow(self.roles)
+        self._poll_watch = PollWatch(
+            self.polls,
+            app.tails.upstreams,
+            app.leading_alerts,
+            app.own_alerts,
+            functools.partial(self.roles.has, LEADER),
+        )
         self.jobs = Jobs(app, self.steps, self.roles)
         self.reloader = Reloader(app, refused)
         self.worker = app.delivery_worker(self.leads)
         url = app.settings.heartbeat.address
-        self._heartbeat = HeartbeatSender(url, app.settings.poll_intervals, app.database, app.clock) if url else None
+        self._heartbeat = HeartbeatSender(url, self._intervals, app.database, app.clock) if url else None
         self._sealing = Sealing(app.leading, app.clock, elapsed=elapsed)
         followers = [self.worker.follow_clock, self._follow_clock]
         self._clock_watch = ClockWatch(app.clock, app.leading, app.leading_alerts, followers, elapsed, leads=self.leads)
@@ -97,7 +111,7 @@ class Service:
         self.loops = Loops(app, self.threads, self.steps, self.roles, self.worker, self._watch_clock)
         self._readiness = Readiness(
             app.database,
-            app.settings.poll_intervals,
+            self._intervals,
             app.tails.ages,
             self.steps,
             self.roles,
@@ -111,6 +125,7 @@ class Service:
             self.roles,
             self.worker.wake,
             lambda: {**self.threads.are_alive(), **self.steps.stuck()},
+            self.polls.lateness,
             config=config,
             open_to_actions=open_to_actions,
         )
@@ -148,6 +163,7 @@ class Service:
             self.url = stack.enter_context(self._web.serving())
             stack.callback(self._stop_threads)
             self.loops.start_steps(self.reloader)
+            self.polls.start(self.threads)
             self.jobs.start(self.threads)
             stack.callback(self.jobs.stop)
             self.loops.watch_clock()
@@ -173,6 +189,24 @@ class Service:
         """Wait without a limit until matching has ended, because two matchers must not run at once."""
         self.threads.join("match", None)
 
+    def use_sources(self, settings: Settings, membership: Membership) -> None:
+        """Tail the sources of a configuration that differs in nothing else."""
+        wanted = {source.name: source for source in settings.sources}
+        known = dict(self._app.tails.sources)
+        for name in [name for name, source in known.items() if wanted.get(name) != source]:
+            self.roles.remove(membership, tail_role(name))
+            self.source_steps.forget(name)
+        self._app.use_sources(settings)
+        for name in [name for name, source in wanted.items() if known.get(name) != source]:
+            self.roles.add(self.source_steps.role(name))
+        if not self._app.database.is_shared:  # otherwise, the replicas share them
+            self.roles.start(membership)
+        if self.leads():
+            self.steps.attempt("reload", self.reloader.settle_sources)
+        if self._replicas is not None:
+            self._replicas.use(settings)
+        self._app.record_signal.set()
+
     def leads(self) -> bool:
         """Return whether this process is the leader."""
         return self.roles.has(LEADER)
@@ -195,18 +229,8 @@ class Service:
 
         return Role(LEADER, begin, end, lambda: self.jobs.run_role(LEADER), is_movable=False)
 
-    def _tailing(self, source: Source) -> Role:
-        """Return the role that tails a source."""
-        role = tail_role(source.name)
-
-        def begin() -> None:
-            self._app.tails.begin(source)
-            self.jobs.forget_role(role)
-
-        def end() -> None:
-            self._app.tails.steps[source.name].stop()
-
-        return Role(role, begin, end, lambda: self.jobs.run_role(role))
+    def _intervals(self) -> Mapping[str, timedelta]:
+        return self._app.settings.poll_intervals
 
     def _note_replicas(self, before: Roster, now: Roster) -> None:
         """Take up the messages of a replica that has ended. The thread that renews leases calls it: it must not wait."""
@@ -224,10 +248,11 @@ class Service:
     def _add_jobs(self, membership: Membership, button_checks: Mapping[str, Callable[[], object]]) -> None:
         """Add the jobs, in the order in which they first run."""
         comparison = functools.partial(self._compare, self._replicas, membership) if self._replicas else None
-        self.jobs.add_sources()
         self.jobs.add_streams()
         self.jobs.add_deliveries(self.worker, button_checks)
-        self.jobs.add_watches(self._heartbeat, self._traces, comparison, self._watch)
+        self.jobs.add_watches(
+            self._heartbeat, self._traces, comparison, self._watch, self._source_files, self._poll_watch
+        )
         self.jobs.add_upkeep(self.reloader, self._sealing)
 
     def _compare(self, replicas: ReplicaWatch, membership: Membership) -> None:
@@ -246,6 +271,7 @@ class Service:
         self.threads.stopping.set()
         self.roles.end()
         self._app.record_signal.set()
+        self.polls.wake()
         self.worker.stop()
         others = [name for name in self.threads.are_alive() if name not in ("web", "lease")]
         for name in others:

@@ -83,7 +83,15 @@ class StepWatch:
         `role`: only the replica that has it runs the step.
         """
         alerts = self._own_alerts if role is None else self._self_alerts
-        self._steps[name] = _Step(alerts, role, failures - 1, progress)
+        with self._lock:  # other threads go through them
+            self._steps = {**self._steps, name: _Step(alerts, role, failures - 1, progress)}
+
+    def remove(self, name: str) -> None:
+        """Watch a step no longer. Its self-alert is over."""
+        with self._lock:
+            step = self._steps[name]
+            self._steps = {each: held for each, held in self._steps.items() if each != name}
+        self._settle(name, step)
 
     def forget(self, name: str) -> None:
         """Forget how a step went, because another replica runs it now. Its next success here settles what is open."""
@@ -103,7 +111,9 @@ class StepWatch:
 
     def attempt(self, name: str, work: Callable[[], object]) -> bool:
         """Run a step once. Return whether it succeeded. Every exception is logged and counted, and ends no loop."""
-        step = self._steps[name]
+        step = self._steps.get(name)
+        if step is None:  # it was removed
+            return False
         step.progressed_to, step.began = None, self._elapsed()
         try:
             work()

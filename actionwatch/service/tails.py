@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
 from actionwatch.base.clock import Clock
 from actionwatch.instaclustr.client import Client
 from actionwatch.instaclustr.kinds import OWN_KINDS
+from actionwatch.instaclustr.upstream import Upstream
 from actionwatch.matching.addressing import Addressing
 from actionwatch.matching.self_alerts import SelfAlertStore
 from actionwatch.rules.model import Rule
 from actionwatch.rules.prefilter import names_demanding
 from actionwatch.service.configuration import known_kinds
 from actionwatch.service.machine import Machine
-from actionwatch.service.upstream import reading_client
+from actionwatch.service.upstream import Upstreams, reading_client
 from actionwatch.settings import Settings, Source
 from actionwatch.store.database import Database
 from actionwatch.store.membership import tail_role
@@ -28,7 +28,7 @@ from actionwatch.tail.state import TailOptions
 
 
 class Tails:
-    """The tailing steps of one process, built at their first use. Close it after use."""
+    """The tailing steps of one process. Close it after use."""
 
     def __init__(
         self,
@@ -51,40 +51,85 @@ class Tails:
         self.on_backlog: OnBacklog = lambda _: None
         """Called with the progress of each source that catches up."""
         self._rounds = Rounds(database)
-        self._account_watches: dict[str, AccountWatch] = {}
+        self.gives_way: Callable[[str], bool] = lambda _: False
+        """Returns whether a source that reads a backlog is to let others go first."""
+        self.replica_count: Callable[[], int] = lambda: 1
+        """Returns how many processes share the limit of requests."""
+        self._kinds = known_kinds(settings)
+        self._upstreams = Upstreams(machine, self._rate)
         self._clients: dict[str, Client] = {}
-
-    @functools.cached_property
-    def steps(self) -> dict[str, SourceTail]:
-        """The tailing step of each source."""
-        return {source.name: self._build(source) for source in self._settings.sources}
+        self._account_watches: dict[str, AccountWatch] = {}
+        self._steps: dict[str, SourceTail] = {}
+        self._sources: dict[str, Source] = {}
+        self.use(settings)
 
     @property
-    def account_watches(self) -> dict[str, AccountWatch]:
+    def steps(self) -> Mapping[str, SourceTail]:
+        """The tailing step of each source."""
+        return self._steps
+
+    @property
+    def account_watches(self) -> Mapping[str, AccountWatch]:
         """What lists the linked accounts of each source."""
-        return {source: self._account_watches[source] for source in self.steps}
+        return self._account_watches
+
+    @property
+    def sources(self) -> Mapping[str, Source]:
+        """The sources of the configuration."""
+        return self._sources
+
+    def upstream_of(self, source: str) -> Upstream:
+        """Return the upstream of a source."""
+        return self._upstreams.of(self._sources[source])
+
+    def upstreams(self) -> Mapping[Upstream, int]:
+        """Return how many sources each upstream has."""
+        return self._upstreams.counts(self._sources.values())
 
     def ages(self) -> dict[str, timedelta | None]:
         """Return how long ago this process polled each source; None if it has not yet."""
-        return {name: tail.age for name, tail in self.steps.items()}
+        return {name: tail.age for name, tail in self._steps.items()}
 
-    def begin(self, source: Source) -> None:
+    def use(self, settings: Settings) -> tuple[list[str], list[str]]:
+        """Tail the sources of a configuration. Return the names of those that ended, and of those that are new or changed."""
+        wanted = {source.name: source for source in settings.sources}
+        before = self._sources
+        ended = [name for name, source in before.items() if wanted.get(name) != source]
+        begun = [name for name, source in wanted.items() if before.get(name) != source]
+        # Other threads read these while they change: each is replaced as a whole.
+        self._settings, self._sources = settings, wanted
+        steps, watches = dict(self._steps), dict(self._account_watches)
+        for name in ended:
+            steps.pop(name).stop()
+            watches.pop(name)
+            self._clients.pop(name).close()
+        for name in begun:
+            steps[name], watches[name] = self._build(wanted[name])
+        self._steps, self._account_watches = steps, watches
+        return ended, begun
+
+    def begin(self, source: str) -> None:
         """Forget what this process knows about a source that it tailed before: another replica has tailed it since."""
-        if source.name in self._clients:
-            self._clients[source.name].close()
-            self.steps[source.name] = self._build(source)
+        self._clients[source].close()
+        self._steps[source], self._account_watches[source] = self._build(self._sources[source])
 
     def close(self) -> None:
         """Close the connections to the upstreams."""
         for client in self._clients.values():
             client.close()
+        self._upstreams.close()
 
-    def _build(self, source: Source) -> SourceTail:
-        client = self._clients[source.name] = reading_client(source, self._clock, self._machine)
+    def _rate(self) -> float | None:
+        rate = self._settings.upstream.rate_per_second
+        return None if rate is None else rate / max(self.replica_count(), 1)
+
+    def _build(self, source: Source) -> tuple[SourceTail, AccountWatch]:
+        upstream = self._upstreams.of(source)
+        client = self._clients[source.name] = reading_client(source, self._clock, self._machine, upstream)
         database = self._database.as_holder(tail_role(source.name))
         self_alerts = SelfAlertStore(database, self._addressing, self._clock)
         organisation = client.reader.organisation
-        accounts = self._account_watches[source.name] = AccountWatch(
+        accounts = AccountWatch(
             source.name,
             client,
             database,
@@ -103,18 +148,19 @@ class Tails:
             page_size=source.page_size,
             alert_backlog=source.alert_backlog,
             poll_interval=source.poll_interval,
-            configured=frozenset(each.name for each in self._settings.sources),
+            configured=lambda: self._sources.keys(),
         )
         watch = SourceWatch(
             source.name,
             source.poll_interval,
-            known_kinds(self._settings),
+            self._kinds,
             client.reader,
             database,
             self_alerts,
             self._clock,
+            is_out=lambda: upstream.outage is not None,
         )
-        return SourceTail(
+        tail = SourceTail(
             options,
             client,
             database,
@@ -123,6 +169,8 @@ class Tails:
             accounts,
             on_stored=lambda: self.on_stored(),
             on_backlog=lambda backlog: self.on_backlog(backlog),
+            gives_way=lambda: self.gives_way(source.name),
             elapsed=self._machine.elapsed,
             rounds=self._rounds,
         )
+        return tail, accounts

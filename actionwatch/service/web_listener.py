@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actionwatch.base.access import AccessRole
+from actionwatch.base.lateness import Lateness
 from actionwatch.service.app import App
 from actionwatch.service.blindness import read_blindness
 from actionwatch.service.configuration import known_lists
@@ -36,13 +37,14 @@ class WebListener:
         roles: Roles,
         wake: Callable[[], None],
         alive: Callable[[], Mapping[str, bool]],
+        lateness: Callable[[], Lateness],
         *,
         config: Path | None,
         open_to_actions: bool,
     ) -> None:
         """`wake` is called after an action has enqueued messages. For `open_to_actions`, see `Service`.
 
-        `alive` returns for `/healthz` which threads, and steps that are stuck, are alive.
+        `alive` returns for `/healthz` which threads, and steps that are stuck, are alive; `lateness` how late polls begin.
         """
         self._app = app
         self._threads = threads
@@ -52,6 +54,7 @@ class WebListener:
         self._config = config
         self._open_to_actions = open_to_actions
         self._alive = alive
+        self._lateness = lateness
 
     def serving(self) -> contextlib.AbstractContextManager[str]:
         """Serve until the block ends. The value is the URL."""
@@ -62,7 +65,9 @@ class WebListener:
         app, options, parts = self._app, self._app.settings.web, self._parts()
         routes = [
             *health_routes(self._alive, self._readiness.reasons),
-            *metrics_routes(app.database, app.tails.steps.keys(), app.clock, self._roles.held, app.settings.streams),
+            *metrics_routes(
+                app.database, app.source_names, app.clock, self._roles.held, app.settings.streams, self._lateness
+            ),
             *api_routes(parts),
             *console_routes(parts),
         ]
@@ -93,7 +98,7 @@ class WebListener:
         app = self._app
         without_route = unrouted(app.settings)
         configuration = Configuration(
-            sources=app.settings.poll_intervals.keys(),
+            sources=app.source_names,
             receivers=[
                 Destination(each.name, each.type, rate_of(each), each.name in without_route)
                 for each in app.settings.receivers

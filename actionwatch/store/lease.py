@@ -54,9 +54,9 @@ _RENEW = """
 UPDATE lease SET until = clock_timestamp() + %(span)s WHERE owner = %(owner)s AND name = ANY (%(roles)s) RETURNING name, term
 """
 _TAKE = """
-INSERT INTO lease AS held VALUES (%(role)s, %(owner)s, 1, clock_timestamp() + %(span)s)
+INSERT INTO lease AS held SELECT name, %(owner)s, 1, clock_timestamp() + %(span)s FROM unnest(%(roles)s::text[]) AS name
 ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, term = held.term + 1, until = excluded.until
-WHERE held.until <= clock_timestamp() RETURNING term
+WHERE held.until <= clock_timestamp() RETURNING name, term
 """
 _HAND_OVER = "UPDATE lease SET until = '-infinity' WHERE owner = %(owner)s AND name = ANY (%(roles)s)"
 _LEAVE = "DELETE FROM replica WHERE id = %(owner)s OR until < clock_timestamp() - %(forgotten)s"
@@ -175,25 +175,25 @@ class Leases:
         """Return whether a replica whose lease has ended is dead: after an outage of the server, each gets a lease to renew."""
         return not self._has_joined or self._place.is_steady_at(seconds_passed(), SPAN)
 
-    def take_role(self, role: str) -> bool:
-        """Take a role that no living replica has. Return whether this process has it now. Raises: StoreError."""
+    def take_roles(self, roles: Sequence[str]) -> list[str]:
+        """Take those of these roles that no living replica has, and return them. Raises: StoreError."""
         with opened(self._connect, self._failure) as connection, connection.transaction():
             connection.execute(_PATIENCE)
-            connection.execute(TAKE_LOCK)  # whoever had the role has committed what it still could
-            row = connection.execute(_TAKE, {**self._values(), "role": role}).fetchone()
-        if row is not None:
-            self._terms[role] = row[0]
-        return row is not None
+            connection.execute(TAKE_LOCK)  # whoever had the roles has committed what it still could
+            terms = dict(connection.execute(_TAKE, self._values(roles)).fetchall())
+        self._terms.update(terms)
+        return [role for role in roles if role in terms]
 
     def has(self, role: str) -> bool:
         """Return whether this process took a role, and no renewal since has shown that it lost it."""
         return role in self._terms
 
-    def hand_over(self, role: str) -> None:
-        """Let another replica take a role at once. Raises: StoreError."""
-        self._terms.pop(role, None)
+    def hand_over(self, roles: Sequence[str]) -> None:
+        """Let other replicas take roles at once. Raises: StoreError."""
+        for role in roles:
+            self._terms.pop(role, None)
         with self._session.use() as connection:
-            connection.execute(_HAND_OVER, self._values([role]))
+            connection.execute(_HAND_OVER, self._values(roles))
 
     def _leave(self) -> None:
         """Hand over the roles, and let the others see at once that this replica has ended; but wait for no silent server."""

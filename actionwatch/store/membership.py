@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -111,16 +111,16 @@ class Membership(Protocol):
         """Keep the place and the roles, and say who runs. Raises: StoreError, when the database does not answer."""
         ...
 
-    def take_role(self, role: str) -> bool:
-        """Take a role that no living replica has. Return whether this process has it now. Raises: StoreError."""
+    def take_roles(self, roles: Sequence[str]) -> list[str]:
+        """Take those of these roles that no living replica has, and return them. Raises: StoreError."""
         ...
 
     def has(self, role: str) -> bool:
         """Return whether this process took a role, and no renewal since has shown that it lost it."""
         ...
 
-    def hand_over(self, role: str) -> None:
-        """Let another replica take a role at once. Raises: StoreError."""
+    def hand_over(self, roles: Sequence[str]) -> None:
+        """Let other replicas take roles at once. Raises: StoreError."""
         ...
 
 

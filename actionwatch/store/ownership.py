@@ -12,7 +12,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -34,7 +34,7 @@ class Ownership:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._roles: list[str] = []
+        self._roles: dict[str, None] = {}
 
     def write(self, note: bytes) -> None:
         """Replace the note for commands. A reader sees all of it, or for an instant none."""
@@ -49,18 +49,18 @@ class Ownership:
         """Do nothing: the operating system keeps the lock."""
         return Roster(_ONLY, {_ONLY: socket.gethostname()}, holders=dict.fromkeys(self._roles, _ONLY))
 
-    def take_role(self, role: str) -> bool:
-        """Take a role: the only process on the store has each."""
-        self._roles.append(role)
-        return True
+    def take_roles(self, roles: Sequence[str]) -> list[str]:
+        """Take roles: the only process on the store has each."""
+        self._roles.update(dict.fromkeys(roles))
+        return list(roles)
 
     def has(self, role: str) -> bool:
         """Return whether this process took a role."""
         return role in self._roles
 
-    def hand_over(self, role: str) -> None:
-        """Give up a role."""
-        self._roles.remove(role)
+    def hand_over(self, roles: Sequence[str]) -> None:
+        """Give up roles."""
+        self._roles = {role: None for role in self._roles if role not in roles}
 
 
 class Owner:

@@ -82,6 +82,10 @@ class CatchingUp:
         if self._backlog is not None:
             self._backlog = replace(self._backlog, began_at=self._backlog.began_at + step)
 
+    def pause(self) -> None:
+        """Leave the progress to the next poll, as a process that was killed does."""
+        self._backlog, self._may_be_left = None, True
+
     def end(self) -> None:
         """Delete the progress, even that of a process that was killed: the source has caught up."""
         if self._backlog is None and not self._may_be_left:

@@ -38,7 +38,10 @@ class SourceWatch:
         database: Database,
         self_alerts: SelfAlerts,
         clock: Callable[[], datetime],
+        is_out: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`is_out` returns whether the upstream answers no source: then one self-alert speaks for all."""
+        self._is_out = is_out
         self._source = source
         self._lag = lag_limit(poll_interval)
         self._database = database
@@ -49,7 +52,7 @@ class SourceWatch:
         """Report why a poll failed: at once if a person must act or the next poll is far off, else after some failures."""
         if isinstance(error, AccessDenied):
             self._alerts.report("key_refused", error.what, error.remedy)
-        elif poll.failures >= UNREACHABLE_POLLS or poll.backoff > LONGEST:
+        elif not self._is_out() and (poll.failures >= UNREACHABLE_POLLS or poll.backoff > LONGEST):
             which = "a poll failed" if poll.failures == 1 else f"{poll.failures} polls failed in a row"
             then = f"; the next one starts in {spell_duration(poll.backoff)}" if poll.backoff > LONGEST else ""
             what = f"{which}: {error.what}{then}"

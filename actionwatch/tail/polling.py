@@ -24,7 +24,7 @@ from actionwatch.tail.pager import Pager
 from actionwatch.tail.planning import proved_part, read_part
 from actionwatch.tail.reading import WindowReader
 from actionwatch.tail.receipt_writer import WindowRole
-from actionwatch.tail.state import ALLOWED_SKEW, PollReport, TailState
+from actionwatch.tail.state import ALLOWED_SKEW, GaveWay, PollReport, TailState
 from actionwatch.tail.sweeping import Sweeper
 
 _MAX_HALVINGS = 12  # per poll: a window that never agrees must not keep a source from its newest records
@@ -59,7 +59,7 @@ class Poller:
         """Through which time each of the last polls has proved its window, if it read all that is not left to the sweeps."""
 
     def run_once(self, report: PollReport) -> None:
-        """Poll once. Raises: SourceError, Stopped."""
+        """Poll once. Raises: SourceError, Stopped, GaveWay."""
         skew = self._state.server.skew
         self._rewind(report)
         known, is_whole = self._read_once(report)
@@ -174,6 +174,8 @@ class Poller:
             if pending and waited >= self._state.options.poll_interval and not is_awaited:
                 live_at = self._state.elapsed()
                 self._read_newest(report)
+                if self._state.gives_way():
+                    raise GaveWay
         self._catching_up.end()
         if not is_gapless:
             self._note_seen(result.through)

@@ -29,7 +29,7 @@ from actionwatch.tail.record_aliases import RecordAliases
 from actionwatch.tail.record_watch import IdentityChanged
 from actionwatch.tail.record_writer import RecordWriter
 from actionwatch.tail.rounds import Rounds
-from actionwatch.tail.state import PollReport, Stopped, TailOptions, TailState
+from actionwatch.tail.state import GaveWay, PollReport, Stopped, TailOptions, TailState
 from actionwatch.tail.sweeping import Sweeper
 
 log = structlog.get_logger()
@@ -48,18 +48,21 @@ class SourceTail:
         accounts: AccountWatch | None = None,
         on_stored: Callable[[], None] = lambda: None,
         on_backlog: OnBacklog = lambda _: None,
+        gives_way: Callable[[], bool] = lambda: False,
         elapsed: Callable[[], float] = time.monotonic,
         rounds: Rounds | None = None,
     ) -> None:
         """Call `on_stored` after new records were committed, and `on_backlog` with the progress of catching up.
 
-        `elapsed` returns seconds that no step of the clock changes. Quiet polls of all sources with the same `rounds` are
-        committed together.
+        `gives_way` returns whether a poll that reads a backlog is to end, because other sources wait.
+        `elapsed` returns seconds that no step of the clock changes.
+        Quiet polls of all sources with the same `rounds` are committed together.
         """
         self._upstream = upstream
         self._watch = watch
         self._accounts = accounts
         self._state = TailState(options, database, clock, elapsed)
+        self._state.gives_way = gives_way
         name_accounts = accounts.name_accounts if accounts else list
         aliases = RecordAliases(options.organisation, watch.records.note_change)
         writer = RecordWriter(self._state, on_stored, name_accounts, watch.records.note_records, aliases)
@@ -73,6 +76,8 @@ class SourceTail:
         self._elapsed = elapsed
         self._noted_at: float | None = None
         self._resumes_at = elapsed()
+        self.gave_way = False
+        """Whether the last poll ended before it had read everything, because other sources waited."""
 
     @property
     def age(self) -> timedelta | None:
@@ -89,15 +94,17 @@ class SourceTail:
         """Break off the poll at its next page."""
         self._state.stopping.set()
 
-    def run_if_due(self) -> PollReport | None:
-        """Poll, unless the backoff of a failed poll of this process lasts: the next call is one interval later."""
-        return self.run_once() if self._elapsed() >= self._resumes_at else None
+    @property
+    def waits(self) -> float:
+        """For how many seconds the backoff of a failed poll of this process still lasts; 0 if none does."""
+        return max(self._resumes_at - self._elapsed(), 0.0)
 
     def run_once(self) -> PollReport:
         """Poll once. Never raises a SourceError: it is in the report."""
         if self._accounts is not None:
             self._accounts.wait_for_first()
         report, started_at, is_quiet = PollReport(), self._state.clock(), False
+        self.gave_way = False
         try:
             is_quiet = self._quiet.run_once(report)
             if not is_quiet:
@@ -105,6 +112,9 @@ class SourceTail:
                 self._poll(report)
         except Stopped:
             return report
+        except GaveWay:
+            self.gave_way = True
+            self._catching_up.pause()
         except SourceError as exc:
             report.error = exc
         if is_quiet:
@@ -146,12 +156,12 @@ class SourceTail:
 
         A new start would silently leave out what happened since.
         """
+        configured = self._state.options.configured()
         with self._state.database.write() as connection:
             left = [
                 each
                 for each in marks.read_all(connection).values()
-                if each.organisation == self._state.options.organisation
-                and each.name not in self._state.options.configured
+                if each.organisation == self._state.options.organisation and each.name not in configured
             ]
             if not left:
                 return None
@@ -181,7 +191,9 @@ class SourceTail:
             return
         self._noted_at = self._elapsed()
         self._resumes_at = self._noted_at + poll.backoff.total_seconds()
-        if error is None:
+        if self.gave_way:
+            log.debug("poll_gave_way", source=name, new=report.new_count, requests=report.request_count)
+        elif error is None:
             self._watch.note_poll(report, self._state)
             self._quiet.note_full(report)
             log.debug("poll_completed", source=name, new=report.new_count, requests=report.request_count)

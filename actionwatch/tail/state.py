@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
@@ -27,6 +27,10 @@ class Stopped(Exception):
     """The service is stopping: the poll breaks off, and the next one resumes from the marks."""
 
 
+class GaveWay(Exception):
+    """A poll that reads a backlog ends, because others wait. The next one resumes from the marks."""
+
+
 @dataclass(frozen=True, slots=True)
 class TailOptions:
     """The part of a source's configuration that concerns the tail."""
@@ -39,8 +43,8 @@ class TailOptions:
     page_size: int = 1000
     alert_backlog: bool = False
     poll_interval: timedelta = timedelta(seconds=10)
-    configured: frozenset[str] = frozenset()
-    """The names of all sources: marks under another name belong to a source that was removed or renamed."""
+    configured: Callable[[], Collection[str]] = frozenset
+    """Returns the names of all sources: marks under another name belong to a source that was removed or renamed."""
 
 
 @dataclass(slots=True)
@@ -156,6 +160,8 @@ class TailState:
         self.clock = clock
         self.server = ServerClock(clock)
         self.stopping = threading.Event()
+        self.gives_way: Callable[[], bool] = lambda: False
+        """Whether a poll that reads a backlog is to end."""
         self.has_kind_counts = True
         """Whether the last counts were usable: those of a walk that brought records were about its kinds and added up."""
         self.gives_counts = True

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import accumulate
 
 from prometheus_client import generate_latest
 from prometheus_client.core import (
@@ -22,6 +23,7 @@ from sqlalchemy import Connection
 from starlette.responses import Response
 
 from actionwatch import __version__
+from actionwatch.base.lateness import LAG_BOUNDS, Lateness, never_late
 from actionwatch.base.source_labels import labels_of
 from actionwatch.queries.status import read_sources
 from actionwatch.queries.streams import read_streams
@@ -60,6 +62,7 @@ class StoreCollector:
     clock: Callable[[], datetime]
     roles: Callable[[], Mapping[str, bool]] = dict
     streams: Sequence[Stream] = ()
+    lateness: Callable[[], Lateness] = never_late
 
     def collect(self) -> Iterator[Metric]:
         """Read the store once and yield all metrics."""
@@ -72,6 +75,7 @@ class StoreCollector:
             yield from _streams(connection, self.streams, now)
             yield from _latencies(connection)
             yield from _self_alerts(connection)
+        yield _poll_lags(self.lateness())
         yield InfoMetricFamily("actionwatch", "The version of actionwatch", value={"version": __version__})
         held = GaugeMetricFamily(
             "actionwatch_role_held", "1 for each role that this process has, else 0", labels=("role",)
@@ -84,6 +88,14 @@ class StoreCollector:
             "Lines of the log dropped since the start because nobody read them",
             value=WRITER.dropped_count,
         )
+
+
+def _poll_lags(lateness: Lateness) -> Metric:
+    counts = accumulate(lateness.buckets)
+    bounds = [*(str(bound) for bound in LAG_BOUNDS), "+Inf"]
+    lags = HistogramMetricFamily("actionwatch_poll_lag_seconds", "How late polls of this process began")
+    lags.add_metric([], list(zip(bounds, counts, strict=True)), lateness.total)
+    return lags
 
 
 def _sources(connection: Connection, names: Collection[str], now: datetime) -> Iterator[Metric]:

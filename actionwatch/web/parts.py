@@ -111,7 +111,7 @@ class Configuration:
     `doubts` says what is doubtful about a silence at an instant. `try_draft` runs a draft of rules over the records since one.
     """
 
-    sources: Collection[str]
+    sources: Callable[[], Collection[str]]
     receivers: Sequence[Destination]
     streams: Sequence[Stream]
     max_silence: timedelta

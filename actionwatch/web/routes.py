@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from actionwatch.base.errors import StoreError
+from actionwatch.base.lateness import Lateness, never_late
 from actionwatch.base.reasons import Reason, short_reason
 from actionwatch.settings import Stream
 from actionwatch.store.database import Database
@@ -85,17 +86,18 @@ async def _may_see_all(request: Request) -> bool:
 
 def metrics_routes(
     database: Database,
-    sources: Collection[str],
+    sources: Callable[[], Collection[str]],
     clock: Callable[[], datetime],
     roles: Callable[[], Mapping[str, bool]] = dict,
     streams: Sequence[Stream] = (),
+    lateness: Callable[[], Lateness] = never_late,
 ) -> list[Route]:
     """Build the route of the metrics. The first scrape imports metrics.py."""
 
     def metrics(_: Request) -> Response:
         from actionwatch.web.metrics import StoreCollector, scrape
 
-        return scrape(StoreCollector(database, sources, clock, roles, streams))
+        return scrape(StoreCollector(database, sources(), clock, roles, streams, lateness=lateness))
 
     return [Route("/metrics", metrics)]
 

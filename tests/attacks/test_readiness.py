@@ -47,7 +47,7 @@ def failing(database: Database) -> Iterator[str]:
 
     for _ in range(5):
         steps.attempt("match", fail)
-    readiness = Readiness(database, {"acme": timedelta(seconds=30)}, dict, steps, Roles([]))
+    readiness = Readiness(database, lambda: {"acme": timedelta(seconds=30)}, dict, steps, Roles([]))
     readiness.look()
     return readiness.reasons()
 

@@ -126,7 +126,7 @@ def test_refusal_is_that_of_the_status(body: Callable[..., End], name: str) -> N
 def test_heartbeat_that_the_status_accepts_is_sent(body: Callable[..., End], database: Database) -> None:
     """A heartbeat is accepted by its status."""
     end = body("200 OK")
-    sender = HeartbeatSender(end.url, {}, database, Clock())
+    sender = HeartbeatSender(end.url, dict, database, Clock())
     assert sender.run_once()
     sender.close()
 

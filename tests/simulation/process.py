@@ -36,16 +36,17 @@ class Process:
             raise
 
     def _list_steps(self) -> None:
-        self.steps = {name: work for name, work in self.service.jobs.work.items() if name not in _REAL}
+        works = {**self.service.jobs.work, **self.service.source_steps.work}
+        self.steps = {name: work for name, work in works.items() if name not in _REAL}
         self.steps |= {f"tail {name}": functools.partial(self._poll, name) for name in self.app.tails.steps}
         self.steps |= {"match": self.service.loops.matching.match, "clock": self.service.loops.look_at_clock}
         self.steps |= {"deliver": self._deliver, "threads": self._send}
 
     def _poll(self, source: str) -> None:
         def poll() -> None:
-            report = self.app.tails.steps[source].run_if_due()
-            if report is not None:
-                self._on_poll(source, report)
+            tail = self.app.tails.steps[source]
+            if not tail.waits:
+                self._on_poll(source, tail.run_once())
 
         self.service.steps.attempt(f"tail {source}", poll)
 

@@ -70,7 +70,7 @@ def show_list_with(request: Request, parts: Parts, code: int = 200, **decision: 
         named = names.of_silences(connection, [made for made, _ in decision.get("drafts", ())])
         ids = {each for each in (wanted.cluster, wanted.account) if each and UUID.fullmatch(each)}
         known = names.of_ids(connection, ids) | {rule.name.id: rule.name.name for rule in parts.configuration.rules()}
-    has_sources = len(parts.configuration.sources) > 1
+    has_sources = len(parts.configuration.sources()) > 1
     state = {"note": "", "titles": (), "undo": (), "problem": "", "missed": (), "drafts": (), "chosen": ()}
     return render_search(
         request,

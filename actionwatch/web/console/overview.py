@@ -61,7 +61,7 @@ def show(request: Request, parts: Parts) -> Response:
     unready = list(parts.service.unready())
     with parts.database.read() as connection:
         active = silences.read_active(connection, now)[:_SILENCES_SHOWN]
-        state = read_state(connection, parts.configuration.sources, parts.configuration.receivers, unready)
+        state = read_state(connection, parts.configuration.sources(), parts.configuration.receivers, unready)
         values: dict[str, Any] = {
             "sources": _sources(connection, parts, state.sources, spans, now),
             "receivers": state.receivers,

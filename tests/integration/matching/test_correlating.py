@@ -55,7 +55,7 @@ def test_a_start_reports_no_other_process(post: Post) -> None:
 @pytest.mark.parametrize(("sources", "count"), [(["acme"], 1), (None, 0), (["acme", "gone"], 0), (["acme", "new"], 0)])
 def test_only_the_configured_sources_hold_alerts_back(post: Post, sources: list[str] | None, count: int) -> None:
     """What is missing may alert once every source that counts proved that time: a new one counts, a removed one does not."""
-    correlating = Correlating(rules_of(MISSING), post.addressing, sources=sources)
+    correlating = Correlating(rules_of(MISSING), post.addressing, sources=None if sources is None else lambda: sources)
     step = RecordMatcher(post.database, Engine(rules_of(MISSING)), post.addressing, post.clock, correlating=correlating)
     see(post.database, NOON + 2 * HOUR)
     see(post.database, NOON, name="gone")

@@ -12,7 +12,7 @@ from datetime import timedelta
 import pytest
 
 from actionwatch.base.errors import TransportError
-from actionwatch.net.http import HttpClient
+from actionwatch.net.http import HttpClient, basic
 from actionwatch.net.http_response import USER_AGENT
 from tests.cases import in_one_test
 from tests.waiting import LIMIT, PATIENT, beside, pause
@@ -111,7 +111,7 @@ def test_redirect_is_returned() -> None:
     data = b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n"
     with (
         server(responding(data)) as (url, heads),
-        closing(HttpClient(timeout=PATIENT, auth=("user", "word"))) as client,
+        closing(HttpClient(timeout=PATIENT, headers={"authorization": basic("user", "word")})) as client,
     ):
         answer = client.request("GET", url)
     assert (answer.status, answer.headers["location"]) == (302, "http://127.0.0.1:1/")

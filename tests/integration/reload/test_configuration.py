@@ -115,7 +115,7 @@ def test_replica_that_does_not_lead_reports_what_it_refused(site: Site, monkeypa
         site.more += f"store: {{url: '{url}'}}\n"
         site.write({"rules/one.yml": rule()})
         with leader.joined() as membership:
-            assert membership.take_role(LEADER)
+            assert membership.take_roles([LEADER])
             with site.served() as asked:
                 wait_until(lambda: len(leader.peers.roster().hosts) == 2, "the other replica")
                 monkeypatch.setattr(jobs, "LOOK_EVERY", timedelta(seconds=0.1))  # of the service that starts next

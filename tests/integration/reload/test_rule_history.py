@@ -97,7 +97,7 @@ def test_time_of_a_change_is_read_while_nobody_else_writes(site: Site) -> None:
                 other.rollback()
             return app.clock()
 
-        files = RuleFiles(app.settings, app.leading, clock)
+        files = RuleFiles(app.settings, app.leading, clock, app.source_names)
         put(site.rules / "one.yml", off(rule()))
         files.apply(files.read_files())
     assert held[-1]

@@ -42,7 +42,7 @@ class Watched:
         if refused is not None:
             self.config.write_text(refused)
             found = read_settings(self.config)
-        ask = lambda: self.asked.append("reload")  # noqa: E731
+        ask = self.asked.append
         self.watch = ConfigurationWatch(self.config, settings, self.app.self_alerts, ask, found, lambda: self.now)
         return self.watch
 

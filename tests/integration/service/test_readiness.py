@@ -51,7 +51,7 @@ class Replica:
         self.records_learned: int | None = None
         self.readiness = Readiness(
             database,
-            {"acme": timedelta(seconds=30)},
+            lambda: {"acme": timedelta(seconds=30)},
             lambda: ages,
             self.steps,
             self.roles,

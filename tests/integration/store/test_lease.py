@@ -84,7 +84,7 @@ def expire(url: str) -> None:
 def leading(database: Database) -> Iterator[Membership]:
     """Be a replica with the role until the block ends."""
     with database.joined() as membership:
-        assert membership.take_role(ROLE)
+        assert membership.take_roles([ROLE])
         yield membership
 
 
@@ -93,11 +93,11 @@ def test_role_is_taken_once_and_released(url: str, replica: Callable[[], Databas
     one, other = replica(), replica()
     with other.joined() as second:
         with leading(one) as first:
-            assert not second.take_role(ROLE)
+            assert not second.take_roles([ROLE])
             assert (first.has(ROLE), second.has(ROLE)) == (True, False)
             assert list(second.renew().holders) == [ROLE]
             before = row(url)
-        assert second.take_role(ROLE)
+        assert second.take_roles([ROLE])
         after = row(url)
     assert (before[1], after[1]) == (1, 2)
     assert before[0] != after[0]
@@ -107,10 +107,10 @@ def test_role_is_handed_over(replica: Callable[[], Database]) -> None:
     """A replica that hands a role over no longer writes for it, and another one takes it at once."""
     one, other = replica(), replica()
     with leading(one) as first, other.joined() as second:
-        first.hand_over(ROLE)
+        first.hand_over([ROLE])
         assert not first.has(ROLE)
         assert_refused(one)
-        assert second.take_role(ROLE)
+        assert second.take_roles([ROLE])
         write(other, 2)
 
 
@@ -151,7 +151,7 @@ def test_round_is_refused_while_a_dead_replica_has_a_role(url: str, replica: Cal
             raise AssertionError("not alone")
         expire(url)
         with other.joined(alone=True) as alone:
-            assert alone.take_role(ROLE)
+            assert alone.take_roles([ROLE])
 
 
 def test_role_that_ended_is_taken_over(url: str, replica: Callable[[], Database]) -> None:
@@ -195,7 +195,7 @@ def test_role_that_came_back_has_a_new_term(url: str, replica: Callable[[], Data
         first.renew()
         assert not first.has(ROLE)
         assert_refused(one)
-        assert first.take_role(ROLE)
+        assert first.take_roles([ROLE])
         assert row(url)[1:] == (3, True)
 
 
@@ -240,7 +240,7 @@ def test_write_that_waits_during_a_take_over_is_refused(url: str, replica: Calla
         with psycopg.connect(url.replace("+psycopg", "")) as other:
             other.execute(LOCK)
             expire(url)
-            stack.enter_context(beside(lambda: is_taken.set() if second.take_role(ROLE) else None))
+            stack.enter_context(beside(lambda: is_taken.set() if second.take_roles([ROLE]) else None))
             wait_until(lambda: waiting_count(url) == 1, "the take-over to wait")
             stack.enter_context(beside(lambda: assert_refused(old)))  # the server serves those who wait in their order
             wait_until(lambda: waiting_count(url) == 2, "the write to wait")
@@ -255,7 +255,7 @@ def test_take_over_waits_for_a_write_that_began_before(url: str, replica: Callab
     seen: list[int] = []
 
     def take_over(membership: Membership) -> None:
-        assert membership.take_role(ROLE)
+        assert membership.take_roles([ROLE])
         with new.read() as connection:
             seen.append(positions.read(connection, "match"))
 
@@ -308,7 +308,7 @@ def test_replica_that_freezes_in_a_renewal_keeps_nothing(
     """A replica that freezes while it renews holds rows of its leases: the server lets go of them, and another takes over."""
     monkeypatch.setattr(lease, "SPAN", timedelta(0))
     with replica().joined() as second, frozen.joined() as first:
-        assert first.take_role(ROLE)
+        assert first.take_roles([ROLE])
         proxy.last_words = b"UPDATE lease"
         with beside(lambda: assert_cut_off(first.renew), proxy.cut):
             wait_until(lambda: proxy.mode == "stall", "a frozen renewal")
@@ -318,7 +318,7 @@ def test_replica_that_freezes_in_a_renewal_keeps_nothing(
 def test_end_waits_for_no_silent_server(frozen: Database, proxy: DatabaseProxy) -> None:
     """A replica ends while the server is silent in the middle of its last statements, or of a renewal: its leases end later."""
     with frozen.joined() as first:
-        assert first.take_role(ROLE)
+        assert first.take_roles([ROLE])
         proxy.last_words = b"UPDATE lease SET until = '-infinity'"
     wait_until(lambda: proxy.mode == "stall", "the last words")
     assert frozen.peers.term() is None
@@ -377,7 +377,7 @@ def test_clock_of_the_process_plays_no_part(url: str, replica: Callable[[], Data
     for off in (timedelta(days=3650), timedelta(days=-3650)):
         with time_machine.travel(datetime.now(UTC) + off, tick=True):
             with leading(one) as first, other.joined() as second:
-                assert not second.take_role(ROLE)
+                assert not second.take_roles([ROLE])
                 assert is_there(url, "SELECT FROM lease WHERE until < clock_timestamp() + interval '2 hours'")
                 first.renew()
                 assert abs(one.peers.now() - datetime.now(UTC)) > timedelta(days=3600)
@@ -407,7 +407,7 @@ def test_commit_that_began_early_changes_the_version(url: str, replica: Callable
 def takes(membership: Membership) -> bool:
     """Return whether a replica takes the role, now that it waits for nobody."""
     with contextlib.suppress(StoreBusy):
-        return membership.take_role(ROLE)
+        return bool(membership.take_roles([ROLE]))
     return False
 
 

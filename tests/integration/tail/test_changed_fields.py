@@ -356,7 +356,7 @@ def test_second_source_of_the_organisation_makes_no_other_actions(database: Data
                 log.clock,
                 self_watch(database, client, log.clock),
                 name=name,
-                configured=frozenset(names),
+                configured=lambda: names,
             )
             for name, client in zip(names, clients, strict=True)
         ]

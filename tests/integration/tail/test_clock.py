@@ -212,7 +212,7 @@ def test_daily_check_of_filters_continues_after_a_clock_step(world: World, datab
 def test_heartbeat_survives_a_clock_step(world: World, database: Database, step: timedelta, monitor: Monitor) -> None:
     """The heartbeat continues between a step and the next poll, and stops when the polls stop."""
     here = site(world, database)
-    with closing(HeartbeatSender(monitor.url, {SOURCE: POLL}, database, here.machine)) as heartbeat:
+    with closing(HeartbeatSender(monitor.url, lambda: {SOURCE: POLL}, database, here.machine)) as heartbeat:
         here.poll()
         here.machine.now += step
         here.watch.run_once()

@@ -48,7 +48,7 @@ def test_a_renamed_source_continues(
         for name, organisation, minutes in left:
             at = NOON - minutes * MINUTE
             marks.write(connection, make_marks(name=name, organisation=organisation, begins_at=at, mark=at))
-    on = bench(world, database, configured=frozenset({SOURCE, "beta"}))
+    on = bench(world, database, configured=lambda: {SOURCE, "beta"})
     on.poll(0)
     with database.read() as connection:
         names = set(marks.read_all(connection))
@@ -83,7 +83,7 @@ def renamed(world: World, database: Database, name: str) -> SourceTail:
     client.reader.source = name
     alerts = SelfAlertStore(database, addressing(), world.clock)
     watch = SourceWatch(name, POLL, KINDS, client.reader, database, alerts, world.clock)
-    options = {"overlap": 5 * MINUTE, "sweeps": (2 * HOUR,), "page_size": 1000, "configured": frozenset({name})}
+    options = {"overlap": 5 * MINUTE, "sweeps": (2 * HOUR,), "page_size": 1000, "configured": lambda: {name}}
     return tail_of(database, client, world.clock, watch, name=name, start=2 * HOUR, **options)
 
 
@@ -233,7 +233,8 @@ def test_source_waits_after_failures(world: World, database: Database) -> None:
         found = []
         for number in range(count):
             before = client.request_count
-            tail.run_if_due()
+            if not tail.waits:
+                tail.run_once()
             if client.request_count > before:
                 found.append(number)
             seconds[0] += 10
@@ -264,14 +265,14 @@ def test_source_waits_as_long_as_it_is_asked_to(world: World, database: Database
     tail = tail_of(database, client, world.clock, watch, **options)
     other = tail_of(database, client, world.clock, watch, name="other", **options)
     world.faults.set("rate_limited:400s,times=2")
-    tail.run_if_due()
+    tail.run_once()
     assert open_troubles(database) == ["upstream_unreachable"]
     for elapsed, is_polled in ((399.9, False), (400.0, True)):
         seconds[0] = elapsed
-        before = client.request_count
-        tail.run_if_due()
-        assert (client.request_count > before) is is_polled
+        assert (not tail.waits) is is_polled
+    tail.run_once()
     before = client.request_count
-    other.run_if_due()
+    assert not other.waits
+    other.run_once()
     assert client.request_count > before
     assert open_troubles(database) == []

@@ -326,10 +326,10 @@ def test_added_field_while_two_sources_are_read_first_stores_no_record_twice(wor
     for number in range(12):
         world.log(ago=60 * number)
     both = frozenset({SOURCE, "live"})
-    live = bench(world, database, name="live", configured=both)
+    live = bench(world, database, name="live", configured=lambda: both)
     live.client.reader.source = "live"
     live.poll()
-    history = bench(world, database, start=HOUR, page_size=4, alert_backlog=True, configured=both)
+    history = bench(world, database, start=HOUR, page_size=4, alert_backlog=True, configured=lambda: both)
 
     def add_field() -> None:
         if history.client.request_count == 3:  # the clock, and two pages
@@ -342,7 +342,7 @@ def test_added_field_while_two_sources_are_read_first_stores_no_record_twice(wor
     assert [record.source for record in history.records()].count("live") == 1
     stored = Counter(record.description for record in history.records() if record.source == SOURCE)
     assert len(stored) == stored.total() == 13
-    bench(world, database, "unknown_field", configured=both).poll()
+    bench(world, database, "unknown_field", configured=lambda: both).poll()
     assert len(history.records()) == 14
     assert open_troubles(database) == ["unknown_field"]
 
@@ -390,7 +390,7 @@ def monitor() -> Iterator[Monitor]:
 
 def test_heartbeat_needs_proof(world: World, database: Database, monitor: Monitor) -> None:
     """The heartbeat starts after the first proof, stops while the proof lags, and continues afterwards."""
-    with closing(HeartbeatSender(monitor.url, {SOURCE: POLL}, database, world.clock)) as heartbeat:
+    with closing(HeartbeatSender(monitor.url, lambda: {SOURCE: POLL}, database, world.clock)) as heartbeat:
         assert not heartbeat.run_once()
         on = bench(world, database)
         on.poll()
@@ -414,7 +414,9 @@ def test_heartbeat_needs_proof(world: World, database: Database, monitor: Monito
 def test_heartbeat_needs_every_source(world: World, database: Database, stale: set[str], monitor: Monitor) -> None:
     """The heartbeat stops while one of two sources is stale, and continues when both are fresh."""
     sources = {name: bench(World(world.clock), database, name=name, organisation=name) for name in ("acme", "emca")}
-    with closing(HeartbeatSender(monitor.url, {"acme": POLL, "emca": POLL}, database, world.clock)) as heartbeat:
+    with closing(
+        HeartbeatSender(monitor.url, lambda: {"acme": POLL, "emca": POLL}, database, world.clock)
+    ) as heartbeat:
         for on in sources.values():
             on.poll()
         assert heartbeat.run_once()
@@ -430,7 +432,7 @@ def test_heartbeat_needs_every_source(world: World, database: Database, stale: s
 
 def test_heartbeat_stops_after_the_clock_was_set_back(world: World, database: Database, monitor: Monitor) -> None:
     """If the clock is set back by an hour, the heartbeat does not continue for an hour after the last poll."""
-    with closing(HeartbeatSender(monitor.url, {SOURCE: POLL}, database, world.clock)) as heartbeat:
+    with closing(HeartbeatSender(monitor.url, lambda: {SOURCE: POLL}, database, world.clock)) as heartbeat:
         bench(world, database).poll()
         assert heartbeat.run_once()
         world.clock.advance(hours=-1)
@@ -443,7 +445,7 @@ def test_heartbeat_uses_the_clock_of_the_upstream(
     world: World, database: Database, clock: str, is_confirmed: bool, monitor: Monitor
 ) -> None:
     """The heartbeat follows the proof by the upstream's clock. Far ahead of our clock, nothing is proved, so it stops."""
-    with closing(HeartbeatSender(monitor.url, {SOURCE: POLL}, database, world.clock)) as heartbeat:
+    with closing(HeartbeatSender(monitor.url, lambda: {SOURCE: POLL}, database, world.clock)) as heartbeat:
         on = bench(world, database, clock)
         on.poll()
         on.poll()

@@ -73,7 +73,7 @@ def web(
 ) -> Iterator[httpx.Client]:
     """Serve health and metrics of one source."""
     steps, roles = StepWatch(Post(database).troubles), Roles([tailing("acme")])
-    readiness = Readiness(database, {"acme": INTERVAL}, lambda: ages, steps, roles)
+    readiness = Readiness(database, lambda: {"acme": INTERVAL}, lambda: ages, steps, roles)
 
     def unready() -> Iterator[str]:
         readiness.look()  # instead of a thread
@@ -81,7 +81,7 @@ def web(
 
     routes = [
         *health_routes(lambda: workers, unready),
-        *metrics_routes(database, ["acme"], clock),
+        *metrics_routes(database, lambda: ["acme"], clock),
     ]
     with database.joined() as membership, serving(routes, "127.0.0.1", 0, None) as url:
         roles.start(membership)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,17 +51,18 @@ class Member:
         cluster = self.cluster
         return Roster(self.name, dict.fromkeys(cluster.living, "host"), holders=dict(cluster.holders))
 
-    def take_role(self, role: str) -> bool:
-        """Take a role that nobody has."""
-        return self.cluster.holders.setdefault(role, self.name) == self.name
+    def take_roles(self, roles: Sequence[str]) -> list[str]:
+        """Take the roles that nobody has."""
+        return [role for role in roles if self.cluster.holders.setdefault(role, self.name) == self.name]
 
     def has(self, role: str) -> bool:
         """Return whether this replica has a role."""
         return self.cluster.holders.get(role) == self.name
 
-    def hand_over(self, role: str) -> None:
-        """Give up a role."""
-        del self.cluster.holders[role]
+    def hand_over(self, roles: Sequence[str]) -> None:
+        """Give up roles."""
+        for role in roles:
+            del self.cluster.holders[role]
 
 
 class Replica:
@@ -227,11 +230,11 @@ def test_role_that_nobody_has_is_reported() -> None:
     cluster.living.append("gone")
     cluster.holders.clear()
     taken = cluster.join("three")
-    replica.member.take_role = lambda role: False  # type: ignore[method-assign]  # whoever has it does not say so
+    replica.member.take_roles = lambda roles: []  # type: ignore[method-assign]  # whoever has it does not say so
     for _ in range(int(2 * LEFT_FOR_SECONDS) + 2):
         replica.step()
     assert list(replica.roles.missing()) == ["no replica has the role leader; the log says why"]
-    assert taken.take_role("leader")
+    assert taken.take_roles(["leader"])
 
 
 @given(
@@ -247,10 +250,37 @@ def test_spreading_ends_with_every_role_held_once(count: int, roles: int, data: 
     for _ in range(4 * roles + 4):
         for mine in data.draw(st.permutations(replicas)):
             move = choose(Roster(mine, dict.fromkeys(replicas, "host"), holders=holders), names)
-            if move.take is not None:
-                holders[move.take] = mine
-            elif move.give:
-                del holders[move.give[0]]
+            holders |= dict.fromkeys(move.take, mine)
+            for name in move.give[: move.give_count]:
+                del holders[name]
     assert set(holders) == set(names)
     counts = [list(holders.values()).count(name) for name in replicas]
     assert max(counts) - min(counts) <= 1
+
+
+def test_few_steps_spread_a_thousand_roles_and_no_other_role_moves() -> None:
+    """A thousand roles are spread in a few steps; when a replica dies, only its roles move, to both others alike."""
+    names = [f"r{number}" for number in range(1000)]
+    replicas = ["n0", "n1", "n2"]
+    holders: dict[str, str] = {}
+
+    def step() -> None:
+        for mine in replicas:
+            move = choose(Roster(mine, dict.fromkeys(replicas, "host"), holders=holders), names)
+            holders.update(dict.fromkeys(move.take, mine))
+            for name in move.give[: move.give_count]:
+                del holders[name]
+
+    def counts() -> list[int]:
+        return sorted(list(holders.values()).count(name) for name in replicas)
+
+    holders |= dict.fromkeys(names, "n0")
+    for _ in range(4):
+        step()
+    assert counts() == [333, 333, 334]
+    before = dict(holders)
+    replicas.remove("n1")
+    holders = {name: owner for name, owner in holders.items() if owner != "n1"}
+    step()
+    assert counts() == [500, 500]
+    assert all(holders[name] == owner for name, owner in before.items() if owner != "n1")
