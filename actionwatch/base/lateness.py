@@ -1,4 +1,4 @@
-"""How late polls begin, as the queue of polls counts and `/metrics` shows it."""
+"""The delays of polls, as the queue of polls counts and `/metrics` shows them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LAG_BOUNDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 @dataclass(frozen=True, slots=True)
 class Lateness:
-    """How late polls began: the count of all and of late ones, the sum of the lags in seconds, and a count for each bucket."""
+    """The lags of polls: the count of all and of late ones, the sum of the lags in seconds, and a count for each bucket."""
 
     count: int = 0
     late_count: int = 0

@@ -1,4 +1,4 @@
-"""What the sources at one origin share: its connections, the pace of its requests, and whether it answers at all."""
+"""State that the sources at one origin share: its connections, the pace of its requests, and whether it answers at all."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ class App:
         """Match by these rules from the next batch on. The first call must precede all threads."""
         self._rules = rules
         if self._matcher is None:
-            self._matcher = self._build_matcher()
+            self._matcher = _matcher(self)
         else:
             self._matcher.use(Engine(rules.rules), _correlations(self, rules.rules))
             self.record_signal.set()
@@ -122,20 +122,8 @@ class App:
     def matcher(self) -> RecordMatcher:
         """The matching step, with the rules in use."""
         if self._matcher is None:
-            self._matcher = self._build_matcher()
+            self._matcher = _matcher(self)
         return self._matcher
-
-    def _build_matcher(self) -> RecordMatcher:
-        rules = self.rules.rules
-        return RecordMatcher(
-            self.leading,
-            Engine(rules),
-            self.addressing,
-            self.clock,
-            correlating=_correlations(self, rules),
-            failures=self.rule_failures,
-            elapsed=self.machine.elapsed,
-        )
 
     @property
     def records_learned(self) -> int | None:
@@ -169,14 +157,6 @@ class App:
             start_thread=self.machine.start_thread,
         )
 
-    def operator_actions(self, wake: Callable[[], None]) -> OperatorActions:
-        """Build what carries out the decisions of operators. It calls `wake` after it enqueued messages."""
-        return OperatorActions(self.database, self.addressing, self.clock, wake)
-
-    def dead_letters(self, wake: Callable[[], None]) -> DeadLetters:
-        """Build what carries out the decisions of operators about dead letters. It calls `wake` after it enqueued messages."""
-        return DeadLetters(self.database, [each.name for each in self.settings.receivers], self.clock, wake)
-
     @functools.cached_property
     def renderer(self) -> Renderer:
         """The renderer of messages."""
@@ -189,6 +169,29 @@ class App:
         if "tails" in self.__dict__:
             self.tails.close()
         self.database.close()
+
+
+def operator_actions(app: App, wake: Callable[[], None]) -> OperatorActions:
+    """Build what carries out the decisions of operators. It calls `wake` after it enqueued messages."""
+    return OperatorActions(app.database, app.addressing, app.clock, wake)
+
+
+def dead_letters(app: App, wake: Callable[[], None]) -> DeadLetters:
+    """Build what carries out the decisions of operators about dead letters. It calls `wake` after it enqueued messages."""
+    return DeadLetters(app.database, [each.name for each in app.settings.receivers], app.clock, wake)
+
+
+def _matcher(app: App) -> RecordMatcher:
+    rules = app.rules.rules
+    return RecordMatcher(
+        app.leading,
+        Engine(rules),
+        app.addressing,
+        app.clock,
+        correlating=_correlations(app, rules),
+        failures=app.rule_failures,
+        elapsed=app.machine.elapsed,
+    )
 
 
 def _correlations(app: App, rules: Sequence[Rule]) -> Correlating:

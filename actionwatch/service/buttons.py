@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable
 
 from actionwatch.notifiers.base import WithListener, notifier_module
-from actionwatch.service.app import App
+from actionwatch.service.app import App, operator_actions
 from actionwatch.store import receivers
 
 
@@ -16,7 +16,7 @@ def listen(app: App, wake: Callable[[], None], stack: contextlib.ExitStack) -> d
 
     `wake` is called after an action has enqueued messages.
     """
-    actions = app.operator_actions(wake)
+    actions = operator_actions(app, wake)
     checks: dict[str, Callable[[], object]] = {}
     for receiver in app.settings.receivers:
         module = notifier_module(receiver.type)

@@ -34,7 +34,7 @@ class ConfigurationWatch:
         refused: Settings | None = None,
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`ask` requests what it is given: `reload`, or `sources` if only they changed in files of their own.
+        """`ask` requests what it is given: `reload`, or `sources` if only files of sources changed.
 
         `refused` is a configuration with which the service could not start.
         """
@@ -85,7 +85,7 @@ class ConfigurationWatch:
 
 
 class SourceFilesWatch:
-    """Watches the files of the sources, if they have files of their own. A change is used at once, like one of rules."""
+    """Watches the files of sources. A change is used at once, like one of rules."""
 
     def __init__(self, files: Path, ask: Callable[[str], object]) -> None:
         """`ask` requests `sources`."""

@@ -1,6 +1,6 @@
 """Which source is polled next: by due time, with limits so that no source and no upstream keeps the others from their polls.
 
-Pure but for the clock it is given; `polls.py` runs it with threads.
+Pure except for the clock it gets; `polls.py` runs it with threads.
 
 - Each step of a source runs once per interval, and never twice at the same time.
 - A poll that lasts longer than its interval is long: it reads a backlog, or its upstream hangs. Long ones have at most half of
@@ -53,6 +53,14 @@ class Turn:
     is_removed: bool = False
     follower: Turn | None = None
     """Runs next: the source was removed and added again meanwhile."""
+
+    def lasts(self, now: float) -> bool:
+        """Return whether the current run is longer than the interval."""
+        return self.began is not None and now - self.began >= self.interval
+
+    def is_late(self, now: float) -> bool:
+        """Return whether it is a poll that begins late, if it begins now."""
+        return self.is_poll and not self.is_removed and now - self.due > self.interval * _LATE_SHARE
 
 
 @dataclass(slots=True)
@@ -121,14 +129,14 @@ class PollQueue:
         if best.is_out:
             best.probe_at = now + min(turn.interval, _PROBE_SECONDS)
         elif turn.is_poll:
-            is_late = self._is_late(turn, now)
+            is_late = turn.is_late(now)
             self._lateness = self._lateness.and_one(now - turn.due, is_late=is_late)
         return turn
 
     def end(self, turn: Turn, ended: Ended) -> None:
         """Note that a turn has ended; its next one is due an interval later, unless `ended` says otherwise."""
         now, lane = self._elapsed(), self._lanes[turn.upstream]
-        was_long = turn.is_long or self._is_long(turn, now)
+        was_long = turn.is_long or turn.lasts(now)
         turn.began, turn.is_long = None, ended.gave_way
         lane.running -= 1
         self._running.discard(turn)
@@ -164,7 +172,7 @@ class PollQueue:
     def must_give_way(self, source: str) -> bool:
         """Return whether the poll of a source, which is longer than its interval, takes more than its part of the threads."""
         now = self._elapsed()
-        long = [each for each in self._running if self._is_long(each, now)]
+        long = [each for each in self._running if each.lasts(now)]
         is_one = any(each.source == source and each.is_poll for each in long)
         return is_one and (len(long) > self.half or bool(self._put_off))
 
@@ -172,11 +180,7 @@ class PollQueue:
         """Return how late polls began, since the start, and those that are due and have not begun."""
         now = self._elapsed()
         waiting = [
-            turn
-            for lane in self._lanes.values()
-            if not lane.is_out
-            for _, _, turn in lane.heap
-            if self._is_late(turn, now)
+            turn for lane in self._lanes.values() if not lane.is_out for _, _, turn in lane.heap if turn.is_late(now)
         ]
         began = self._lateness
         return replace(began, count=began.count + len(waiting), late_count=began.late_count + len(waiting))
@@ -200,13 +204,7 @@ class PollQueue:
 
     def _has_room(self, now: float) -> bool:
         """Return whether another long turn may run."""
-        return sum(each.is_long or self._is_long(each, now) for each in self._running) < self.half
-
-    def _is_long(self, turn: Turn, now: float) -> bool:
-        return turn.began is not None and now - turn.began >= turn.interval
-
-    def _is_late(self, turn: Turn, now: float) -> bool:
-        return turn.is_poll and not turn.is_removed and now - turn.due > turn.interval * _LATE_SHARE
+        return sum(each.is_long or each.lasts(now) for each in self._running) < self.half
 
     def _spread(self, lane: _Lane, now: float) -> None:
         """Make all polls of an upstream due that answers again: many, each at a random time within its interval."""

@@ -58,7 +58,7 @@ class Reloader:
         """Load the files before anything is matched. Report what is broken, and settle what no longer is."""
         with self._lock:
             self._forget()
-            self._settle_removed()
+            _settle_removed(self._app)
             broken = self._load()
             self._silence_faults = self._silences.run_once()
             others = [*self._silence_faults, *([self._refused] if self._refused else [])]
@@ -193,16 +193,15 @@ class Reloader:
     def settle_sources(self) -> None:
         """Settle the self-alerts of removed sources, while the service runs."""
         with self._lock:
-            self._settle_removed()
+            _settle_removed(self._app)
 
-    def _settle_removed(self) -> None:
-        """Settle the self-alerts of removed sources and receivers, and of a configuration that is in use now."""
-        settings = self._app.settings
-        names = self._app.source_names()
-        self._app.leading_alerts.settle_removed(names, [receiver.name for receiver in settings.receivers])
-        self._app.leading_alerts.settle_others("config_differs", set())  # perhaps of a file with another name
-        # Of the kind of store from which this one was copied.
-        other = "store_nearly_full" if self._app.database.is_shared else "replicas_differ"
-        self._app.leading_alerts.settle_others(other, set())
-        with self._app.leading.write() as connection:
-            marks.forget_reports(connection, names)
+
+def _settle_removed(app: App) -> None:
+    """Settle the self-alerts of removed sources and receivers, and of a configuration that is in use now."""
+    names = app.source_names()
+    app.leading_alerts.settle_removed(names, [receiver.name for receiver in app.settings.receivers])
+    app.leading_alerts.settle_others("config_differs", set())  # perhaps of a file with another name
+    # Of the kind of store from which this one was copied.
+    app.leading_alerts.settle_others("store_nearly_full" if app.database.is_shared else "replicas_differ", set())
+    with app.leading.write() as connection:
+        marks.forget_reports(connection, names)

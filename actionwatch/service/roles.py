@@ -91,36 +91,44 @@ class Roles:
 
     def start(self, membership: Membership) -> None:
         """Take and begin what nobody has, before any step runs. Raises: whatever a role raises that cannot begin."""
-        self._note(membership, membership.renew())
+        self.renew(membership)
         while (names := choose(self.roster, list(self._roles)).take) and self._take(membership, names):
-            self._note(membership, membership.renew())
+            self.renew(membership)
 
     def add(self, role: Role) -> None:
         """Know one more role. `spread` takes it, if it is the turn of this process."""
         with self._lock:
             self._roles = {**self._roles, role.name: role}
 
-    def remove(self, membership: Membership, name: str) -> None:
-        """Forget a role, and break off what runs for it."""
+    def remove(self, membership: Membership, names: Sequence[str]) -> None:
+        """Forget roles, and break off what runs for them."""
         with self._lock:
-            role = self._roles[name]
-            self._roles = {each: held for each, held in self._roles.items() if each != name}
-            is_mine = name in self._held
-            self._held.discard(name)
-        if is_mine:
+            mine = [self._roles[name] for name in names if name in self._held]
+            self._roles = {name: role for name, role in self._roles.items() if name not in names}
+            self._held.difference_update(names)
+        for role in mine:
             role.end()
-            with contextlib.suppress(StoreError):  # then nothing renews it
-                membership.hand_over([name])
+        if mine:
+            with contextlib.suppress(StoreError):  # then nothing renews them
+                membership.hand_over([role.name for role in mine])
 
-    def renew(self, membership: Membership, stopping: threading.Event) -> None:
-        """Keep the leases until `stopping`. While the store does not answer, its transactions say who has a role."""
-        while not stopping.wait(LOOK_SECONDS):
-            try:
-                roster = membership.renew()
-            except StoreError as exc:
-                log.warning("leases_not_renewed", error=str(exc))
-            else:
-                self._note(membership, roster)
+    def renew(self, membership: Membership) -> None:
+        """Keep the leases, and end what was lost. Raises: StoreError."""
+        before, self.roster = self.roster, membership.renew()
+        self._renewed_at = self._elapsed()
+        if self.roster.frozen_writers:
+            log.warning("frozen_writer_ended", count=self.roster.frozen_writers)
+        if before.hosts.keys() != self.roster.hosts.keys():
+            self._unwanted.clear()
+            self._on_roster(before, self.roster)
+        with self._lock:
+            lost = [self._roles[name] for name in self._held if not membership.has(name)]
+            self._held.difference_update(role.name for role in lost)
+        for role in lost:
+            log.warning(
+                "role_lost", role=role.name, why="another replica took over, because this one was silent for too long"
+            )
+            role.end()
 
     def spread(self, membership: Membership) -> None:
         """Take roles that nobody has, or hand some over. Raises: whatever a role raises that cannot begin; StoreError."""
@@ -155,24 +163,6 @@ class Roles:
         with self._lock:
             held = list(self._held)
         for name in held:
-            self._roles[name].end()
-
-    def _note(self, membership: Membership, roster: Roster) -> None:
-        self._renewed_at = self._elapsed()
-        before, self.roster = self.roster, roster
-        if roster.frozen_writers:
-            log.warning("frozen_writer_ended", count=roster.frozen_writers)
-        if before.hosts.keys() != roster.hosts.keys():
-            self._unwanted.clear()
-            self._on_roster(before, roster)
-        with self._lock:
-            lost = [each for each in self._held if not membership.has(each)]
-        for name in lost:
-            log.warning(
-                "role_lost", role=name, why="another replica took over, because this one was silent for too long"
-            )
-            with self._lock:
-                self._held.discard(name)
             self._roles[name].end()
 
     def _take(self, membership: Membership, names: Sequence[str]) -> list[str]:

@@ -115,7 +115,7 @@ class _Process:
                     if changed is None and self._screen:
                         self._screen.stopping()
                 if changed is not None:
-                    service.wait_for_matcher()
+                    service.threads.join("match", None)  # without a limit: two matchers must not run at once
         except StoreUnreachable as exc:
             return wait_for_store(self._settings, exc, self._asked) and self._read_again()
         except Exception as exc:

@@ -103,7 +103,11 @@ class Service:
         self.reloader = Reloader(app, refused)
         self.worker = app.delivery_worker(self.leads)
         url = app.settings.heartbeat.address
-        self._heartbeat = HeartbeatSender(url, self._intervals, app.database, app.clock) if url else None
+
+        def intervals() -> Mapping[str, timedelta]:
+            return app.settings.poll_intervals
+
+        self._heartbeat = HeartbeatSender(url, intervals, app.database, app.clock) if url else None
         self._sealing = Sealing(app.leading, app.clock, elapsed=elapsed)
         followers = [self.worker.follow_clock, self._follow_clock]
         self._clock_watch = ClockWatch(app.clock, app.leading, app.leading_alerts, followers, elapsed, leads=self.leads)
@@ -111,7 +115,7 @@ class Service:
         self.loops = Loops(app, self.threads, self.steps, self.roles, self.worker, self._watch_clock)
         self._readiness = Readiness(
             app.database,
-            self._intervals,
+            intervals,
             app.tails.ages,
             self.steps,
             self.roles,
@@ -185,16 +189,13 @@ class Service:
         failed = [step for step, work in works.items() if not self.steps.attempt(step, work)]
         return [*self.reloader.faults, *(f"{step}: {self.steps.error_of(step)}" for step in failed)]
 
-    def wait_for_matcher(self) -> None:
-        """Wait without a limit until matching has ended, because two matchers must not run at once."""
-        self.threads.join("match", None)
-
     def use_sources(self, settings: Settings, membership: Membership) -> None:
         """Tail the sources of a configuration that differs in nothing else."""
         wanted = {source.name: source for source in settings.sources}
         known = dict(self._app.tails.sources)
-        for name in [name for name, source in known.items() if wanted.get(name) != source]:
-            self.roles.remove(membership, tail_role(name))
+        gone = [name for name, source in known.items() if wanted.get(name) != source]
+        self.roles.remove(membership, [tail_role(name) for name in gone])
+        for name in gone:
             self.source_steps.forget(name)
         self._app.use_sources(settings)
         for name in [name for name, source in wanted.items() if known.get(name) != source]:
@@ -228,9 +229,6 @@ class Service:
             self._app.record_signal.set()
 
         return Role(LEADER, begin, end, lambda: self.jobs.run_role(LEADER), is_movable=False)
-
-    def _intervals(self) -> Mapping[str, timedelta]:
-        return self._app.settings.poll_intervals
 
     def _note_replicas(self, before: Roster, now: Roster) -> None:
         """Take up the messages of a replica that has ended. The thread that renews leases calls it: it must not wait."""

@@ -51,6 +51,10 @@ class _Step:
     is_open: bool = True
     """Whether a self-alert may be open; at the start, an earlier process may have opened it."""
 
+    def end(self) -> None:
+        """Note that the current run has ended."""
+        self.began, self.is_hung = None, False
+
 
 class StepWatch:
     """The steps of one process. Safe to share between threads."""
@@ -118,16 +122,16 @@ class StepWatch:
         try:
             work()
         except (StoreClosed, RoleLost) as exc:
-            self._note_end(step)
+            step.end()
             log.info("step_interrupted", step=name, why=str(exc))
             return False
         except BaseException as exc:
             if threading.current_thread() is threading.main_thread() and not isinstance(exc, Exception):
                 raise  # ends the process visibly; in another thread it would end only that thread
-            self._note_end(step)
+            step.end()
             self._note_failure(name, step, exc)
             return False
-        self._note_end(step)
+        step.end()
         with self._lock:
             step.failure_count = 0
         self._settle(name, step)
@@ -185,9 +189,6 @@ class StepWatch:
         found = [f"step {name}" for name, step in self._steps.items() if step.is_hung]
         is_unwatched = self._elapsed() - self._looked_at > HUNG_AFTER.total_seconds()
         return dict.fromkeys([*found, *["the watch of the steps"] * is_unwatched], False)
-
-    def _note_end(self, step: _Step) -> None:
-        step.began, step.is_hung = None, False
 
     def _report(self, name: str, step: _Step, what: str, remedy: str) -> None:
         step.is_open = True

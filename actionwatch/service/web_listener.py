@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from actionwatch.base.access import AccessRole
 from actionwatch.base.lateness import Lateness
-from actionwatch.service.app import App
+from actionwatch.service.app import App, dead_letters, operator_actions
 from actionwatch.service.blindness import read_blindness
 from actionwatch.service.configuration import known_lists
 from actionwatch.service.policies import rate_of, unrouted
@@ -125,6 +125,6 @@ class WebListener:
             clock=app.clock,
             configuration=configuration,
             service=service,
-            actions=app.operator_actions(self._wake),
-            dead_letters=app.dead_letters(self._wake),
+            actions=operator_actions(app, self._wake),
+            dead_letters=dead_letters(app, self._wake),
         )

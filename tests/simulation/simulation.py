@@ -21,6 +21,7 @@ import structlog
 from actionwatch.base.clock import STEP
 from actionwatch.base.errors import StoreError, StoreReplaced
 from actionwatch.net.http import network
+from actionwatch.service.app import dead_letters, operator_actions
 from actionwatch.settings import Settings
 from actionwatch.store import delivery_transitions
 from actionwatch.store.outbox import DeliveryFilter
@@ -393,14 +394,14 @@ class Simulation:
     def decide(self, chance: random.Random) -> None:
         """Acknowledge, resolve, silence or reopen an alert like an operator, or replay dead letters."""
         decision = chance.choice(("ack", "resolve", "silence", "reopen", "reopen", "retry", "readdress"))
-        people = self.process.app.dead_letters(self.process.service.worker.wake)
+        people = dead_letters(self.process.app, self.process.service.worker.wake)
         self.oracle.has_retried |= decision in ("retry", "readdress")
         if decision == "retry":
             people.retry(DeliveryFilter(), "sam")
         elif decision == "readdress":
             people.retry(DeliveryFilter(), "sam", to=self.setup.receivers["hook"])
         elif known := self.oracle.alert_ids():
-            actions = self.process.app.operator_actions(self.process.service.worker.wake)
+            actions = operator_actions(self.process.app, self.process.service.worker.wake)
             alert_id = chance.choice(known)
             if decision != "reopen":
                 actions.act(decision, alert_id, "sam")
@@ -478,7 +479,7 @@ class Simulation:
     def _forget(self) -> None:
         """Let all retention pass."""
         self._is_forgetting = True
-        people = self.process.app.operator_actions(self.process.service.worker.wake)
+        people = operator_actions(self.process.app, self.process.service.worker.wake)
         for alert_id in self.oracle.alert_ids():
             people.resolve(alert_id, "sam")
         for _ in range(3):  # self-alerts about deleted records end at the next start

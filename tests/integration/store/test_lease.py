@@ -214,7 +214,7 @@ def test_role_whose_lease_ended_while_it_began_is_taken_again(url: str, replica:
     with one.joined() as membership:
         roles.start(membership)
         for _ in range(2):
-            roles._note(membership, membership.renew())
+            roles.renew(membership)
             roles.spread(membership)
         assert roles.has(ROLE)
 

@@ -86,7 +86,7 @@ class Replica:
     def step(self) -> None:
         """Renew and spread once; a second passes."""
         self.now += 1
-        self.roles._note(self.member, self.member.renew())
+        self.roles.renew(self.member)
         self.roles.spread(self.member)
 
     def held(self) -> set[str]:
