@@ -101,8 +101,11 @@ class SourceFilesWatch:
 
 
 def differ_only_in_sources(before: Settings, after: Settings) -> bool:
-    """Return whether two configurations have other sources, and nothing else differs."""
-    return before != after and after.model_copy(update={"sources": before.sources}) == before
+    """Return whether two configurations have other sources from the same place, and nothing else differs."""
+    places = [each.source_files.path if each.source_files else None for each in (before, after)]
+    others = [name for name in Settings.model_fields if name != "sources"]
+    is_rest_equal = all(getattr(before, name) == getattr(after, name) for name in others)
+    return before != after and places[0] == places[1] and is_rest_equal
 
 
 def changes(before: Settings, after: Settings) -> list[str]:

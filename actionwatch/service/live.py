@@ -18,9 +18,11 @@ from actionwatch.instaclustr.client import Client, RetryOptions
 from actionwatch.instaclustr.probe import probing
 from actionwatch.instaclustr.probe.client import ProbeClient
 from actionwatch.instaclustr.query import Query
+from actionwatch.instaclustr.upstream import Upstream
 from actionwatch.instaclustr.wire import Page
 from actionwatch.notifiers.base import Reachable, notifier_module
 from actionwatch.service import configuration, upstream
+from actionwatch.service.machine import Machine
 from actionwatch.service.signing_in import relying_party
 from actionwatch.settings import Receiver, Settings, Source, Stream
 from actionwatch.streams.driver import build_driver
@@ -62,10 +64,12 @@ def probe(settings: Settings, source: Source) -> probing.ProbeReport:
 def check_live(settings: Settings, on_progress: Callable[[int, int], object] = lambda *_: None) -> list[Outcome]:
     """Check every source, every receiver and every stream. Sends nothing. At most `upstream.threads` checks run at once.
 
+    The sources at one origin share its connections and its limit of requests, as in the service.
     `on_progress` gets the number of finished checks and of all checks.
     """
+    upstreams = upstream.Upstreams(Machine(), lambda: settings.upstream.rate_per_second)
     checks: list[Callable[[], Iterable[Outcome]]] = [
-        *(partial(_source, source) for source in settings.sources),
+        *(partial(_source, source, upstreams.of(source)) for source in settings.sources),
         *(partial(_receiver, receiver) for receiver in settings.receivers),
         *(partial(_stream, stream) for stream in settings.streams),
         partial(_sign_in, settings),
@@ -77,6 +81,7 @@ def check_live(settings: Settings, on_progress: Callable[[int, int], object] = l
         threading.Thread(target=_work, args=(waiting,), name="live", daemon=True).start()
     for count, _ in enumerate(as_completed(results), 1):
         on_progress(count, len(results))
+    upstreams.close()
     return [outcome for result in results for outcome in result.result()]
 
 
@@ -88,10 +93,11 @@ def _work(waiting: Iterator[tuple[Callable[[], Iterable[Outcome]], Future[list[O
             result.set_exception(exc)
 
 
-def _source(source: Source) -> Iterator[Outcome]:
+def _source(source: Source, shared: Upstream) -> Iterator[Outcome]:
     """Check the key, compare the clocks, and list the accounts."""
     name = f"source {source.name}"
-    with Client(upstream.connection_to(source), source=source.name, retry=_CHECK_RETRY) as client:
+    connection = upstream.connection_to(source)
+    with Client(connection, source=source.name, retry=_CHECK_RETRY, upstream=shared) as client:
         try:
             page = client.counts(Query())
         except SourceError as exc:

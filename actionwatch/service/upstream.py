@@ -29,9 +29,8 @@ class Upstreams:
         parts = urlsplit(source.base_url)
         origin = f"{parts.scheme}://{parts.netloc}".lower()
         if origin not in self._known:
-            machine = self._machine
-            pace = Pace(machine.elapsed, machine.sleep, self._rate)
-            self._known[origin] = Upstream(parts.netloc.lower(), pace, machine.elapsed)
+            pace = Pace(self._machine.elapsed, self._machine.sleep, self._rate)
+            self._known[origin] = Upstream(parts.netloc.lower(), pace, self._machine.elapsed)
         return self._known[origin]
 
     def counts(self, sources: Iterable[Source]) -> Mapping[Upstream, int]:

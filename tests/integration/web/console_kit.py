@@ -69,7 +69,7 @@ class Served:
         given: dict[str, Any] = {
             "database": self.database,
             "clock": self.clock,
-            "sources": self.sources,
+            "sources": lambda: self.sources,
             "receivers": receivers,
             "unready": lambda: self.unready,
             "stretches": self._stretches,
