@@ -101,14 +101,14 @@ class PollWatch:
 
     def __init__(
         self,
-        polls: Polls,
+        lateness: Callable[[], Lateness],
         upstreams: Callable[[], Mapping[Upstream, int]],
         alerts: SelfAlertStore,
         own_alerts: SelfAlerts,
         leads: Callable[[], bool],
     ) -> None:
         """`upstreams` returns how many sources of the configuration each has. `own_alerts` are those about this process."""
-        self._polls = polls
+        self._lateness = lateness
         self._upstreams = upstreams
         self._alerts = alerts
         self._own_alerts = own_alerts
@@ -132,12 +132,12 @@ class PollWatch:
             if is_out and (leads or not self._alerts.is_open("origin_unreachable", each.name)):
                 what = f"none of {counted(count, 'source')} can be read: {each.outage}"
                 alerts.report("origin_unreachable", each.name, what, _OUT_REMEDY)
-        alerts.settle_others("origin_unreachable", set(looks))
+        alerts.settle_others("origin_unreachable", {each.name for each in found if not _answers(each)})
         if leads and self._own_alerts is not self._alerts:
             self._own_alerts.settle_others("origin_unreachable", set())
 
     def _look_at_lateness(self) -> None:
-        now, before = self._polls.lateness(), self._before
+        now, before = self._lateness(), self._before
         self._before = now
         count, late_count = now.count - before.count, now.late_count - before.late_count
         is_late = late_count > 0 and late_count >= count * _LATE_SHARE
@@ -149,3 +149,9 @@ class PollWatch:
             self._own_alerts.report("polls_late", _SUBJECT, what, _LATE_REMEDY)
         elif not self._late_looks:
             self._own_alerts.settle_trouble("polls_late", _SUBJECT)
+
+
+def _answers(upstream: Upstream) -> bool:
+    """Return whether an upstream answers, or this process reads no source of it; not before the first answer of a process."""
+    is_asked_first = bool(upstream.sources) and upstream.answered_at == -math.inf
+    return upstream.outage is None and not is_asked_first

@@ -93,7 +93,7 @@ class Service:
         self.roles = Roles(roles, self._note_replicas)
         self.source_steps.follow(self.roles)
         self._poll_watch = PollWatch(
-            self.polls,
+            self.polls.lateness,
             app.tails.upstreams,
             app.leading_alerts,
             app.own_alerts,
