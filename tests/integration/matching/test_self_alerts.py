@@ -192,9 +192,9 @@ def test_troubles_are_those_of_the_contract() -> None:
     """Those of the contract, and some that came later: `config_differs`, `replicas_differ`, …"""
     assert " ".join(sorted(TROUBLES)) == (
         "accounts_refused clock_skew clock_stepped config_differs dead_letters filter_ignored key_refused mark_ahead "
-        "proof_lagging receiver_failing records_cut replicas_differ rule_broken rule_failing slo_burning step_failing "
-        "store_nearly_full stream_lagging template_failing unknown_field unknown_kind upstream_unreachable window_shrunk "
-        "window_unproved"
+        "origin_unreachable polls_late proof_lagging receiver_failing records_cut replicas_differ rule_broken rule_failing "
+        "slo_burning step_failing store_nearly_full stream_lagging template_failing unknown_field unknown_kind "
+        "upstream_unreachable window_shrunk window_unproved"
     )
 
 

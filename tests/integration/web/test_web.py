@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from actionwatch import __version__
 from actionwatch.base.errors import ActionwatchError, StoreError
+from actionwatch.base.lateness import LAG_BOUNDS
 from actionwatch.base.model import Level, Status
 from actionwatch.service.readiness import FAILED_POLLS, Readiness
 from actionwatch.service.roles import Role, Roles
@@ -208,7 +209,11 @@ def metrics(web: httpx.Client) -> dict[str, float]:
 
 def metrics_of_process() -> dict[str, float]:
     """Return the samples that the store does not determine. Tests before may have dropped lines of the log."""
+    bounds = [*LAG_BOUNDS, "+Inf"]
     return {
+        **{f'actionwatch_poll_lag_seconds_bucket{{le="{bound}"}}': 0 for bound in bounds},
+        "actionwatch_poll_lag_seconds_count": 0,
+        "actionwatch_poll_lag_seconds_sum": 0,
         "actionwatch_log_lines_dropped_total": WRITER.dropped_count,
         f'actionwatch_info{{version="{__version__}"}}': 1,
     }
