@@ -9,14 +9,13 @@ from collections.abc import Callable
 
 import structlog
 
-from actionwatch.base.errors import StoreError
 from actionwatch.delivery.worker import DeliveryWorker
 from actionwatch.service.app import App
 from actionwatch.service.jobs import attempt_as
 from actionwatch.service.readiness import LOOK_SECONDS as READ_SECONDS
 from actionwatch.service.readiness import Readiness
 from actionwatch.service.reload import Reloader
-from actionwatch.service.roles import LOOK_SECONDS, Roles
+from actionwatch.service.roles import LOOK_SECONDS, Roles, keep
 from actionwatch.service.step_watch import StepWatch
 from actionwatch.service.threads import Threads
 from actionwatch.store import positions
@@ -100,7 +99,7 @@ class Loops:
     def keep_roles(self, membership: Membership, stack: contextlib.ExitStack) -> None:
         """Keep the roles until the last thread has ended: from the first one on, because beginning it may outlast a lease."""
         ended = threading.Event()
-        self._threads.start("lease", functools.partial(self._renew_leases, membership, ended))
+        self._threads.start("lease", functools.partial(keep, self._roles, membership, ended))
         stack.callback(ended.set)
         stack.callback(self._stopping.set)
 
@@ -132,14 +131,6 @@ class Loops:
     def watch_clock(self) -> None:
         """Watch the clock and the steps from now on."""
         self._threads.start("clock", self._watch_clock)
-
-    def _renew_leases(self, membership: Membership, ended: threading.Event) -> None:
-        """Renew them. While the store does not answer, its transactions say who has a role."""
-        while not ended.wait(LOOK_SECONDS):
-            try:
-                self._roles.renew(membership)
-            except StoreError as exc:
-                log.warning("leases_not_renewed", error=str(exc))
 
     def _spread_roles(self, membership: Membership) -> None:
         while not self._stopping.wait(LOOK_SECONDS):

@@ -14,7 +14,7 @@ from actionwatch.service.app import App
 from actionwatch.service.clock_watch import ClockWatch
 from actionwatch.service.disk import check_disk
 from actionwatch.service.reload import Reloader
-from actionwatch.service.roles import Role, Roles
+from actionwatch.service.roles import Role, Roles, keep
 from actionwatch.service.sealing import Sealing
 from actionwatch.service.step_watch import StepWatch
 from actionwatch.service.streams import forget_removed
@@ -110,7 +110,7 @@ def _all_roles(app: App) -> Iterator[None]:
     ended = threading.Event()
     with app.database.joined(alone=True) as membership:
         roles.start(membership)
-        threading.Thread(target=roles.renew, args=(membership, ended), name="lease", daemon=True).start()
+        threading.Thread(target=keep, args=(roles, membership, ended), name="lease", daemon=True).start()
         try:
             yield
         finally:

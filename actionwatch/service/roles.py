@@ -3,7 +3,7 @@
 The `leader` matches, applies rules and silences, and does what the store needs once; each source has a role that tails it. The
 roles are spread over the replicas. On a file there is one process, which has them all.
 
-Two threads work here. `renew` keeps the leases, and does nothing that can take long: a lease that ends hands the role over.
+Two threads work here. `keep` renews the leases, and does nothing that can take long: a lease that ends hands the role over.
 `spread` takes roles that nobody has, begins them, and hands those over that are too many.
 """
 
@@ -113,7 +113,7 @@ class Roles:
                 membership.hand_over([role.name for role in mine])
 
     def renew(self, membership: Membership) -> None:
-        """Keep the leases, and end what was lost. Raises: StoreError."""
+        """Renew the leases, and end what was lost. Raises: StoreError."""
         before, self.roster = self.roster, membership.renew()
         self._renewed_at = self._elapsed()
         if self.roster.frozen_writers:
@@ -206,6 +206,15 @@ class Roles:
             membership.hand_over(idle)
         for name in idle:
             log.info("role_handed_over", role=name)
+
+
+def keep(roles: Roles, membership: Membership, stopping: threading.Event) -> None:
+    """Keep the leases until `stopping`. While the store does not answer, its transactions say who has a role."""
+    while not stopping.wait(LOOK_SECONDS):
+        try:
+            roles.renew(membership)
+        except StoreError as exc:
+            log.warning("leases_not_renewed", error=str(exc))
 
 
 @dataclass(frozen=True, slots=True)
