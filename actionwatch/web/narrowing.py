@@ -111,7 +111,7 @@ def narrowed(parts: Parts, labels: Mapping[str, str]) -> Parts:
 
 def _configuration(configuration: Configuration, labels: Mapping[str, str]) -> Configuration:
     return Configuration(
-        sources=sorted(sources_with(labels)),
+        sources=lambda: sorted(sources_with(labels)),
         receivers=(),
         streams=(),
         max_silence=configuration.max_silence,
