@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlencode
 
 import httpcore
 import httpx
@@ -134,13 +135,14 @@ class HttpClient:
         content: bytes | None,
     ) -> httpcore.Request:
         address = _parse(url)
-        if params:  # without any, this would remove the query of the URL
-            address = httpx.URL(address, params=list(params))
+        target = address.raw_path
+        if params:
+            target = b"%b?%b" % (target.partition(b"?")[0], urlencode(params).encode("ascii"))
         merged = {"host": address.netloc.decode("ascii"), **self._headers, **_lower(headers)}
         if content or method == "POST":
             merged["content-length"] = str(len(content or b""))
         encoded = [(name.encode("ascii"), value.encode("ascii")) for name, value in merged.items()]
-        return httpcore.Request(method, _core_url(address), headers=encoded, content=content)
+        return httpcore.Request(method, _core_url(address, target), headers=encoded, content=content)
 
     @contextlib.contextmanager
     def _borrowed(self, timeout: timedelta | None = None) -> Iterator[Transport]:
@@ -191,7 +193,7 @@ class _Sockets:
         self.deadline = Deadline()
         self._pool = httpcore.ConnectionPool(
             ssl_context=tls,
-            proxy=httpcore.Proxy(_core_url(proxy.url), auth=proxy.raw_auth) if proxy else None,
+            proxy=httpcore.Proxy(_core_url(proxy.url, proxy.url.raw_path), auth=proxy.raw_auth) if proxy else None,
             max_connections=_ORIGINS_KEPT,
             keepalive_expiry=MAX_IDLE_SECONDS,
             network_backend=DeadlineNetwork(self.deadline),
@@ -229,6 +231,9 @@ def network(transport: Transport) -> Iterator[None]:
 
 
 @functools.lru_cache(maxsize=64)
+@functools.lru_cache(
+    maxsize=4096
+)  # an organisation of a fleet has one: parsing it takes as long as sending the request
 def _parse(url: str) -> httpx.URL:
     parsed = httpx.URL(url)
     if parsed.scheme not in ("http", "https") or not parsed.host:
@@ -245,8 +250,8 @@ def _lower(headers: Mapping[str, str] | None) -> dict[str, str]:
     return {name.lower(): value for name, value in (headers or {}).items()}
 
 
-def _core_url(url: httpx.URL) -> httpcore.URL:
-    return httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+def _core_url(url: httpx.URL, target: bytes) -> httpcore.URL:
+    return httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=target)
 
 
 class _ConnectedError(Exception):

@@ -160,8 +160,8 @@ class SourceTail:
         with self._state.database.write() as connection:
             left = [
                 each
-                for each in marks.read_all(connection).values()
-                if each.organisation == self._state.options.organisation and each.name not in configured
+                for each in marks.read_of_organisation(connection, self._state.options.organisation)
+                if each.name not in configured
             ]
             if not left:
                 return None

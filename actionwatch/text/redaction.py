@@ -17,6 +17,8 @@ from urllib.parse import quote, quote_plus, unquote, urlsplit
 _LEAST_CHARS = 4  # shorter texts are no secrets, and redacting them would make texts unreadable
 _LEAST_DERIVED_CHARS = 6  # of a part in base64: shorter ones are found in any text
 _LEAST_BEGINNING_CHARS = 8  # of the beginning of a secret, which a server has cut
+_HEAD_CHARS = 8  # of a secret, by which it is looked up: a text that is none rarely has those of one
+_FEW = 100  # texts that are searched one by one, which is quicker then
 _LEAST_URL_PART_CHARS = 8  # shorter parts of a secret URL are words such as `hooks` or `v1`
 _SCHEME = re.compile("[A-Za-z][A-Za-z0-9+.-]*://")
 _READ_PER_CHAR = 16  # characters of a text that are read for each one of its excerpt: marks are shorter than secrets
@@ -40,6 +42,7 @@ class Redaction:
         # The longest first: replacing a part of a secret first would leave the rest visible.
         self._spellings = sorted(known, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, self._spellings)))
+        self._heads = _Heads(self._spellings)
         # `https://` is no secret, although secrets begin with it.
         schemes = {each for text in texts if (found := _SCHEME.match(text)) for each in _spellings(found[0])}
         public = {
@@ -48,6 +51,7 @@ class Redaction:
         leasts = {each: count + _LEAST_BEGINNING_CHARS for each, count in public.items()}
         self._beginnings = {each[:least] for each, least in leasts.items() if len(each) > least}
         self._beginning = re.compile("|".join(map(re.escape, sorted(self._beginnings))))
+        self._heads_of_beginnings = _Heads(self._beginnings)
         self._longest = max(map(len, known), default=0)
         self._mark = mark
 
@@ -66,12 +70,11 @@ class Redaction:
         return self._without_beginnings(text, is_end=False)[:limit]
 
     def _without_whole(self, text: str) -> str:
-        is_in = any(spelling in text for spelling in self._spellings)  # a tenth of the cost of the pattern
-        return self._pattern.sub(lambda _: self._mark, text) if is_in else text
+        return self._pattern.sub(lambda _: self._mark, text) if self._heads.is_any_in(text) else text
 
     def _without_beginnings(self, text: str, *, is_end: bool) -> str:
         """Replace beginnings of secrets, which a server has cut: all of them, or one with which the text ends."""
-        if not any(beginning in text for beginning in self._beginnings):
+        if not self._heads_of_beginnings.is_any_in(text):
             return text
         made, at = "", 0
         while (found := self._beginning.search(text, at)) is not None:
@@ -85,6 +88,27 @@ class Redaction:
     def _common(self, text: str) -> int:
         """Return how many characters at the beginning of a text are those of a secret."""
         return max(_common_length(text, spelling) for spelling in self._spellings if spelling[:1] == text[:1])
+
+
+class _Heads:
+    """Says whether a text may contain one of others, in a time that does not depend on how many they are.
+
+    A fleet has a key for each of a thousand sources, and each key has several spellings.
+    """
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._texts = list(texts)
+        heads = {text[:_HEAD_CHARS] for text in self._texts}
+        self._by_length = {length: {each for each in heads if len(each) == length} for length in set(map(len, heads))}
+
+    def is_any_in(self, text: str) -> bool:
+        """Return whether the beginning of one of them is in the text; of a few, whether one of them is."""
+        if len(self._texts) <= _FEW:
+            return any(each in text for each in self._texts)
+        return any(
+            not heads.isdisjoint([text[at : at + length] for at in range(len(text) - length + 1)])
+            for length, heads in self._by_length.items()
+        )
 
 
 def _common_length(one: str, other: str) -> int:
