@@ -34,7 +34,7 @@ class ConfigurationWatch:
         refused: Settings | None = None,
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`ask` requests what it is given: `reload`, or `sources` if only files of sources changed.
+        """`ask` requests what it is given: `reload`, or `sources` if only the files of sources, or their secrets, changed.
 
         `refused` is a configuration with which the service could not start.
         """
@@ -59,6 +59,9 @@ class ConfigurationWatch:
             self._since = None
             self._self_alerts.settle_trouble(_TROUBLE, str(self._config))
             return
+        if isinstance(found, Settings) and self._differs_in_source_files(found):
+            self._ask("sources")
+            return
         now = self._elapsed()
         self._since = now if self._since is None else self._since
         if self._settings.auto_reload and isinstance(found, Settings) and found != self._refused:
@@ -67,6 +70,11 @@ class ConfigurationWatch:
                 self._ask("reload")
         if now - self._since >= DIFFERS_AFTER.total_seconds() and not self.is_refused:
             self._report(found)
+
+    def _differs_in_source_files(self, found: Settings) -> bool:
+        """Return whether only what is outside the configuration file differs: a source, or the key of one."""
+        files = self._settings.source_files
+        return files is not None and files == found.source_files and differ_only_in_sources(self._settings, found)
 
     def _read(self) -> Settings | str:
         """Return the configuration on disk, or what is wrong with it."""

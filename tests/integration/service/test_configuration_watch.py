@@ -92,6 +92,29 @@ def test_changed_secret_is_a_difference(watched: Watched) -> None:
     assert watched.look(MINUTE) == ["the service runs with an older configuration: receiver a changed"]
 
 
+def test_changed_key_of_a_source_in_a_file_is_used_at_once(watched: Watched, tmp_path: Path) -> None:
+    """So is a changed file of a source; other defaults for all sources are a change of the configuration itself."""
+    sources, keys = tmp_path / "sources", tmp_path / "keys"
+    sources.mkdir()
+    keys.mkdir()
+    (sources / "acme.yml").write_text("{organisation_id: o, username: u, base_url: 'http://127.0.0.1:9'}")
+    (keys / "acme").write_text(DEMO_KEY)
+    in_files = watched.good.replace(
+        watched.good.splitlines()[0], "sources: {folder: sources, defaults: {api_key_file: 'keys/{name}'}}"
+    )
+    watched.config.write_text(in_files)
+    watched.watch.use(read_settings(watched.config))
+    (keys / "acme").write_text("another-key")
+    assert watched.look(MINUTE) == []
+    assert watched.asked == ["sources"]
+    watched.watch.use(read_settings(watched.config))
+    assert watched.look(MINUTE) == []
+    watched.config.write_text(in_files.replace("{api_key_file", "{timeout: 9s, api_key_file"))
+    watched.look()
+    assert watched.look(MINUTE) == ["the service runs with an older configuration: source acme changed"]
+    assert watched.asked == ["sources"]
+
+
 def test_broken_file_is_reported_once(watched: Watched) -> None:
     """A broken file is reported with its errors, unless a reload has already reported it."""
     watched.config.write_text(watched.good + "nonsense: 1\n")
