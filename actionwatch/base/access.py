@@ -28,6 +28,15 @@ class AccessRole(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Person:
+    """A person whom a proxy or a provider names. `labels`: as those of a token."""
+
+    name: str
+    role: AccessRole
+    labels: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AccessToken:
     """A token of a person, without its secret. `name` is the author of the decisions that are made with it."""
 

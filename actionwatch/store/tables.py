@@ -630,7 +630,7 @@ TOKEN = Table(
 )
 
 # The browsers that signed in: here, so that each replica knows them. `digest` is that of the cookie. `token_id` is null for the
-# token of the configuration, and for a person whom a provider named: `name` and `role`.
+# token of the configuration, and for a person whom a provider named: `name`, `role`, and `labels` as those of a token.
 SESSION = Table(
     "session",
     METADATA,
@@ -639,6 +639,7 @@ SESSION = Table(
     Column("ends_at", Instant, nullable=False),
     Column("name", Text),
     Column("role", Text),
+    Column("labels", Object),
     Index("session_by_token", "token_id", "ends_at"),
     Index("session_by_end", "ends_at"),
 )

@@ -138,9 +138,8 @@ class Access:
         return found
 
     def _identify(self, request: Request) -> Visitor | None:
-        if self._proxy is not None and (named := self._proxy.identify(request)):
-            name, role = named
-            return Visitor(role, name, is_proxied=True)
+        if self._proxy is not None and (person := self._proxy.identify(request)):
+            return Visitor(person.role, person.name, is_proxied=True, labels=person.labels)
         given = request.headers.get("authorization", "").encode("latin-1")  # the bytes as received
         scheme, _, secret = given.partition(b" ")
         if scheme.lower() == b"bearer":
@@ -178,8 +177,8 @@ class Access:
         code = openid.code_in(secret, answer)
         self._exchanges.check(address)
         try:
-            name, role = openid.identify(secret, code)
-            _check_name(name)
+            person = openid.identify(secret, code)
+            _check_name(person.name)
         except Refused as exc:
             if exc.status == 403:  # not while the provider is away, which has its own event
                 self._exchanges.note_failure(address)
@@ -189,8 +188,8 @@ class Access:
             raise StoreError(STORE_AWAY)
         cookie = _PROVIDER_COOKIE + secrets.token_urlsafe(32)
         with self._database.write(is_durable=True) as connection:
-            sessions.insert(connection, self._digest(cookie), None, self._clock() + SESSION, (name, role))
-        log.info("signed_in", provider=openid.provider_name, name=name, role=role.value)
+            sessions.insert(connection, self._digest(cookie), None, self._clock() + SESSION, person)
+        log.info("signed_in", provider=openid.provider_name, name=person.name, role=person.role.value)
         return cookie
 
     def sign_out(self, visitor: Visitor | None) -> None:
@@ -237,8 +236,10 @@ class Access:
             found = sessions.read(connection, self._digest(cookie), self._clock())
         if found is None:
             return None
+        if (person := found.person) is not None:
+            return Visitor(person.role, person.name, session=cookie, labels=person.labels)
         if found.token is None:
-            return Visitor(found.role or AccessRole.OPERATOR, found.name, session=cookie)
+            return Visitor(AccessRole.OPERATOR, session=cookie)
         self._note_use(found.token)
         return Visitor(found.token.role, found.token.name, session=cookie, labels=found.token.labels)
 

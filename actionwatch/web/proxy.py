@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Set
+from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
-from actionwatch.base.access import MAX_AUTHOR_CHARS, AccessRole, is_person
+from actionwatch.base.access import MAX_AUTHOR_CHARS, AccessRole, Person, is_person
 from actionwatch.base.plurals import counted
 from actionwatch.web.hosts import NOT_SERVED, is_served
 
@@ -36,10 +36,11 @@ class TrustedProxy:
     groups_header: str
     operators: Collection[str] = ()
     operator_groups: Collection[str] = ()
+    limited_groups: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     hosts: Collection[str] = ()
 
-    def identify(self, request: Request) -> tuple[str, AccessRole] | None:
-        """Return the name and role of the person whom the proxy names; None without its header. Raises: Refused."""
+    def identify(self, request: Request) -> Person | None:
+        """Return the person whom the proxy names; None without its header. Raises: Refused."""
         header = self.user_header
         given = request.headers.getlist(header) if header is not None else []
         if header is None or not given:
@@ -52,7 +53,8 @@ class TrustedProxy:
         listed = request.headers.getlist(self.groups_header)
         groups = _groups(_only(listed, self.groups_header)) if listed else set()
         is_operator = name in self.operators or not groups.isdisjoint(self.operator_groups)
-        return name, AccessRole.OPERATOR if is_operator else AccessRole.READER
+        role = AccessRole.OPERATOR if is_operator else AccessRole.READER
+        return Person(name, role, limit_of(groups, self.limited_groups))
 
     def client_of(self, request: Request) -> str:
         """Return the address from which a request came to the first proxy that is trusted."""
@@ -71,6 +73,16 @@ class TrustedProxy:
             return False
         plain = getattr(found, "ipv4_mapped", None) or found
         return any(plain in network for network in self.addresses)
+
+
+def limit_of(groups: Set[str], limited: Mapping[str, Mapping[str, str]]) -> Mapping[str, str] | None:
+    """Return the labels to which the groups of a person limit what they see; None: everything. Raises: Refused."""
+    found = sorted(groups & limited.keys())
+    if any(limited[each] != limited[found[0]] for each in found):
+        raise Refused(
+            403, f"you are in groups that are limited to different labels: {', '.join(found)}: leave one of them"
+        )
+    return limited[found[0]] if found else None
 
 
 def _name(given: str, header: str) -> str:

@@ -54,6 +54,7 @@ from actionwatch.web.parts import Destination
 from actionwatch.web.paths import SIGN_IN_PATHS
 from actionwatch.web.routes import health_routes, metrics_routes
 from tests import http_client
+from tests.attacks.test_authenticating_proxy import proxied
 from tests.builders import (
     CLUSTER_DELETED_RULE,
     NOON,
@@ -67,6 +68,9 @@ from tests.builders import (
 )
 from tests.integration.web.console_kit import Served, form_token, give_token, serving, session
 from tests.integration.web.every_request import OPERATIONS, PAGES, SILENCE, SUBMISSIONS, Sent, Subject
+from tests.integration.web.openid_end import OpenIdEnd
+from tests.integration.web.openid_kit import served as served_with_provider
+from tests.integration.web.openid_kit import session_of, sign_in
 from tests.unit.rules.builders import rules_in
 
 ACME, GLOBEX = "acme", "globex"
@@ -484,3 +488,54 @@ def test_a_label_reads_as_it_is_written(database: Database) -> None:
             bearer = {"authorization": f"Bearer {token}"}
             assert client.put(path, json=SILENCE, headers=bearer).status_code == 201
             assert len(ask(client, token, "/silences")["items"]) == 1
+
+
+LIMITED = {"acme-people": LABELS[ACME], "acme-leads": LABELS[ACME], "globex-people": LABELS[GLOBEX]}
+
+
+def sources_of(client: httpx.Client, headers: dict[str, str]) -> set[str] | int:
+    """Return the sources of the records that somebody sees, or the status of the refusal."""
+    answer = client.get("/api/v1/records?limit=200", headers=headers)
+    return {each["source"] for each in answer.json()["items"]} if answer.is_success else answer.status_code
+
+
+def test_groups_of_a_proxy_are_limited(database: Database) -> None:
+    """Members of a group see its sources only, also operators; who is in groups with different limits is refused."""
+    use_labels(LABELS)
+    fill_both(database)
+    with proxied(database, limited_groups=LIMITED).open() as client:
+        for groups, sources in (
+            ("staff, acme-people", {ACME}),
+            ("on-call,acme-people", {ACME}),
+            ("acme-people,acme-leads", {ACME}),
+            ("globex-people", {GLOBEX}),
+            ("staff", {ACME, GLOBEX}),
+            ("acme-people,globex-people", 403),
+        ):
+            headers = {"x-forwarded-user": "kim", "x-forwarded-groups": groups}
+            assert sources_of(client, headers) == sources, groups
+        headers = {"x-forwarded-user": "sam", "x-forwarded-groups": "acme-people", "sec-fetch-site": "same-origin"}
+        for alert, status in (("acme-alert", 303), ("globex-alert", 404)):
+            form = {"action": "ack", "author": "sam"}
+            assert client.post(f"/alerts/{alert}/decision", data=form, headers=headers).status_code == status
+
+
+def test_groups_of_a_provider_are_limited(database: Database) -> None:
+    """A session has the limit of the groups of its sign-in; a changed limit ends it."""
+    use_labels(LABELS)
+    fill_both(database)
+    with OpenIdEnd() as end:
+        with served_with_provider(database, end, limited_groups=LIMITED, readers=["*@example.com"]).open() as client:
+            for name, groups, sources in (
+                ("kim@acme.example", ["acme-people"], {ACME}),
+                ("sam@example.com", ["acme-leads"], {ACME}),
+                ("rita@example.com", ["staff"], {ACME, GLOBEX}),
+            ):
+                session_headers = session_of(sign_in(client, end, email=name, groups=groups))
+                assert sources_of(client, session_headers) == sources, name
+            refused = sign_in(client, end, email="tim@acme.example", groups=["acme-people", "globex-people"])
+            assert (refused.status_code, "different labels" in refused.text) == (403, True)
+            kims = session_of(sign_in(client, end, email="kim@acme.example", groups=["acme-people"]))
+        others = {**LIMITED, "acme-people": {"customer": ACME, "tier": "gold"}}
+        with served_with_provider(database, end, limited_groups=others, readers=["*@example.com"]).open() as client:
+            assert sources_of(client, kims) == 401

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from joserfc import jws, jwt
 from joserfc.jwk import RSAKey
 
-from actionwatch.base.access import AccessRole
+from actionwatch.base.access import AccessRole, Person
 from actionwatch.store import sessions
 from actionwatch.store.database import Database
 from actionwatch.store.tables import SESSION
@@ -281,7 +281,7 @@ def test_a_provider_session_is_no_other_session(database: Database) -> None:
     with database.read() as connection:
         (row,) = connection.execute(SESSION.select()).fetchall()
         found = sessions.read(connection, row.digest, NOON)
-    assert found == sessions.Session(None, "kim@example.com", AccessRole.READER)
+    assert found == sessions.Session(None, Person("kim@example.com", AccessRole.READER))
 
 
 def test_strangers_block_nobody(database: Database, capsys: pytest.CaptureFixture[str]) -> None:

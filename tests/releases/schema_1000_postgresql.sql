@@ -397,7 +397,8 @@ CREATE TABLE public.session (
     token_id text COLLATE pg_catalog."C",
     ends_at bigint NOT NULL,
     name text COLLATE pg_catalog."C",
-    role text COLLATE pg_catalog."C"
+    role text COLLATE pg_catalog."C",
+    labels text COLLATE pg_catalog."C"
 );
 CREATE TABLE public.silence (
     id text NOT NULL COLLATE pg_catalog."C",
@@ -613,7 +614,7 @@ INSERT INTO public.seal VALUES (14, 1795608000000000, 'row_history', 'rows', 22,
 INSERT INTO public.seal VALUES (15, 1795608000000000, 'record', 'rows', 1, 3, 3, 0, 'dcdbb96b45d183448dfb533f4b435350dc422ea5f301c97f138992c4d9e580c4', 'c6594d08060a97e58fadf6742de4db8784dd3b1f057e514497c289b887ae7218', 'f98cbea35e82419159c41d716d529f876b063415caac25420616435316e10f3c', '\x0000000000000001f942a72b672b816d52ad9c1762267e557a33059b5aa8f9b03f33acd1848f8f63000000000000000277fda9fee2ecebfad1ad89616739e0d4604272ca2d50e6ee1a1036ba9893042e0000000000000003601d37a0c1f08d192fc9b8c423126c6deb1cf851eebe6b7d79cb37e3c615b299');
 INSERT INTO public.seen_field VALUES ('organisation', 'name', 7);
 INSERT INTO public.self_alert VALUES ('trouble', 'subject', 7, 'what', 'remedy', 'alert_id');
-INSERT INTO public.session VALUES ('digest', 'token_id', 7, 'name', 'role');
+INSERT INTO public.session VALUES ('digest', 'token_id', 7, 'name', 'role', 'labels');
 INSERT INTO public.silence VALUES ('1', '["level=high"]', 'sam', 'why', 1795611600000000, 1795615200000000, NULL, NULL);
 INSERT INTO public.silence VALUES ('2', '["level=high"]', 'sam', 'why', 1795615200000000, 1795618800000000, NULL, NULL);
 INSERT INTO public.silence VALUES ('3', '["level=high"]', 'sam', 'why', 1795618800000000, 1795622400000000, NULL, NULL);

@@ -433,9 +433,10 @@ CREATE TABLE session (
 	ends_at BIGINT NOT NULL, 
 	name TEXT, 
 	role TEXT, 
+	labels TEXT, 
 	PRIMARY KEY (digest)
 );
-INSERT INTO "session" VALUES('digest','token_id',7,'name','role');
+INSERT INTO "session" VALUES('digest','token_id',7,'name','role','labels');
 CREATE TABLE silence (
 	id TEXT NOT NULL, 
 	matchers TEXT NOT NULL, 
