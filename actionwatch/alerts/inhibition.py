@@ -13,9 +13,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from actionwatch.alerts.routes import Labels, Matcher
 from actionwatch.base.model import Alert, Status
 from actionwatch.base.unicode import canonical
+from actionwatch.text.matchers import Labels, Matcher
 
 _WORDS = re.compile(r"[\w-]+(?:\|[\w-]+)*", re.ASCII)  # alternatives without any other operator of regular expressions
 

@@ -9,10 +9,11 @@ import functools
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from actionwatch.alerts.routes import Labels, Matcher, group_labels, parse_matcher
+from actionwatch.alerts.routes import group_labels
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.ids import stable_id
 from actionwatch.base.model import Alert, Record, Silence
+from actionwatch.text.matchers import Labels, Matcher, parse_matcher
 from actionwatch.text.times import spell_time
 
 MAX_MATCHERS = 50  # of a silence that a form or a program makes: people write a handful

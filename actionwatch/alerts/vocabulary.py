@@ -9,7 +9,8 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from actionwatch.alerts.routes import RECORD_LABELS, Matcher, parse_matcher
+from actionwatch.alerts.routes import RECORD_LABELS
+from actionwatch.text.matchers import Matcher, parse_matcher
 from actionwatch.text.suggestions import suggest
 
 _ALTERNATIVES = re.compile(r"[\w.-]+(?:\|[\w.-]+)+")  # a regular expression that only lists words

@@ -23,11 +23,12 @@ from actionwatch.text.times import local_times
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from actionwatch.alerts.routes import Labels, Route, Visit
+    from actionwatch.alerts.routes import Route, Visit
     from actionwatch.rules.load import Rules
     from actionwatch.rules.model import Rule
     from actionwatch.service.routing import ReceiverForecast, Routing
     from actionwatch.settings import Settings
+    from actionwatch.text.matchers import Labels
 
 _ROOT = "route"
 command = click.Group(help="Show the routing tree, and test which receivers get an alert.")

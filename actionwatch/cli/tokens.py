@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from actionwatch.alerts.routes import parse_matcher
 from actionwatch.base.access import MAX_AUTHOR_CHARS, AccessRole, AccessToken, digest_of, is_own_name, new_secret
 from actionwatch.base.clock import utc_now
 from actionwatch.base.plurals import counted
@@ -19,6 +18,7 @@ from actionwatch.cli import completing
 from actionwatch.cli.context import changing_store, reading_store
 from actionwatch.cli.options import author_option, future, output_option
 from actionwatch.cli.output import echo, print_document, print_items
+from actionwatch.text.matchers import parse_matcher
 from actionwatch.text.suggestions import suggest
 from actionwatch.text.times import spell_time
 

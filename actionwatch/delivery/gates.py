@@ -14,12 +14,12 @@ import msgspec
 
 from actionwatch.alerts.inhibition import Labelled, inhibitor_of
 from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy
-from actionwatch.alerts.routes import Labels
 from actionwatch.alerts.silences import silence_for
 from actionwatch.base.delivery import NOT_NOTIFIED, Delivery
 from actionwatch.base.model import Alert, Event, Silence, Status
 from actionwatch.base.plurals import counted
 from actionwatch.delivery.lifecycle import Collapse, GateDecision, Hold, Suppress
+from actionwatch.text.matchers import Labels
 from actionwatch.text.payloads import instant
 
 

@@ -10,9 +10,9 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
-from actionwatch.alerts.routes import Matcher, parse_matcher
 from actionwatch.base.model import Record, Silence
 from actionwatch.store import alerts, records, silences
+from actionwatch.text.matchers import Matcher, parse_matcher
 
 _LOOKED_AT = 1000  # newest alerts, whose groups have the ids in matchers
 _ENTITIES = ("cluster", "account")

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from actionwatch.alerts.routes import RECORD_LABELS, alert_labels, newest_labels, parse_matcher
+from actionwatch.alerts.routes import RECORD_LABELS, alert_labels, newest_labels
 from actionwatch.alerts.silences import is_matched
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import Silence
@@ -17,6 +17,7 @@ from actionwatch.base.plurals import counted
 from actionwatch.queries.pages import Page, only
 from actionwatch.store import alerts, records, silences
 from actionwatch.store.statements import PageKey
+from actionwatch.text.matchers import parse_matcher
 
 STATES = ("current", "expired")
 _PREVIEWED = timedelta(days=7)

@@ -15,9 +15,9 @@ from actionwatch.rules.fields import BLANK, LABELS, Subject
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.report import Report
 from actionwatch.rules.selections import PARSE_ERRORS, explain
+from actionwatch.text.matchers import is_matcher, parse_matcher
 
 _PLACE = ("alert", "sources")
-_MATCHER = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*(=~|!~|!=|=)\s*(.*?)\s*", re.DOTALL)
 _WILDCARD = re.compile(r"[\\*?]")
 
 
@@ -63,16 +63,13 @@ def read_scope(value: Any, report: Report) -> Scope | None:
 
 def _condition(text: str) -> Condition:
     """Compile a name, or a matcher such as those of routes: the whole value, with case; an absent label is empty."""
-    found = _MATCHER.fullmatch(text)
-    if found is None:
+    if not is_matcher(text):
         return _equal("source", text.strip())
-    label, operator, value = found.groups()
-    if value.startswith('"') != value.endswith('"') or value == '"':
-        raise ValueError('a quote is not closed: write label="value"')
-    field, value = "source" if label == "source" else f"{LABELS}{label}", value.strip('"')
-    is_pattern = operator.endswith("~")
-    met = compile_item(f"{field}|re", f"^(?:{value})$", Lists()) if is_pattern else _equal(field, value)
-    return Not(met) if operator.startswith("!") else met
+    found = parse_matcher(text)
+    field = "source" if found.label == "source" else f"{LABELS}{found.label}"
+    is_pattern = found.operator.endswith("~")
+    met = compile_item(f"{field}|re", f"^(?:{found.value})$", Lists()) if is_pattern else _equal(field, found.value)
+    return Not(met) if found.operator.startswith("!") else met
 
 
 def _equal(field: str, value: str) -> Condition:

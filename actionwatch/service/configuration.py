@@ -17,6 +17,7 @@ from actionwatch.base.clock import utc_now
 from actionwatch.base.model import LEVELS, SELF_RULE_NAME
 from actionwatch.instaclustr import aliases
 from actionwatch.instaclustr.kinds import ACCOUNT, KINDS, OPERATIONS, ORGANISATION, OWN_KINDS
+from actionwatch.text.matchers import parse_matcher
 from actionwatch.text.timeintervals import Period, TimeInterval
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def read_settings(path: Path, environ: Mapping[str, str] | None = None) -> Setti
         environ=os.environ if environ is None else environ,
         receiver_types=Types(notifier_types(), lambda kind: notifier_module(kind).Options),
         stream_types=Types(driver_types(), lambda kind: driver_module(kind).Options),
-        check_matcher=routes.parse_matcher,
+        check_matcher=parse_matcher,
         record_fields=aliases.FIELDS,
         alert_labels=routes.OWN_LABELS,
     )

@@ -12,6 +12,7 @@ from actionwatch.service.configuration import time_intervals
 from actionwatch.service.policies import build_policy, rate_of
 from actionwatch.settings import Receiver, Settings
 from actionwatch.text.links import Links
+from actionwatch.text.matchers import parse_matcher
 
 
 def build_addressing(settings: Settings) -> Addressing:
@@ -38,8 +39,8 @@ def build_global_policy(settings: Settings) -> GlobalPolicy:
     """Build the policy of all receivers: the inhibition rules, the time intervals and the links."""
     rules = [
         InhibitRule(
-            tuple(routes.parse_matcher(text) for text in rule.source_matchers),
-            tuple(routes.parse_matcher(text) for text in rule.target_matchers),
+            tuple(parse_matcher(text) for text in rule.source_matchers),
+            tuple(parse_matcher(text) for text in rule.target_matchers),
             rule.equal,
         )
         for rule in settings.inhibit_rules

@@ -12,7 +12,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from actionwatch.alerts import routes
-from actionwatch.alerts.routes import Labels, Route, Visit, alert_labels
+from actionwatch.alerts.routes import Route, Visit, alert_labels
 from actionwatch.base.delivery import new_delivery
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import Alert, Event, Level, Record, RuleName
@@ -26,6 +26,7 @@ from actionwatch.settings import Receiver, Settings
 from actionwatch.store import receivers
 from actionwatch.store.outbox import DueDelivery
 from actionwatch.store.receivers import Health
+from actionwatch.text.matchers import Labels
 from actionwatch.text.payloads import instant
 
 

@@ -13,13 +13,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from actionwatch.alerts.routes import parse_matcher
 from actionwatch.alerts.silences import EVER, make_silence
 from actionwatch.base.errors import ConfigError, Fault
 from actionwatch.base.model import Silence
 from actionwatch.settings import Settings
 from actionwatch.settings.faults import Reader
 from actionwatch.settings.keys import SilenceOptions
+from actionwatch.text.matchers import parse_matcher
 from actionwatch.text.yaml_document import Document, Place, read_file
 
 if TYPE_CHECKING:

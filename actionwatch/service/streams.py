@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from actionwatch.alerts.routes import parse_matcher
 from actionwatch.alerts.self_alerts import SelfAlerts
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import Message
@@ -26,6 +25,7 @@ from actionwatch.store.membership import stream_role
 from actionwatch.streams.driver import StreamMessage, build_driver, driver_module
 from actionwatch.streams.messages import Plan
 from actionwatch.streams.stream import Stream
+from actionwatch.text.matchers import parse_matcher
 
 _OBJECT_BATCH, _OBJECT_WAIT = 10_000, timedelta(minutes=1)
 _LONG_PAUSE = timedelta(days=1)  # then a pause is reported, because somebody may have forgotten it

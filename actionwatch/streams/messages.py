@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from actionwatch.alerts.routes import Labels, Matcher, record_labels
+from actionwatch.alerts.routes import record_labels
 from actionwatch.base.model import Alert, Message, Record
 from actionwatch.base.source_labels import labels_of_record
 from actionwatch.streams.driver import StreamMessage
 from actionwatch.text.formats.messages import encode
 from actionwatch.text.formats.streams import STREAM_FORMATS
+from actionwatch.text.matchers import Labels, Matcher
 from actionwatch.text.payloads import record_document
 
 RECORD, ALERT, DECISION = "record", "alert", "decision"

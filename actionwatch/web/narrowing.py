@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 from starlette.routing import compile_path
 
-from actionwatch.alerts.routes import Matcher
 from actionwatch.alerts.self_alerts import TROUBLES
 from actionwatch.alerts.silences import doubts_of_times
 from actionwatch.base.delivery import Retried
@@ -28,6 +27,7 @@ from actionwatch.store import alerts, marks, outbox, silences
 from actionwatch.store.database import Database
 from actionwatch.store.narrowing import Narrowing
 from actionwatch.store.outbox import DeliveryFilter
+from actionwatch.text.matchers import Matcher
 from actionwatch.web.parts import Actions, Configuration, DeadLetterActions, Parts, ServiceState
 
 OPEN_PATHS = (

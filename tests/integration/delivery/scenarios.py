@@ -22,7 +22,7 @@ from typing import Any, Self
 
 from actionwatch.alerts.inhibition import InhibitRule
 from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy, Storm
-from actionwatch.alerts.routes import Route, parse_matcher
+from actionwatch.alerts.routes import Route
 from actionwatch.base.durations import parse_duration
 from actionwatch.base.errors import TransientDeliveryError
 from actionwatch.base.model import Decision, Escalation, Level, Message
@@ -31,6 +31,7 @@ from actionwatch.delivery.attempt import LEASE
 from actionwatch.store import delivery_transitions, silences
 from actionwatch.store.outbox import DeliveryFilter
 from actionwatch.text.crontab import parse_crontab
+from actionwatch.text.matchers import parse_matcher
 from actionwatch.text.timeintervals import Period, TimeInterval
 from tests.integration.delivery.kit import Desk, Rule, at, is_self_alert
 from tests.integration.kit import DOWN, REFUSED, Sender

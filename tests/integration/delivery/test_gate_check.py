@@ -11,7 +11,6 @@ from sqlalchemy import Connection
 
 from actionwatch.alerts.inhibition import InhibitRule
 from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy, Storm
-from actionwatch.alerts.routes import parse_matcher
 from actionwatch.alerts.silences import make_silence
 from actionwatch.base.delivery import ESCALATION, Delivery
 from actionwatch.base.model import Entity, Event, Level, Status
@@ -23,6 +22,7 @@ from actionwatch.store import alerts, delivery_transitions, outbox, records, sil
 from actionwatch.store.database import Database
 from actionwatch.store.outbox import DueDelivery
 from actionwatch.store.tables import DELIVERY
+from actionwatch.text.matchers import parse_matcher
 from actionwatch.text.timeintervals import Period, TimeInterval
 from tests.builders import NOON, QUARTER, make_alert, make_delivery, make_record, only_sqlite
 from tests.statements import GRAIN, steps

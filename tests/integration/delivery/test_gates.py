@@ -10,13 +10,13 @@ from msgspec import structs
 
 from actionwatch.alerts.inhibition import InhibitRule, Labelled
 from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy, Storm
-from actionwatch.alerts.routes import parse_matcher
 from actionwatch.alerts.silences import make_silence
 from actionwatch.base.delivery import ESCALATION, READDRESSED
 from actionwatch.base.model import Event, Level, Status
 from actionwatch.delivery.gates import GATES, GateContext, decide
 from actionwatch.delivery.lifecycle import Collapse, Hold, Suppress
 from actionwatch.text.crontab import parse_crontab
+from actionwatch.text.matchers import parse_matcher
 from tests.builders import NOON, QUARTER, make_alert, make_delivery
 from tests.cases import in_one_test
 from tests.integration.delivery.kit import NIGHTS

@@ -8,7 +8,7 @@ import pytest
 
 from actionwatch.alerts.inhibition import InhibitRule
 from actionwatch.alerts.policy import GlobalPolicy, ReceiverPolicy
-from actionwatch.alerts.routes import Route, parse_matcher
+from actionwatch.alerts.routes import Route
 from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.base.model import Escalation, Event, RuleName
 from actionwatch.delivery.summary import Summaries
@@ -17,6 +17,7 @@ from actionwatch.store.database import Database
 from actionwatch.store.delivery_transitions import Suppression
 from actionwatch.store.tables import SILENCE
 from actionwatch.text.links import Links
+from actionwatch.text.matchers import parse_matcher
 from tests.builders import NOON, make_alert, make_delivery
 from tests.integration.delivery.kit import NIGHTS, Desk, Rule, at
 from tests.integration.kit import Sender

@@ -263,7 +263,7 @@ def test_history(database: Database) -> None:
 
 def test_every_step_of_a_batch_is_routed(database: Database) -> None:
     """Each match of a batch adds its receivers; the first one that names a receiver decides on its mute intervals."""
-    from actionwatch.alerts.routes import parse_matcher
+    from actionwatch.text.matchers import parse_matcher
 
     children = (
         Route(("first",), (parse_matcher("userName=eve"),), mutes=("nights",)),

@@ -14,13 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actionwatch.alerts.policy import ReceiverPolicy
-from actionwatch.alerts.routes import Route, parse_matcher
+from actionwatch.alerts.routes import Route
 from actionwatch.base.model import Alert, Entity, Event, Level, Record, RuleName
 from actionwatch.matching.addressing import Addressing, Steps
 from actionwatch.matching.matcher import RecordMatcher
 from actionwatch.rules.engine import RuleFailure
 from actionwatch.store import alert_history, alerts, positions, records
 from actionwatch.store.database import Database
+from actionwatch.text.matchers import parse_matcher
 from tests.builders import NOON, QUARTER, Clock, make_record, open_database
 from tests.integration.kit import KindEngine, KindRule, Post, Sender
 from tests.positions import move_to

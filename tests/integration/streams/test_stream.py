@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from actionwatch.alerts.routes import parse_matcher
 from actionwatch.base.errors import TransientDeliveryError
 from actionwatch.base.source_labels import use_labels
 from actionwatch.store import alerts, marks, records, streams
 from actionwatch.store.database import Database
 from actionwatch.streams import positions, statements
 from actionwatch.streams.steps import Line, state_complete
+from actionwatch.text.matchers import parse_matcher
 from tests.builders import NOON, make_alert, make_record
 from tests.integration.streams.kit import HOUR, Bench, Consumer, down
 from tests.simulation.killing import Killed, MortalDatabase

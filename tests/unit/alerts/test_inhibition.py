@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actionwatch.alerts.inhibition import InhibitRule, Labelled, inhibitor_of, uninhibited
-from actionwatch.alerts.routes import Labels, parse_matcher
 from actionwatch.base.model import Status
+from actionwatch.text.matchers import Labels, parse_matcher
 from tests.builders import NOON, QUARTER, make_alert
 from tests.cases import in_one_test
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actionwatch.alerts.routes import Matcher, Route, RouteText, alert_labels, build, mutes_for, parse_matcher, visit
+from actionwatch.alerts.routes import Route, RouteText, alert_labels, build, mutes_for, visit
 from actionwatch.base.model import Alert, Entity, Level, Record, RuleName
+from actionwatch.text.matchers import Matcher, parse_matcher
 from tests.cases import in_one_test
 
 NOW = datetime(2026, 11, 25, 9, tzinfo=UTC)

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actionwatch.alerts.routes import RECORD_LABELS, Labels, alert_labels, parse_matcher
+from actionwatch.alerts.routes import RECORD_LABELS, alert_labels
 from actionwatch.alerts.silences import check_matchers, make_silence, matchers_of, silence_for
 from actionwatch.base.model import Entity, RuleName, Silence
+from actionwatch.text.matchers import Labels, parse_matcher
 from tests.builders import NOON, make_alert, make_record
 from tests.cases import in_one_test
 

@@ -172,7 +172,8 @@ def test_new_terms_are_those_of_the_scope() -> None:
         ("[]", "'sources' must be a list of names or matchers: for example: [acme, 'customer=\"acme\"']"),
         ("[5]", "a source must be a name or a matcher: for example: [acme, 'customer=\"acme\"']"),
         ("['customer=\"acme']", 'a quote is not closed: write label="value"'),
-        ("['customer=~(']", "RE2 refuses the pattern '^(?:()$': missing ): ^(?:()$"),
+        ("['customer=~(']", "not a regular expression (missing ): (): RE2 takes no lookaround and no back references"),
+        ("['customer==acme']", 'the operator is one of =, !=, =~ and !~: did you mean customer="acme"?'),
     ],
 )
 def test_faults(sources: str, fault: str) -> None:

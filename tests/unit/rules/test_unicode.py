@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from actionwatch.alerts.inhibition import InhibitRule, Labelled, inhibitor_of
 from actionwatch.alerts.ledger import grouping_key
-from actionwatch.alerts.routes import Labels, parse_matcher
 from actionwatch.base.model import Entity, Record
 from actionwatch.base.unicode import canonical
 from actionwatch.rules.conditions import fold
 from actionwatch.rules.engine import Engine
 from actionwatch.service.simulation import replay
+from actionwatch.text.matchers import Labels, parse_matcher
 from tests.builders import NOON, make_alert, make_match, make_record
 from tests.cases import in_one_test
 from tests.unit.rules.builders import detection_rule, is_met, record, rules_of

@@ -8,10 +8,10 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from actionwatch.alerts.routes import parse_matcher
 from actionwatch.base.errors import ConfigError
 from actionwatch.settings import Settings, Types, load_settings
 from actionwatch.streams.driver import driver_module, driver_types
+from actionwatch.text.matchers import parse_matcher
 from actionwatch.text.options import Options, Secret, SecretFile, require_one
 
 SOURCE = "sources: [{name: acme, organisation_id: o-1, username: eve, api_key: k3y}]\n"

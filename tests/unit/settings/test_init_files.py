@@ -9,11 +9,11 @@ from pathlib import Path
 
 import yaml
 
-from actionwatch.alerts.routes import parse_matcher
 from actionwatch.settings import Settings, Types, load_settings
 from actionwatch.settings.keys import Log, ReceiverOptions, Retention, RetryPolicy, RouteOptions, Source, Store
 from actionwatch.settings.web_keys import Web
 from actionwatch.streams.driver import driver_types
+from actionwatch.text.matchers import parse_matcher
 from actionwatch.text.options import Options
 from tests.cases import in_one_test
 
