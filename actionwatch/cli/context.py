@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from actionwatch.store.database import Database, StoreReader
 
 Item = TypeVar("Item")
+_MOST_LISTED = 12  # sources: of more, the names help nobody
 
 
 def read_settings(config: str) -> Settings:
@@ -109,7 +110,8 @@ def named_source(settings: Settings, name: str | None) -> Source:
     if name is None and len(sources) == 1:
         return next(iter(sources.values()))
     if name is None:
-        raise click.UsageError(f"several sources are configured: choose one with --source: {', '.join(sources)}")
+        which = ", ".join(sources) if len(sources) <= _MOST_LISTED else "'actionwatch status' lists them"
+        raise click.UsageError(f"{counted(len(sources), 'source')} are configured: choose one with --source: {which}")
     return _named(sources, name, "source")
 
 

@@ -16,6 +16,7 @@ from actionwatch.cli.context import reading_store
 from actionwatch.cli.options import output_option, time
 from actionwatch.cli.output import echo, print_items
 from actionwatch.queries import PAGE_SIZE
+from actionwatch.text.suggestions import suggest
 from actionwatch.text.times import local_times, spell_time
 
 if TYPE_CHECKING:
@@ -124,7 +125,8 @@ def _refuse_unknown(source: str | None, settings: Settings, connection: Connecti
 
     known = {found.name for found in settings.sources} | marks.read_all(connection).keys()
     if source is not None and source not in known:
-        raise click.UsageError(f"no source is named {source}: the sources are {', '.join(sorted(known))}")
+        remedy = suggest(source, sorted(known), "the sources are") or f"there are {counted(len(known), 'source')}"
+        raise click.UsageError(f"no source is named {source}: {remedy}")
 
 
 def _row(found: CheckedReceipt) -> tuple[object, ...]:

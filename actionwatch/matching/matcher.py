@@ -219,7 +219,7 @@ class RecordMatcher:
         opened: Sequence[Alert] = []
         reported_as: Mapping[str, str] = {}
         if matches or changes:
-            sources = ", ".join(correlating.backlog.progress.names)
+            sources = correlating.backlog.progress.spelled_sources
             opened, reported_as = ledger_store.add(
                 connection, matches, changes, self._addressing, self._clock(), sources
             )

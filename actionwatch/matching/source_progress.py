@@ -9,7 +9,10 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from actionwatch.base.clock import from_micros
+from actionwatch.base.plurals import counted
 from actionwatch.store import marks
+
+_MOST_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,11 @@ class SourceProgress:
     verified: datetime | None = None
     alerts_from: datetime | None = None
     names: tuple[str, ...] = ()
+
+    @property
+    def spelled_sources(self) -> str:
+        """The sources in an alert about what is missing in all of them: their names, or how many there are."""
+        return ", ".join(self.names) if len(self.names) <= _MOST_NAMED else counted(len(self.names), "source")
 
     @property
     def is_past_backlog(self) -> bool:

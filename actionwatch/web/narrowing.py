@@ -67,6 +67,7 @@ OPEN_PATHS = (
 """What is about the records, alerts, deliveries and silences of some sources. Rules, drafts and metrics are about all."""
 REFUSED = "your token is limited to some sources, and this is about all of them: ask whoever runs actionwatch"
 _NOT_READY = Reason("actionwatch is not ready: whoever runs it sees why")
+_NO_SOURCE = Reason("no source has the labels to which your token is limited: ask whoever runs actionwatch")
 _OPEN = [compile_path(path)[0] for path in OPEN_PATHS]
 _OF_SOURCES = frozenset(name for name, each in TROUBLES.items() if each.ends_with == "source")
 
@@ -102,7 +103,7 @@ def narrowed(parts: Parts, labels: Mapping[str, str]) -> Parts:
         database=database,
         clock=parts.clock,
         configuration=_configuration(parts.configuration, labels),
-        service=_service(parts.service),
+        service=_service(parts.service, labels),
         actions=_Actions(parts.actions, database, labels),
         dead_letters=_DeadLetters(parts.dead_letters, database),
         confine=lambda matchers: confined(matchers, labels),
@@ -132,8 +133,10 @@ async def _refuse_draft(draft: str, since: datetime) -> AsyncGenerator[TrialEven
     yield TrialRefused([REFUSED])
 
 
-def _service(service: ServiceState) -> ServiceState:
+def _service(service: ServiceState, labels: Mapping[str, str]) -> ServiceState:
     def unready() -> Sequence[str]:
+        if not sources_with(labels):
+            return [_NO_SOURCE]
         is_general = any(not isinstance(each, SourceReason) for each in service.unready())
         return [_NOT_READY] if is_general else []
 

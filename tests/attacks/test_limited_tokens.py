@@ -419,6 +419,7 @@ def test_labels_apply_at_once(database: Database) -> None:
         ):
             use_labels(labels)
             assert (seen(token), seen(empty), seen(twice)) == (sources, set(), set())
+            assert ("no source has the labels" in ask(client, token, "/status")["seeing"]) == (not sources)
         use_labels({ACME: {"customer": ACME, "tier": "gold"}, GLOBEX: {"customer": ACME}})
         assert (seen(token), seen(twice)) == ({ACME, GLOBEX}, {ACME})
 

@@ -394,7 +394,7 @@ def test_receipts_can_be_read_and_checked(desk: Desk) -> None:
     assert desk.call("records", "receipts", "--source", "other", "-o", "json").json == []
     for vouching in (["receipts", "--verify"], ["proof"]):
         refused = desk.call("records", *vouching, "--source", "other")
-        assert (refused.status, "no source is named other" in refused.err) == (2, True)
+        assert (refused.status, "no source is named other: the sources are: acme" in refused.err) == (2, True)
     verified = desk.call("records", "receipts", "--verify", "-o", "json")
     assert verified.status == 0
     assert {found["check"] for found in verified.json} == {"same"}
