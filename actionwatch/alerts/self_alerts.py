@@ -67,6 +67,7 @@ TROUBLES: Mapping[str, Trouble] = {
 }
 
 BLIND_SPOTS = frozenset(name for name, trouble in TROUBLES.items() if trouble.is_blind_spot)
+OF_SOURCES = frozenset(name for name, trouble in TROUBLES.items() if trouble.ends_with == "source")
 
 
 class SelfAlerts(Protocol):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from actionwatch.alerts.self_alerts import OF_SOURCES
 from actionwatch.base import tracing
 from actionwatch.base.errors import ActionwatchError, Fault
 from actionwatch.service.app import App
@@ -204,6 +205,9 @@ class Service:
             self.roles.start(membership)
         if self.leads():
             self.steps.attempt("reload", self.reloader.settle_sources)
+        else:  # the leader may have done that before this process polled them for the last time
+            for name in known.keys() - wanted.keys():
+                self.steps.attempt("reload", functools.partial(self._app.self_alerts.settle_all, OF_SOURCES, name))
         if self._replicas is not None:
             self._replicas.use(settings)
         self._app.record_signal.set()

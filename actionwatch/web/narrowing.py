@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 from starlette.routing import compile_path
 
-from actionwatch.alerts.self_alerts import TROUBLES
+from actionwatch.alerts.self_alerts import OF_SOURCES
 from actionwatch.alerts.silences import doubts_of_times
 from actionwatch.base.delivery import Retried
 from actionwatch.base.errors import ActionwatchError
@@ -69,7 +69,6 @@ REFUSED = "your token is limited to some sources, and this is about all of them:
 _NOT_READY = Reason("actionwatch is not ready: whoever runs it sees why")
 _NO_SOURCE = Reason("no source has the labels to which your token is limited: ask whoever runs actionwatch")
 _OPEN = [compile_path(path)[0] for path in OPEN_PATHS]
-_OF_SOURCES = frozenset(name for name, each in TROUBLES.items() if each.ends_with == "source")
 
 
 def may_open(path: str) -> bool:
@@ -96,7 +95,7 @@ def narrowed(parts: Parts, labels: Mapping[str, str]) -> Parts:
         names = sources_with(labels)
         # What a source read under its former names, unless another one has such a name now.
         former = {each for name in names for each in marks.former_names(connection, name) if not is_configured(each)}
-        return Narrowing(frozenset(names | former), _matchers(labels), _OF_SOURCES)
+        return Narrowing(frozenset(names | former), _matchers(labels), OF_SOURCES)
 
     database = parts.database.narrowed(narrowing)
     return Parts(

@@ -18,9 +18,12 @@ from actionwatch.emulator.server import running
 from actionwatch.service.app import App
 from actionwatch.service.configuration import read_settings
 from actionwatch.service.serve import serve
+from actionwatch.service.service import Service
 from actionwatch.service.signals import Asked
 from actionwatch.store import alerts, marks, self_alerts
 from actionwatch.store.database import Database
+from actionwatch.store.membership import tail_role
+from tests import postgresql
 from tests.integration.reload.kit import put, rule
 from tests.waiting import beside, wait_until
 
@@ -219,3 +222,30 @@ def test_sources_of_the_configuration_change_without_a_restart_too(fleet: Fleet)
         fleet.config.write_text(fleet.config.read_text().replace("timeout: 1s", "timeout: 2s"))
         asked.ask("reload")
         wait_until(lambda: len(fleet.apps) == 2, "another service")
+
+
+def test_replica_that_polled_a_removed_source_ends_what_it_reported(fleet: Fleet) -> None:
+    """The leader may see first that a source is gone, while the other replica still reports its refused key."""
+    fleet.write("org-0002")
+    put(fleet.folder / "keys" / "org-0002", "wrong")
+    with postgresql.other_database("removed_source") as url, contextlib.ExitStack() as stack:
+        put(fleet.config, f"{fleet.config.read_text()}store: {{url: '{url}'}}\n")
+        services = []
+        for _ in range(2):
+            app = stack.enter_context(contextlib.closing(App(read_settings(fleet.config, {}))))
+            service = Service(app)
+            services.append((service, stack.enter_context(service.running())))
+        (leader, _), (other, _) = services
+        wait_until(lambda: other.roles.has(tail_role("org-0002")), "the other replica to tail the second source")
+
+        def reported() -> list[str]:
+            with app.database.read() as connection:
+                return [each.subject for each in self_alerts.read_all(connection)]
+
+        wait_until(lambda: reported() == ["org-0002"], "the refused key")
+        fleet.remove("org-0002")
+        settings = read_settings(fleet.config, {})
+        leader.use_sources(settings, services[0][1])
+        wait_until(lambda: reported() == ["org-0002"], "another report of the refused key")
+        other.use_sources(settings, services[1][1])
+        assert reported() == []
