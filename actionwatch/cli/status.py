@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,8 +16,8 @@ from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import StoreError
 from actionwatch.base.model import Mode, Silence
 from actionwatch.base.plurals import counted
-from actionwatch.cli import EXIT_FAILED
-from actionwatch.cli.context import read_settings
+from actionwatch.cli import EXIT_FAILED, completing
+from actionwatch.cli.context import named_source, read_settings
 from actionwatch.cli.detected_troubles import STOPPED, DetectedTrouble, full_disk, late_polls, unopened
 from actionwatch.cli.options import output_option
 from actionwatch.cli.output import console, hang, print_document, print_table, spell
@@ -27,9 +28,10 @@ from actionwatch.text.times import local_times, spell_ago, spell_time
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from actionwatch.queries.source_health import SourceHealth
     from actionwatch.queries.status import ReceiverState, SourceState
     from actionwatch.queries.verdict import Sight
-    from actionwatch.settings import Receiver, Settings
+    from actionwatch.settings import Receiver, Settings, Source
     from actionwatch.store.backlog_progress import Backlog
     from actionwatch.store.database import StoreReader
     from actionwatch.store.membership import Roster
@@ -37,31 +39,67 @@ if TYPE_CHECKING:
     from actionwatch.store.seals import Head, Waiting
     from actionwatch.store.self_alerts import OpenSelfAlert
 
+_TROUBLES_SHOWN = 20  # with many sources
 _SILENCES_SHOWN = 5  # `silences list` shows all
 _COLOURS = {"everything": "bold green", "limited": "bold yellow", "blind": "bold red"}
 _LATENESS_RECORDS = 10_000  # the newest ones of all sources, to measure how late records appear
 
 
 @click.command()
+@click.option(
+    "--source",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=completing.sources,
+    help="Only this source; may be repeated.",
+)
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="MATCHER",
+    help="Only sources whose labels match, such as customer=acme or tier=~gold|silver; may be repeated: all must match.",
+)
+@click.option("--all", "is_whole", is_flag=True, help="Show each source, however many there are.")
 @output_option
 @click.pass_obj
-def command(config: str, form: str) -> int:
+def command(config: str, names: tuple[str, ...], labels: tuple[str, ...], form: str, *, is_whole: bool) -> int:
     """Show how far each source is read and proved, its last poll, the queue of each receiver, active silences and all troubles.
 
-    Exits with 1 while there are troubles. An overdue poll is a trouble, whether or not a service runs; so are a full disk and a
-    missing store. Creates and changes nothing.
+    With more than 20 sources, it shows how many are in each state, and those that need attention, worst first. JSON has all.
+
+    Exits with 1 while there are troubles: with --source or --label, not for those of other sources. An overdue poll is a
+    trouble, whether or not a service runs; so are a full disk and a missing store. Creates and changes nothing.
     """
     from actionwatch.store.database import StoreReader
 
     settings = read_settings(config)
+    sources = _choose(settings, names, labels)
     try:
         with closing(StoreReader.open(settings.store.url)) as store:
-            found = take_snapshot(settings, store)
+            found = take_snapshot(settings, store, sources)
     except StoreError as exc:
-        found = _nothing(settings, unopened(exc))
+        found = _nothing(settings, sources, unopened(exc))
     document = describe(settings, found)
-    print_document(document, form, as_text=lambda: _print(document, found))
+    print_document(document, form, as_text=lambda: _print(document, found, is_whole=is_whole))
     return EXIT_FAILED if found.troubles else 0
+
+
+def _choose(settings: Settings, names: Sequence[str], labels: Sequence[str]) -> list[Source]:
+    """Return the sources with these names and labels. Raises: click.UsageError, because a misspelt name would look healthy."""
+    from actionwatch.alerts.routes import parse_matcher
+    from actionwatch.queries.status import has_labels
+
+    try:
+        matchers = [parse_matcher(label) for label in labels]
+    except ValueError as exc:
+        raise click.UsageError(f"--label: {exc}") from exc
+    named = [named_source(settings, name) for name in dict.fromkeys(names)] if names else settings.sources
+    found = [each for each in named if has_labels(each.name, matchers)]
+    if labels and not found:
+        raise click.UsageError(f"no source has the labels {' '.join(labels)}")
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +107,7 @@ class Snapshot:
     """The state of the store and its surroundings."""
 
     sources: Sequence[SourceState]
+    healths: Mapping[str, SourceHealth]
     receivers: Sequence[ReceiverState[Receiver]]
     running: Mapping[str, int] = field(default_factory=dict)
     late: Mapping[str, tuple[timedelta, list[timedelta]]] = field(default_factory=dict)
@@ -84,40 +123,50 @@ class Snapshot:
     troubles: Sequence[OpenSelfAlert | DetectedTrouble]
 
 
-def take_snapshot(settings: Settings, store: StoreReader) -> Snapshot:
-    """Read the store, and detect what no service may be left to record: that none runs, that the disk is full."""
-    from actionwatch.queries.status import read_receivers, read_sources
+def take_snapshot(settings: Settings, store: StoreReader, chosen: Sequence[Source] | None = None) -> Snapshot:
+    """Read the store, and detect what no service may be left to record: that none runs, that the disk is full.
+
+    Other sources than the `chosen` ones (None: all are), and their troubles, are left out.
+    """
+    from actionwatch.queries.status import judge_sources, read_receivers, read_sources
     from actionwatch.store import record_counts, rule_versions, seals, self_alerts, silences
 
+    chosen = settings.sources if chosen is None else chosen
+    now, intervals = utc_now(), {source.name: source.poll_interval for source in chosen}
+    others = {source.name for source in settings.sources} - intervals.keys()
     with store.read() as connection:
         late_by = record_counts.lateness(connection, _LATENESS_RECORDS)
-        sources = read_sources(connection, [source.name for source in settings.sources])
-        opened = self_alerts.read_all(connection)
+        sources = read_sources(connection, intervals)
+        opened = [each for each in self_alerts.read_all(connection) if each.subject not in others]
         roster = store.peers.roster()
         is_running = bool(roster.hosts)
-        late = late_polls(settings.sources, sources, is_running=is_running, now=utc_now())
+        late = late_polls(chosen, sources, is_running=is_running, now=now)
         known = {trouble.trouble for trouble in opened}
         around = [each for each in (*late, *(full_disk(store.path) if store.path else ())) if each.trouble not in known]
+        troubles = [*around, *opened]
         return Snapshot(
             sources=sources,
+            healths=judge_sources(sources, intervals, troubles, now),
             receivers=read_receivers(connection, settings.receivers),
             running=rule_versions.count_modes(connection),
-            late={source.name: (source.overlap, late_by.get(source.name, [])) for source in settings.sources},
-            silences=silences.read_active(connection, utc_now()),
+            late={source.name: (source.overlap, late_by.get(source.name, [])) for source in chosen},
+            silences=silences.read_active(connection, now),
             is_running=is_running,
             roster=roster if store.is_shared else None,
             head=seals.read_head(connection),
             waiting=seals.count_waiting(connection),
-            troubles=[*around, *opened],
+            troubles=troubles,
         )
 
 
-def _nothing(settings: Settings, trouble: DetectedTrouble) -> Snapshot:
+def _nothing(settings: Settings, chosen: Sequence[Source], trouble: DetectedTrouble) -> Snapshot:
     """Return the state without a store."""
+    from actionwatch.queries.source_health import SourceHealth
     from actionwatch.queries.status import ReceiverState, SourceState
 
     return Snapshot(
-        sources=[SourceState(each.name) for each in settings.sources],
+        sources=[SourceState(each.name) for each in chosen],
+        healths={each.name: SourceHealth.SILENT for each in chosen},
         receivers=[ReceiverState(each.name, each) for each in settings.receivers],
         troubles=[trouble],
     )
@@ -134,6 +183,7 @@ def describe(settings: Settings, found: Snapshot) -> dict[str, Any]:
                 **each.document(),
                 **({"backlog": _backlog(each.backlog)} if each.backlog else {}),
                 **({"failing": _failing(each.poll)} if each.poll and each.poll.failures else {}),
+                **({"state": health.value} if (health := found.healths[each.name]).needs_attention else {}),
             }
             for each in found.sources
         ],
@@ -215,16 +265,20 @@ def _judge(found: Snapshot) -> tuple[Sight, str]:
     return judge_sight([each.name for each in found.sources], unready, known, failing(found.sources), spell_time)
 
 
-def _print(document: dict[str, Any], found: Snapshot) -> None:
+def _print(document: dict[str, Any], found: Snapshot, *, is_whole: bool) -> None:
+    from actionwatch.queries.source_health import survey
+
     out = console()
     out.print(spell(document["seeing"]), style=_COLOURS[document["sight"]], markup=False)
-    progress = [_progress(source) for source in found.sources]
-    print_table(
-        ("source", "records", "newest", "seen through", "proved through", "last poll"), progress, cut=("source",)
-    )
-    for source in found.sources:
-        if source.backlog:
-            out.print(hang(f"{source.name}:", _spell_backlog(_backlog(source.backlog)), "yellow"))
+    surveyed = survey(found.healths)
+    shown, is_large = list(found.sources), surveyed.is_large and not is_whole
+    if is_large:
+        by_name = {source.name: source for source in found.sources}
+        shown = [by_name[name] for name in surveyed.first]
+        out.print(str(surveyed))
+    _print_sources(shown, found.healths if is_large else {})
+    if rest := len(surveyed.exceptions) - len(shown) if is_large else 0:
+        out.print(f"and {rest:,} more that are not current: --all shows all sources")
     out.print()
     rows = [
         (each["name"], each["pending"], each["dead"], spell_ago(each["last_sent"])) for each in document["receivers"]
@@ -239,25 +293,47 @@ def _print(document: dict[str, Any], found: Snapshot) -> None:
     shadow = f"[bold magenta]{rules['shadow']} shadow (not delivered)[/]" if rules["shadow"] else "0 shadow"
     off = f"[bold yellow]{rules['off']} off[/]" if rules["off"] else "0 off"
     out.print(f"\nrules: {rules['live']} live, {shadow}, {off}, {rules['broken']} broken")
-    for source in found.sources:
+    for source in shown:
         poll = source.poll
         if poll is not None and poll.failures:
             which = "the last poll" if poll.failures == 1 else f"the last {poll.failures} polls"
             left = max(poll.resumes_at - utc_now(), timedelta(0))
             then = f"; the next poll starts in {spell_duration(left)}" if found.is_running else ""
             out.print(hang(f"{source.name}:", f"{which} failed: {local_times(poll.last_error or '')}{then}", "yellow"))
-    for name, (overlap, measured) in found.late.items():
+    for source in shown:
+        overlap, measured = found.late.get(source.name, (timedelta(0), []))
         if measured:
-            out.print(hang(f"{name}:", _spell_lateness(overlap, measured)))
+            out.print(hang(f"{source.name}:", _spell_lateness(overlap, measured)))
     _print_silences(found.silences, out)
     if found.is_running is False and found.roster is None:
         out.print("no service is running on this store")
-    for trouble in found.troubles:
+    _print_troubles(found.troubles, out, most=_TROUBLES_SHOWN if is_large else None)
+
+
+def _print_sources(shown: Sequence[SourceState], healths: Mapping[str, SourceHealth]) -> None:
+    """Print how far sources are read and proved, and what they catch up with. `healths` are shown too."""
+    columns = ("records", "newest", "seen through", "proved through", "last poll")
+    states = [(healths[each.name].value,) if healths else () for each in shown]
+    rows = [(each.name, *state, *_progress(each)) for each, state in zip(shown, states, strict=True)]
+    columns = ("source", *(("state",) if healths else ()), *columns)
+    print_table(columns, rows, nothing="", cut=("source",), leave_out=("newest", "records") if healths else ())
+    for source in shown:
+        if source.backlog:
+            console().print(hang(f"{source.name}:", _spell_backlog(_backlog(source.backlog)), "yellow"))
+
+
+def _print_troubles(troubles: Sequence[OpenSelfAlert | DetectedTrouble], out: Console, most: int | None) -> None:
+    """Print troubles with their remedies; of many, the first ones, and each remedy once."""
+    shown = troubles[:most]
+    for trouble, following in zip_longest(shown, shown[1:]):
         since = f", since {spell_ago(trouble.since)}" if trouble.since else ""
         out.print(hang(f"{trouble.trouble}:", f"{trouble.subject}{since}: {local_times(trouble.what)}", "bold red"))
-        if trouble.remedy:
+        is_repeated = most is not None and following is not None and following.remedy == trouble.remedy
+        if trouble.remedy and not is_repeated:
             out.print(hang("  remedy:", trouble.remedy))
-    if not found.troubles:
+    if len(troubles) > len(shown):
+        out.print(f"and {counted(len(troubles) - len(shown), 'more trouble')}: -o json lists all")
+    if not troubles:
         out.print("[green]no troubles[/]")
 
 
@@ -278,13 +354,13 @@ def _print_silences(active: Sequence[Silence], out: Console) -> None:
 
 
 def _progress(source: SourceState) -> tuple[object, ...]:
-    """Return a source as a row of the table. The age of its marks is by the upstream's clock."""
+    """Return the progress of a source as a part of its row in the table. The age of its marks is by the upstream's clock."""
     now = utc_now()
     marks = source.marks
     times = (marks.mark, marks.seen_through, marks.proved_through) if marks else (None, None, None)
     ages = (spell_ago(at, source.upstream_time(now)) for at in times)
     last_poll = source.poll.last_poll_at if source.poll else None
-    return source.name, source.record_count, *ages, spell_ago(last_poll, now)
+    return source.record_count, *ages, spell_ago(last_poll, now)
 
 
 def _spell_backlog(backlog: dict[str, Any]) -> str:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
 
 from sqlalchemy import Connection
 from typing_extensions import TypedDict
 
+from actionwatch.alerts.routes import Matcher
+from actionwatch.base.clock import EPOCH
 from actionwatch.base.model import Level
+from actionwatch.base.source_labels import labels_of
+from actionwatch.queries.source_health import SourceFacts, SourceHealth, judge
 from actionwatch.queries.verdict import Failing, Verdict, assess
 from actionwatch.store import backlog_progress, marks, open_alerts, outbox, polls, receivers, record_counts, self_alerts
 from actionwatch.text.payloads import Time, instant
@@ -25,6 +29,15 @@ class SourceStatus(TypedDict):
     proved_through: Time | None
     last_poll: Time | None
     records: int
+
+
+class Trouble(Protocol):
+    """A trouble, and what it is about."""
+
+    @property
+    def trouble(self) -> str: ...
+    @property
+    def subject(self) -> str: ...
 
 
 class _Named(Protocol):
@@ -45,9 +58,32 @@ class SourceState:
     poll: polls.Poll | None = None
     backlog: backlog_progress.Backlog | None = None
 
+    @property
+    def proved_at(self) -> datetime:
+        """Up to when it is proved, by our clock; long ago if nothing is."""
+        return self.marks.proved_through - self._skew if self.marks else EPOCH
+
+    @property
+    def _skew(self) -> timedelta:
+        return self.poll.clock_skew if self.poll else timedelta(0)
+
+    def facts(self, troubles: Collection[str], interval: timedelta | None, now: datetime) -> SourceFacts:
+        """Return what decides about its state at a time. `troubles` are about it, and `interval` is that of its polls."""
+        poll, backlog = self.poll, self.backlog
+        progress = [at for at in (poll and poll.last_poll_at, backlog and backlog.noted_at) if at]
+        return SourceFacts(
+            troubles=troubles,
+            failures=poll.failures if poll else 0,
+            since_poll=now - max(progress) if progress else None,
+            backoff=poll.backoff if poll else timedelta(0),
+            interval=interval,
+            unread=self.upstream_time(now) - self.marks.seen_through if self.marks else timedelta(0),
+            is_catching_up=backlog is not None,
+        )
+
     def upstream_time(self, now: datetime) -> datetime:
         """Return what the clock of the upstream showed at an instant of ours. The marks are times of that clock."""
-        return now + self.poll.clock_skew if self.poll else now
+        return now + self._skew
 
     def document(self) -> SourceStatus:
         """Return it as JSON."""
@@ -74,9 +110,13 @@ class ReceiverState(Generic[Configured]):
 
 @dataclass(frozen=True, slots=True)
 class State(Generic[Configured]):
-    """The sources, the receivers, the open self-alerts, the open alerts by level, and what follows from them."""
+    """The sources and the state of each in one word, the receivers, the open self-alerts and the open alerts by level.
+
+    The verdict follows from them.
+    """
 
     sources: Sequence[SourceState]
+    healths: Mapping[str, SourceHealth]
     receivers: Sequence[ReceiverState[Configured]]
     troubles: Sequence[self_alerts.OpenSelfAlert]
     open_counts: Mapping[Level, int]
@@ -90,6 +130,28 @@ def read_sources(connection: Connection, names: Iterable[str]) -> list[SourceSta
     return [
         SourceState(each, counts.get(each, 0), known.get(each), asked.get(each), behind.get(each)) for each in names
     ]
+
+
+def judge_sources(
+    sources: Iterable[SourceState], intervals: Mapping[str, timedelta], troubles: Iterable[Trouble], now: datetime
+) -> dict[str, SourceHealth]:
+    """Return the state of each source in one word at a time. `intervals` are those of the polls, by name."""
+    about = by_subject(troubles)
+    return {each.name: judge(each.facts(about.get(each.name, ()), intervals.get(each.name), now)) for each in sources}
+
+
+def by_subject(troubles: Iterable[Trouble]) -> dict[str, list[str]]:
+    """Return the names of troubles by what they are about."""
+    found: dict[str, list[str]] = {}
+    for each in troubles:
+        found.setdefault(each.subject, []).append(each.trouble)
+    return found
+
+
+def has_labels(source: str, matchers: Iterable[Matcher]) -> bool:
+    """Return whether the labels of a source, and its name as the label `source`, match all matchers."""
+    labels = {**labels_of(source), "source": source}
+    return all(matcher.is_met(labels) for matcher in matchers)
 
 
 def failing(sources: Iterable[SourceState]) -> list[Failing]:
@@ -113,21 +175,26 @@ def read_receivers(connection: Connection, configured: Iterable[Configured]) -> 
 
 
 def read_state(
-    connection: Connection, sources: Collection[str], configured: Iterable[Configured], unready: Sequence[str]
+    connection: Connection,
+    intervals: Mapping[str, timedelta],
+    configured: Iterable[Configured],
+    unready: Sequence[str],
+    now: datetime,
 ) -> State[Configured]:
-    """Return what people see first. `sources` and `configured` receivers are those of the configuration.
+    """Return what people see first. The sources with their `intervals`, and `configured` receivers, are in the configuration.
 
     `unready` describes why the service does not see everything.
     """
     opened, its_receivers = self_alerts.read_all(connection), read_receivers(connection, configured)
     open_counts = open_alerts.count_by_level(connection)
-    its_sources = read_sources(connection, sources)
+    its_sources = read_sources(connection, intervals)
     verdict = assess(
-        sources,
+        intervals,
         unready,
         [(each.trouble, f"{each.subject}: {each.what}") for each in opened],
         failing(its_sources),
         open_counts,
         sum(each.queue.dead for each in its_receivers),
     )
-    return State(its_sources, its_receivers, opened, open_counts, verdict)
+    healths = judge_sources(its_sources, intervals, opened, now)
+    return State(its_sources, healths, its_receivers, opened, open_counts, verdict)

@@ -7,7 +7,7 @@ that thread, the age of what it read last is a reason.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -15,27 +15,28 @@ from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import StoreError
 from actionwatch.base.plurals import counted
 from actionwatch.base.reasons import Reason, SourceReason
+from actionwatch.queries.source_health import MANY, SourceFacts, SourceHealth, judge, survey
+from actionwatch.queries.status import by_subject
 from actionwatch.service.roles import Roles
 from actionwatch.service.step_watch import StepWatch
 from actionwatch.store import polls, positions, records, self_alerts
 from actionwatch.store.database import Database
 from actionwatch.store.membership import tail_role
-from actionwatch.store.polls import Poll
+from actionwatch.store.polls import FAILED_POLLS, MISSED_POLLS, Poll
 
 LOOK_SECONDS = 1.0
 SILENT_AFTER = timedelta(seconds=10)  # an answer of the database takes milliseconds
-FAILED_POLLS = 3  # in a row; a single failure is usual, and the next poll reads what it missed
 _URGENT = ("mark_ahead", "key_refused")  # self-alerts of a source that no further poll ends by itself
 
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """Facts of the store, with when they were read (monotonic): the last poll of each source, what is urgent, how many
+    """Facts of the store, with when they were read (monotonic): the last poll of each source, the open self-alerts, how many
     records wait for correlations; or an error."""
 
     read_at: float
     polls: Mapping[str, Poll] = field(default_factory=dict)
-    urgent: tuple[str, ...] = ()
+    opened: Sequence[self_alerts.OpenSelfAlert] = ()
     waiting_count: int = 0
     error: str | None = None
 
@@ -79,12 +80,7 @@ class Readiness:
         except StoreError as exc:
             self._facts = _Facts(self._elapsed(), error=str(exc))
             return
-        urgent = tuple(
-            SourceReason(f"source {each.subject}: {each.remedy}", f"source {each.subject}: needs a person")
-            for each in opened
-            if each.trouble in _URGENT
-        )
-        self._facts = _Facts(self._elapsed(), known, urgent, waiting)
+        self._facts = _Facts(self._elapsed(), known, opened, waiting)
 
     def reasons(self) -> Iterator[str]:
         """Describe each reason in a sentence. It waits for nothing."""
@@ -104,25 +100,68 @@ class Readiness:
         else:
             if (failure := self._database.write_failure) is not None:
                 yield Reason(f"the store cannot be written: {failure}", "the store cannot be written")
-            yield from facts.urgent
-            yield from self._of_sources(facts.polls)
+            yield from self._of_sources(facts)
             if (count := self._records_learned()) is not None:
                 yield Reason(
                     f"learning: correlations have read {counted(count, 'record')} since the start, and about "
                     f"{facts.waiting_count:,} wait for them; plain rules are ready"
                 )
 
-    def _of_sources(self, known: Mapping[str, Poll]) -> Iterator[str]:
+    def _of_sources(self, facts: _Facts) -> Iterator[str]:
+        """Describe why sources are not ready: of many sources in total, and the worst ones."""
+        found = [*_urgent(facts.opened), *self._of_polls(facts.polls)]
+        intervals = self._intervals()
+        if len(intervals) <= MANY or not found:
+            yield from (reason for _, reason in found)
+            return
+        by_source: dict[str, list[SourceReason]] = {}
+        for name, reason in found:
+            by_source.setdefault(name, []).append(reason)
+        unready = survey(self._healths(facts, by_source.keys() & intervals.keys()))
+        yield SourceReason(f"{unready.count:,} of {counted(len(intervals), 'source')} are not ready: {unready.spelled}")
+        for name in unready.first:
+            yield from by_source[name]
+        if unready.count > len(unready.first):
+            yield SourceReason(
+                f"and {counted(unready.count - len(unready.first), 'more source')}: see 'actionwatch status'"
+            )
+
+    def _healths(self, facts: _Facts, names: Collection[str]) -> dict[str, SourceHealth]:
+        ages, troubles = self._ages(), by_subject(facts.opened)
+        found = {}
+        for name in names:
+            poll = facts.polls.get(name)
+            about = SourceFacts(
+                troubles=troubles.get(name, ()),
+                failures=poll.failures if poll else 0,
+                since_poll=ages.get(name),
+                backoff=poll.backoff if poll else timedelta(0),
+                interval=intervals.get(name),
+            )
+            found[name] = judge(about)
+        return found
+
+    def _of_polls(self, known: Mapping[str, Poll]) -> Iterator[tuple[str, SourceReason]]:
         ages = {name: age for name, age in self._ages().items() if self._roles.has(tail_role(name))}
         for name, interval in self._intervals().items():
             poll, age = known.get(name), ages.get(name)
             if poll is None or (name in ages and age is None):
-                yield SourceReason(f"source {name}: not polled yet")
+                yield name, SourceReason(f"source {name}: not polled yet")
             elif poll.failures >= FAILED_POLLS:
-                yield SourceReason(f"source {name}: {counted(poll.failures, 'poll')} failed in a row; see the log")
-            elif age is not None and age > interval * polls.MISSED_POLLS:
+                yield (
+                    name,
+                    SourceReason(f"source {name}: {counted(poll.failures, 'poll')} failed in a row; see the log"),
+                )
+            elif age is not None and age > interval * MISSED_POLLS:
                 waits = f", waits {spell_duration(poll.backoff)} after a failure" if poll.backoff else ""
-                yield SourceReason(f"source {name}: last polled {spell_duration(age)} ago{waits}")
+                yield name, SourceReason(f"source {name}: last polled {spell_duration(age)} ago{waits}")
+
+
+def _urgent(opened: Iterable[self_alerts.OpenSelfAlert]) -> Iterator[tuple[str, SourceReason]]:
+    for each in opened:
+        if each.trouble in _URGENT:
+            subject = f"source {each.subject}"
+            yield each.subject, SourceReason(f"{subject}: {each.remedy}", f"{subject}: needs a person")
 
 
 def _spell(seconds: float) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
 from actionwatch.base.clock import utc_now
 from actionwatch.base.model import Stretch
-from actionwatch.settings import Settings
+from actionwatch.settings import Settings, Source
 from actionwatch.store import marks, polls, receipts, self_alerts, sweeps, unproved_windows
 from actionwatch.tail.cursor import EDGE
 from actionwatch.tail.planning import overdue_windows
@@ -27,63 +27,78 @@ def read_stretches(
 
     Time that a receipt covers is not proved if a later reading failed, or if a sweep that should check it is overdue.
     """
-    known = _marks(connection, source)
-    why = _why_lagging(connection, source)
-    at = max(known.begins_at, utc_now() - settings.store.retention.receipts)
-    at = max(at, since) if since else at
-    doubts = list(_doubts(connection, source, known, settings))
+    return read_many_stretches(connection, [source], settings, since, until)[source]
+
+
+def read_many_stretches(
+    connection: Connection,
+    sources: Collection[str],
+    settings: Settings,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> dict[str, list[Stretch]]:
+    """Return the stretches of several sources that were read, in as many statements as for one."""
+    known, known_polls = marks.read_many(connection, sources), polls.read_many(connection, sources)
+    proved = receipts.spans(connection, marks.owners(connection, sources), since)
+    lagging = {each.subject: each.what for each in self_alerts.read_all(connection) if each.trouble == "proof_lagging"}
+    failed: dict[str, list[Stretch]] = {source: [] for source in sources}
+    for window in unproved_windows.read_failed_of(connection, sources):
+        doubt = Stretch(window.source, window.starts_at, window.ends_at, is_proved=False, why=window.why)
+        failed[window.source].append(doubt)
+    swept = sweeps.read_many(connection, sources)
+    configured = {each.name: each for each in settings.sources}
+    earliest = utc_now() - settings.store.retention.receipts
+    found = {}
+    for source in sources:
+        its, poll, options = known[source], known_polls.get(source), configured.get(source)
+        doubts = failed[source]
+        if poll is not None and options is not None:
+            doubts += _overdue(its, options, swept[source], poll.last_poll_at + poll.clock_skew)
+        why = lagging.get(source, "read, but not proved")
+        at = max(its.begins_at, earliest, *([since] if since else []))
+        whole = _whole(its, proved[source], at, why, doubts)
+        found[source] = [clipped for each in whole if (clipped := _clip(each, since, until)) is not None]
+    return found
+
+
+def _whole(
+    known: marks.Marks, proved: Iterable[receipts.Span], at: datetime, why: str, doubts: Sequence[Stretch]
+) -> list[Stretch]:
+    """Return the stretches of a source from a time on: what is proved without the doubts, what is not, and the doubts."""
     found: list[Stretch] = []
-    for start, end in receipts.spans(connection, [source, *marks.former_names(connection, source)], since):
+    for start, end in proved:
         if end <= at:
             continue
         if start - at > EDGE:
-            found.append(Stretch(source, at, start, is_proved=False, why=why))
-        found += _without(Stretch(source, max(at, start), end, is_proved=True), doubts)
+            found.append(Stretch(known.name, at, start, is_proved=False, why=why))
+        found += _without(Stretch(known.name, max(at, start), end, is_proved=True), doubts)
         at = end
     if known.seen_through - at > EDGE:
-        found.append(Stretch(source, at, known.seen_through, is_proved=False, why=why))
-    whole = sorted([*found, *doubts], key=lambda stretch: stretch.start)
-    return [clipped for stretch in whole if (clipped := _clip(stretch, since, until)) is not None]
+        found.append(Stretch(known.name, at, known.seen_through, is_proved=False, why=why))
+    return sorted([*found, *doubts], key=lambda stretch: stretch.start)
+
+
+def _overdue(
+    known: marks.Marks, source: Source, asked: Mapping[timedelta, datetime], now: datetime
+) -> Iterator[Stretch]:
+    """Find the windows whose sweep was overdue at the last poll."""
+    overdue = overdue_windows(source.sweeps, known.mark - source.overlap, known.begins_at, asked, now)
+    for reach, window in overdue:
+        why = f"not checked for late records since {asked[reach]:%Y-%m-%dT%H:%M:%SZ}"
+        yield Stretch(source.name, window.start, window.end, is_proved=False, why=why)
 
 
 def read_unread(
     connection: Connection, source: str, since: datetime | None = None, until: datetime | None = None
 ) -> list[Stretch]:
     """Return the time after that of `read_stretches` which the last poll could not read; nothing if it succeeded."""
-    known, poll = _marks(connection, source), polls.read(connection, source)
+    known, poll = marks.read_many(connection, [source])[source], polls.read(connection, source)
     if poll is None or poll.last_error is None:
         return []
     end = poll.last_poll_at + poll.clock_skew
     found = Stretch(source, known.seen_through, end, is_proved=False, why=f"not read: {poll.last_error}")
     clipped = _clip(found, since, until)
     return [] if clipped is None else [clipped]
-
-
-def _marks(connection: Connection, source: str) -> marks.Marks:
-    found = marks.read(connection, source)
-    if found is None:
-        raise KeyError(source)
-    return found
-
-
-def _why_lagging(connection: Connection, source: str) -> str:
-    lagging = self_alerts.read(connection, "proof_lagging", source)
-    return lagging.what if lagging is not None else "read, but not proved"
-
-
-def _doubts(connection: Connection, source: str, known: marks.Marks, settings: Settings) -> Iterator[Stretch]:
-    """Find the windows that could not be proved when they were read again, or whose sweep was overdue at the last poll."""
-    for doubt in unproved_windows.read_failed(connection, source):
-        yield Stretch(source, doubt.starts_at, doubt.ends_at, is_proved=False, why=doubt.why)
-    configured = next((each for each in settings.sources if each.name == source), None)
-    poll = polls.read(connection, source)
-    if configured is None or poll is None:
-        return
-    asked, now = sweeps.read(connection, source), poll.last_poll_at + poll.clock_skew
-    overdue = overdue_windows(configured.sweeps, known.mark - configured.overlap, known.begins_at, asked, now)
-    for reach, window in overdue:
-        why = f"not checked for late records since {asked[reach]:%Y-%m-%dT%H:%M:%SZ}"
-        yield Stretch(source, window.start, window.end, is_proved=False, why=why)
 
 
 def _without(stretch: Stretch, doubts: Sequence[Stretch]) -> list[Stretch]:

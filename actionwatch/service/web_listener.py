@@ -18,7 +18,7 @@ from actionwatch.service.roles import Roles
 from actionwatch.service.rule_text import text_in_file
 from actionwatch.service.signing_in import relying_party, trusted_proxy
 from actionwatch.service.silence_doubts import find_doubts
-from actionwatch.service.stretches import read_stretches
+from actionwatch.service.stretches import read_many_stretches
 from actionwatch.service.threads import Threads
 
 if TYPE_CHECKING:
@@ -66,7 +66,13 @@ class WebListener:
         routes = [
             *health_routes(self._alive, self._readiness.reasons),
             *metrics_routes(
-                app.database, app.source_names, app.clock, self._roles.held, app.settings.streams, self._lateness
+                app.database,
+                lambda: app.settings.poll_intervals,
+                app.clock,
+                self._roles.held,
+                app.settings.streams,
+                self._lateness,
+                by_source=app.settings.web.source_metrics,
             ),
             *api_routes(parts),
             *console_routes(parts),
@@ -98,7 +104,7 @@ class WebListener:
         app = self._app
         without_route = unrouted(app.settings)
         configuration = Configuration(
-            sources=app.source_names,
+            sources=lambda: app.settings.poll_intervals,
             receivers=[
                 Destination(each.name, each.type, rate_of(each), each.name in without_route)
                 for each in app.settings.receivers
@@ -113,7 +119,7 @@ class WebListener:
         )
         service = ServiceState(
             unready=lambda: list(self._readiness.reasons()),
-            stretches=lambda connection, source, since: read_stretches(connection, source, app.settings, since),
+            stretches=lambda connection, names, since: read_many_stretches(connection, names, app.settings, since),
             blindness=lambda connection, since, now: read_blindness(
                 connection, app.settings, app.rules.rules, since, now
             ),

@@ -171,6 +171,10 @@ class Web(Options):
     name gets 421, because a web page could otherwise read `/metrics` in the browser of a person on this machine.
     If `listen` is not a loopback address, it is only checked for requests that the proxy of `proxy` signed in.
     """
+    source_metrics: Flag = True
+    """`false`: `/metrics` has no metrics of each source, only the totals: for [a fleet](fleet.md), whose metrics would be too
+    many for a Prometheus.
+    """
 
     proxy: AuthenticatingProxy | None = None
     """[An authenticating proxy](console.md#behind-an-authenticating-proxy), such as oauth2-proxy, which signs people in:

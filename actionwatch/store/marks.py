@@ -83,6 +83,12 @@ def read_spans(connection: Connection) -> dict[str, tuple[int, int, int]]:
     return {name: (begins, proved, alerts) for name, begins, proved, alerts in connection.execute(_SPANS)}
 
 
+def read_many(connection: Connection, names: Collection[str]) -> dict[str, Marks]:
+    """Read the marks of some sources, by name, without those that were never polled."""
+    rows = connection.execute(_CURRENT.where(SOURCE.c.name.in_(names)))
+    return {row["name"]: Marks(**row) for row in rows.mappings()}
+
+
 def write(connection: Connection, marks: Marks) -> None:
     """Store the marks of a source."""
     upsert(connection, SOURCE, {**columns_of(marks), "renamed_to": None})
@@ -129,16 +135,23 @@ def forget_reports(connection: Connection, configured: Collection[str]) -> None:
     connection.execute(SOURCE.update().where(*sources).values(vanished_reported_through=None))
 
 
-def former_names(connection: Connection, name: str) -> list[str]:
-    """Return the former names of a source, the latest first."""
+def owners(connection: Connection, names: Collection[str]) -> dict[str, str]:
+    """Return these sources by their names, and by their former names: of each source, the latest name comes first."""
     rows = connection.execute(select(SOURCE.c.renamed_to, SOURCE.c.name).where(SOURCE.c.renamed_to.is_not(None)))
     before: dict[str, list[str]] = {}
     for row in rows:
         before.setdefault(row.renamed_to, []).append(row.name)
-    found: list[str] = []
-    pending = [name]
-    while pending:
-        earlier = [each for each in before.get(pending.pop(), ()) if each not in (name, *found)]
-        found += earlier
-        pending += earlier
+    found: dict[str, str] = {}
+    for name in names:
+        found[name] = name
+        pending = [name]
+        while pending:
+            earlier = [each for each in before.get(pending.pop(), ()) if each not in found]
+            found |= dict.fromkeys(earlier, name)
+            pending += earlier
     return found
+
+
+def former_names(connection: Connection, name: str) -> list[str]:
+    """Return the former names of a source, the latest first."""
+    return [each for each in owners(connection, [name]) if each != name]

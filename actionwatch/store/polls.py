@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,6 +14,7 @@ from actionwatch.store.tables import POLL
 
 _ALL = select(POLL)
 _OF_SOURCE = select(POLL).where(POLL.c.source == bindparam("of"))
+FAILED_POLLS = 3  # in a row; a single failure is usual, and the next poll reads what it missed
 MISSED_POLLS = (
     10  # intervals after which a running service is late: two failures wait up to four, the third is reported
 )
@@ -48,6 +49,11 @@ def read(connection: Connection, source: str) -> Poll | None:
     """Read the last poll of a source; None before it."""
     row = connection.execute(_OF_SOURCE, {"of": source}).first()
     return None if row is None else _poll(row)
+
+
+def read_many(connection: Connection, sources: Collection[str]) -> dict[str, Poll]:
+    """Read the last poll of some sources by name."""
+    return {row.source: _poll(row) for row in connection.execute(_ALL.where(POLL.c.source.in_(sources)))}
 
 
 def _poll(row: Row[Any]) -> Poll:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, select
@@ -12,8 +13,15 @@ from actionwatch.store.tables import SWEEP
 
 def read(connection: Connection, source: str) -> dict[timedelta, datetime]:
     """Return when the sweep of each reach last ran; a reach that never ran has no key."""
-    rows = connection.execute(select(SWEEP).where(SWEEP.c.source == source))
-    return {row.reach: row.asked_at for row in rows}
+    return read_many(connection, [source])[source]
+
+
+def read_many(connection: Connection, sources: Collection[str]) -> dict[str, dict[timedelta, datetime]]:
+    """Return the same for several sources."""
+    found: dict[str, dict[timedelta, datetime]] = {source: {} for source in sources}
+    for row in connection.execute(select(SWEEP).where(SWEEP.c.source.in_(sources))):
+        found[row.source][row.reach] = row.asked_at
+    return found
 
 
 def note_sweep(connection: Connection, source: str, reach: timedelta, at: datetime) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -90,6 +90,11 @@ def read_failed(connection: Connection, source: str, after: datetime | None = No
     """
     its = _ALL.where(_HAS_FAILED, *([] if after is None else [_TABLE.ends_at > after]))
     return _windows(connection, its, {"of": source})
+
+
+def read_failed_of(connection: Connection, sources: Collection[str]) -> list[UnprovedWindow]:
+    """Read the windows of several sources that could not be proved."""
+    return _windows(connection, select(UNPROVED_WINDOW).where(_TABLE.source.in_(sources), _HAS_FAILED), {})
 
 
 def read_first_failed(connection: Connection, source: str, failures: int) -> UnprovedWindow:

@@ -10,12 +10,15 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from starlette.datastructures import QueryParams
 
+from actionwatch.alerts.routes import parse_matcher
 from actionwatch.base.clock import utc_now
 from actionwatch.base.model import LEVELS, STATUSES, RecordFilter
 from actionwatch.base.search_words import words_of
 from actionwatch.instaclustr.kinds import normalise_kind
 from actionwatch.queries import PAGE_SIZE, deliveries, silences
 from actionwatch.queries.rules import RuleFilter, RuleOrder
+from actionwatch.queries.source_health import SourceHealth
+from actionwatch.queries.sources import SourceFilter, SourceOrder
 from actionwatch.rules.coverage import TACTICS
 from actionwatch.store.alerts import AlertFilter
 from actionwatch.store.statements import PageKind
@@ -29,7 +32,7 @@ RULE_ORDERS = [order.value for order in RuleOrder]
 MAX_LIMIT = 200  # items of a page
 _SHOWN_CHARS = 60
 _TIME = "RFC 3339, or a duration before now (7d)"
-REPEATABLE = frozenset({"level", "status", "rule", "kind"})
+REPEATABLE = frozenset({"level", "status", "rule", "kind", "label"})
 
 
 class Strict(BaseModel):
@@ -76,6 +79,12 @@ def _check_words(text: str) -> str:
     return text
 
 
+def _check_matcher(text: str) -> str:
+    """Check a matcher of labels. Raises: ValueError."""
+    parse_matcher(text)
+    return text
+
+
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_CHARS)]
 _Time = Annotated[Text, AfterValidator(_check_time)]
 _Words = Annotated[Text, AfterValidator(_check_words)]
@@ -86,6 +95,9 @@ _Status = Annotated[str, AfterValidator(_known(_STATUSES)), JsonSchema({"enum": 
 _State = Annotated[str, AfterValidator(_known(deliveries.STATES)), JsonSchema({"enum": list(deliveries.STATES)})]
 _Tactic = Annotated[str, AfterValidator(_known(TACTICS)), JsonSchema({"enum": list(TACTICS)})]
 _RuleOrder = Annotated[str, AfterValidator(_known(RULE_ORDERS)), JsonSchema({"enum": list(RULE_ORDERS)})]
+_SourceState = Annotated[str, AfterValidator(_known([*SourceHealth]))]
+_SourceOrder = Annotated[str, AfterValidator(_known([*SourceOrder]))]
+_Matcher = Annotated[Text, AfterValidator(_check_matcher)]
 _SilenceState = Annotated[str, AfterValidator(_known(silences.STATES)), JsonSchema({"enum": list(silences.STATES)})]
 
 
@@ -194,6 +206,24 @@ class RuleQuery(Strict):
         """Return the filter."""
         levels = [LEVELS[word] for word in self.level]
         return RuleFilter(self.text, levels, self.tactic, self.technique, self.blind is not None)
+
+
+class SourceQuery(Strict):
+    """Which sources the page has, and in which order."""
+
+    text: _Words | None = Field(None, description="Words, each in the name")
+    label: list[_Matcher] = Field([], description="Only with labels that match, such as customer=acme; may be repeated")
+    state: _SourceState | None = Field(None, description="Only in this state")
+    sort: _SourceOrder = Field("worst", description="The order")
+
+    def filter(self) -> SourceFilter:
+        """Return the filter."""
+        matchers = [parse_matcher(text) for text in self.label]
+        return SourceFilter(self.text, matchers, SourceHealth(self.state) if self.state else None)
+
+    def given(self) -> dict[str, Any]:
+        """Return what differs from the default, as the query of a link."""
+        return self.model_dump(exclude_defaults=True)
 
 
 class DeliveryQuery(Paging):

@@ -5,9 +5,9 @@ The first scrape imports this module: the client library takes 3 MB, and not eve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import accumulate
 
 from prometheus_client import generate_latest
@@ -25,7 +25,8 @@ from starlette.responses import Response
 from actionwatch import __version__
 from actionwatch.base.lateness import LAG_BOUNDS, Lateness, never_late
 from actionwatch.base.source_labels import labels_of
-from actionwatch.queries.status import read_sources
+from actionwatch.queries.source_health import SourceHealth, survey
+from actionwatch.queries.status import SourceState, judge_sources, read_sources
 from actionwatch.queries.streams import read_streams
 from actionwatch.settings import Stream
 from actionwatch.store import (
@@ -54,21 +55,28 @@ def scrape(collector: StoreCollector) -> Response:
 class StoreCollector:
     """Collects the metrics of these sources and streams only, because the lag of a removed one would grow forever.
 
-    `roles` returns for each role whether this process has it.
+    `sources` are the intervals of their polls, by name. Without `by_source`, there are only totals of them. `roles` returns for
+    each role whether this process has it.
     """
 
     database: Database
-    sources: Collection[str]
+    sources: Mapping[str, timedelta]
     clock: Callable[[], datetime]
     roles: Callable[[], Mapping[str, bool]] = dict
     streams: Sequence[Stream] = ()
+    by_source: bool = True
     lateness: Callable[[], Lateness] = never_late
 
     def collect(self) -> Iterator[Metric]:
         """Read the store once and yield all metrics."""
         now = self.clock()
         with self.database.read() as connection:
-            yield from _sources(connection, self.sources, now)
+            sources = read_sources(connection, self.sources)
+            if self.by_source:
+                yield from _sources(sources, now)
+            yield from _all_sources(
+                judge_sources(sources, self.sources, self_alerts.read_all(connection), now), sources, now
+            )
             yield from _records(connection)
             yield from _alerts(connection)
             yield from _receivers(connection, now)
@@ -98,10 +106,10 @@ def _poll_lags(lateness: Lateness) -> Metric:
     return lags
 
 
-def _sources(connection: Connection, names: Collection[str], now: datetime) -> Iterator[Metric]:
+def _sources(sources: Sequence[SourceState], now: datetime) -> Iterator[Metric]:
     info = InfoMetricFamily("actionwatch_source", "The labels of the source", labels=_SOURCE)
-    for name in names:
-        info.add_metric([name], dict(labels_of(name)))
+    for source in sources:
+        info.add_metric([source.name], dict(labels_of(source.name)))
     yield info
     seen = GaugeMetricFamily(
         "actionwatch_seen_through_lag_seconds",
@@ -114,7 +122,7 @@ def _sources(connection: Connection, names: Collection[str], now: datetime) -> I
         labels=_SOURCE,
     )
     failures = GaugeMetricFamily("actionwatch_poll_failures", "Consecutive failed polls", labels=_SOURCE)
-    for source in read_sources(connection, names):
+    for source in sources:
         if source.marks is not None:
             there = source.upstream_time(now)
             seen.add_metric([source.name], (there - source.marks.seen_through).total_seconds())
@@ -122,6 +130,26 @@ def _sources(connection: Connection, names: Collection[str], now: datetime) -> I
         if source.poll is not None:
             failures.add_metric([source.name], source.poll.failures)
     yield from (seen, proved, failures)
+
+
+def _all_sources(
+    healths: Mapping[str, SourceHealth], sources: Sequence[SourceState], now: datetime
+) -> Iterator[Metric]:
+    counts = GaugeMetricFamily("actionwatch_sources", "Sources in each state", labels=("state",))
+    for health, count in survey(healths).totals.items():
+        counts.add_metric([health.value], count)
+    yield counts
+    began = [(source.upstream_time(now), source.marks) for source in sources if source.marks]
+    yield GaugeMetricFamily(
+        "actionwatch_seen_through_lag_largest_seconds",
+        "The largest time between seen through and now, of all sources that were read",
+        value=max(((there - marks.seen_through).total_seconds() for there, marks in began), default=0),
+    )
+    yield GaugeMetricFamily(
+        "actionwatch_proved_through_lag_largest_seconds",
+        "The largest time between proved through and now, of all sources that were read",
+        value=max(((there - marks.proved_through).total_seconds() for there, marks in began), default=0),
+    )
 
 
 def _records(connection: Connection) -> Iterator[Metric]:

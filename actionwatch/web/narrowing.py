@@ -42,6 +42,7 @@ OPEN_PATHS = (
     "/records/{key}",
     "/sign-out",
     "/silences",
+    "/sources",
     "/suggestions",
     "/api/v1/alerts",
     "/api/v1/alerts/decisions",
@@ -110,8 +111,12 @@ def narrowed(parts: Parts, labels: Mapping[str, str]) -> Parts:
 
 
 def _configuration(configuration: Configuration, labels: Mapping[str, str]) -> Configuration:
+    def sources() -> dict[str, timedelta]:
+        names = sources_with(labels)
+        return {name: interval for name, interval in configuration.sources().items() if name in names}
+
     return Configuration(
-        sources=lambda: sorted(sources_with(labels)),
+        sources=sources,
         receivers=(),
         streams=(),
         max_silence=configuration.max_silence,

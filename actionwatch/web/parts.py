@@ -105,13 +105,14 @@ class DeadLetterActions(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """The configuration. `rules` are those in use, and `lists` those that their `expand` names.
+    """The configuration. `sources` are the intervals of the polls of each; they come and go while the service runs.
 
+    `rules` are those in use, and `lists` those that their `expand` names.
     `text_of` returns a rule as its file has it, at a line, if that is the document that runs.
     `doubts` says what is doubtful about a silence at an instant. `try_draft` runs a draft of rules over the records since one.
     """
 
-    sources: Callable[[], Collection[str]]
+    sources: Callable[[], Mapping[str, timedelta]]
     receivers: Sequence[Destination]
     streams: Sequence[Stream]
     max_silence: timedelta
@@ -126,12 +127,12 @@ class Configuration:
 class ServiceState:
     """The state of the service. `unready` describes why it does not see everything now, as `/readyz` does.
 
-    `stretches` returns what of a source's time is proved since an instant, and `blindness` when rules could not fire between
-    two instants. `roster` returns the replicas; None for a store that one process uses.
+    `stretches` returns for sources that were read what of their time is proved since an instant, and `blindness` when rules
+    could not fire between two instants. `roster` returns the replicas; None for a store that one process uses.
     """
 
     unready: Callable[[], Sequence[str]]
-    stretches: Callable[[Connection, str, datetime], Sequence[Stretch]]
+    stretches: Callable[[Connection, Collection[str], datetime], Mapping[str, Sequence[Stretch]]]
     blindness: Callable[[Connection, datetime, datetime], Blindness]
     roster: Callable[[], Roster | None] = lambda: None
     is_stopping: Callable[[], bool] = lambda: False

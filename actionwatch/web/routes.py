@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 
 from anyio import fail_after, to_thread
 from starlette.concurrency import run_in_threadpool
@@ -86,18 +86,20 @@ async def _may_see_all(request: Request) -> bool:
 
 def metrics_routes(
     database: Database,
-    sources: Callable[[], Collection[str]],
+    sources: Callable[[], Mapping[str, timedelta]],
     clock: Callable[[], datetime],
     roles: Callable[[], Mapping[str, bool]] = dict,
     streams: Sequence[Stream] = (),
     lateness: Callable[[], Lateness] = never_late,
+    *,
+    by_source: bool = True,
 ) -> list[Route]:
-    """Build the route of the metrics. The first scrape imports metrics.py."""
+    """Build the route of the metrics. The first scrape imports metrics.py. `sources` are the intervals of their polls."""
 
     def metrics(_: Request) -> Response:
         from actionwatch.web.metrics import StoreCollector, scrape
 
-        return scrape(StoreCollector(database, sources(), clock, roles, streams, lateness=lateness))
+        return scrape(StoreCollector(database, sources(), clock, roles, streams, by_source, lateness))
 
     return [Route("/metrics", metrics)]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from actionwatch.instaclustr.field_values import MAX_UNMAPPED_FIELDS
 from actionwatch.store import seen_fields, self_alerts, unknown_kinds
 from actionwatch.store.database import Database
@@ -18,7 +20,7 @@ LONGEST_TEXT = 1000
 
 def series(database: Database, world: World) -> list[dict[str, str]]:
     """Return the labels of all series about troubles."""
-    families = StoreCollector(database, [SOURCE], world.clock).collect()
+    families = StoreCollector(database, {SOURCE: timedelta(seconds=10)}, world.clock).collect()
     return [sample.labels for family in families if family.name == "actionwatch_troubles" for sample in family.samples]
 
 

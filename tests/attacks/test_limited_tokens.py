@@ -380,7 +380,7 @@ def test_metrics_and_reasons_are_not_for_limited_tokens(database: Database) -> N
     access = Served(database, open_to=None).access()
     reason = Reason("the disk of globex is full", "the disk is full")
     routes = [
-        *metrics_routes(database, lambda: [GLOBEX], lambda: NOON),
+        *metrics_routes(database, lambda: {GLOBEX: timedelta(seconds=10)}, lambda: NOON),
         *health_routes(dict, lambda: [reason]),
     ]
     with serving(routes, "127.0.0.1", 0, access) as url:

@@ -237,7 +237,7 @@ def _poll(folder: Path) -> dict[str, int]:
 
 def _scrape(folder: Path) -> dict[str, int]:
     database = Database(f"sqlite:///{folder / 'actionwatch.db'}")
-    collector = StoreCollector(database, ["bench"], utc_now)
+    collector = StoreCollector(database, {"bench": timedelta(seconds=10)}, utc_now)
     for _ in range(POLLS):
         scrape(collector)
     database.close()

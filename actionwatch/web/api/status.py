@@ -15,7 +15,9 @@ def get_status(parts: AtOnce) -> StatusDocument:
     """Report whether actionwatch sees everything, and what needs attention."""
     unready = list(parts.service.unready())
     with parts.database.read() as connection:
-        state = read_state(connection, parts.configuration.sources(), parts.configuration.receivers, unready)
+        state = read_state(
+            connection, parts.configuration.sources(), parts.configuration.receivers, unready, parts.clock()
+        )
     verdict = state.verdict
     return {
         "is_seeing": verdict.is_seeing,

@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from actionwatch.base.errors import ActionwatchError, StoreError
+from actionwatch.queries.source_health import MANY
 from actionwatch.web.access import STORE_AWAY, visitor_of
 from actionwatch.web.applications import application
 from actionwatch.web.console import (
@@ -32,6 +33,7 @@ from actionwatch.web.console import (
     rules,
     sign_in,
     silences,
+    sources,
     suggestions,
 )
 from actionwatch.web.console.form_tokens import FormTokens
@@ -64,6 +66,7 @@ _PAGES: Mapping[str, View] = {
     "/records/{key}": records.show,
     "/deliveries": deliveries.show,
     "/silences": silences.show,
+    sources.PATH: sources.show,
     "/suggestions": suggestions.show,
     "/rules": rules.show_list,
     "/rules/{name}": rules.show,
@@ -99,6 +102,7 @@ def create_app(parts: Parts) -> ASGIApp:
 
     made = application([*pages, *forms, static], exception_handlers={HTTPException: refuse})
     made.state.form_tokens = FormTokens()
+    made.state.has_many_sources = lambda labels: len(parts.for_request(labels).configuration.sources()) > MANY
     made.state.stream_counts = Counter()
     made.state.exporting = asyncio.Semaphore(1)
     return Headers(GZipMiddleware(made, compresslevel=COMPRESSION))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Connection
@@ -14,19 +13,17 @@ from starlette.responses import Response
 from actionwatch.base.clock import Spans
 from actionwatch.base.model import LEVELS
 from actionwatch.queries import names, rules
-from actionwatch.queries.status import SourceState, read_state
+from actionwatch.queries.source_health import MANY, MEANINGS, survey
+from actionwatch.queries.status import read_state
 from actionwatch.queries.streams import read_streams
 from actionwatch.store import alerts, record_counts, silences
 from actionwatch.web.console.charts import (
-    BandPart,
     Chart,
-    classify,
     draw_bars,
-    draw_timeline,
     level_counts,
-    percent_proved,
 )
 from actionwatch.web.console.page import render
+from actionwatch.web.console.source_rows import read_rows
 from actionwatch.web.parts import Parts
 from actionwatch.web.query import UrlQuery
 
@@ -42,16 +39,6 @@ _SILENCES_SHOWN = 5
 _REMOVED_DAYS = 7
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """A source on the page."""
-
-    state: SourceState
-    timeline: Chart | None = None
-    percent: float = 0.0
-    gaps: tuple[BandPart, ...] = ()
-
-
 def show(request: Request, parts: Parts) -> Response:
     """Show the overview of a day, a week or a month."""
     now = parts.clock()
@@ -61,14 +48,19 @@ def show(request: Request, parts: Parts) -> Response:
     unready = list(parts.service.unready())
     with parts.database.read() as connection:
         active = silences.read_active(connection, now)[:_SILENCES_SHOWN]
-        state = read_state(connection, parts.configuration.sources(), parts.configuration.receivers, unready)
+        configuration = parts.configuration
+        state = read_state(connection, configuration.sources(), configuration.receivers, unready, now)
+        surveyed = survey(state.healths)
+        by_name = {each.name: each for each in state.sources}
+        shown = surveyed.first if surveyed.is_large else by_name
+        troubles = state.troubles[:MANY] if surveyed.is_large else state.troubles
         values: dict[str, Any] = {
-            "sources": _sources(connection, parts, state.sources, spans, now),
+            "sources": read_rows(connection, parts, [by_name[name] for name in shown], state.healths, spans, now),
             "receivers": state.receivers,
             "streams": read_streams(connection, parts.configuration.streams, now),
-            "troubles": state.troubles,
+            "troubles": troubles,
             "removed": rules.removed_since(connection, now - timedelta(days=_REMOVED_DAYS)),
-            "levels": alerts.read_many(connection, [each.alert_id for each in state.troubles]),
+            "levels": alerts.read_many(connection, [each.alert_id for each in troubles]),
             "silences": active,
             "names": names.of_silences(connection, active),
             "alert_chart": _alert_chart(connection, spans),
@@ -80,6 +72,9 @@ def show(request: Request, parts: Parts) -> Response:
         "overview.html",
         now,
         verdict=state.verdict,
+        survey=surveyed,
+        meanings=MEANINGS,
+        trouble_count=len(state.troubles),
         unready=unready,
         removed_days=_REMOVED_DAYS,
         range=shown,
@@ -88,22 +83,6 @@ def show(request: Request, parts: Parts) -> Response:
         spans=spans,
         **values,
     )
-
-
-def _sources(
-    connection: Connection, parts: Parts, sources: Sequence[SourceState], spans: Spans, now: datetime
-) -> list[_Source]:
-    found = []
-    for state in sources:
-        if state.marks is None:
-            found.append(_Source(state))
-            continue
-        there = state.upstream_time(now)
-        states = classify(parts.service.stretches(connection, state.name, spans.start), state.marks.seen_through, there)
-        gaps = [part for part in states if part.state == "gap"]
-        timeline, percent = draw_timeline(states, spans.start, there), percent_proved(states, spans.start, there)
-        found.append(_Source(state, timeline, percent, tuple(reversed(gaps))))
-    return found
 
 
 def _alert_chart(connection: Connection, spans: Spans) -> Chart:

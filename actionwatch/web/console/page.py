@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from actionwatch import __version__
+from actionwatch.alerts.routes import Matcher
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.ids import UUID
 from actionwatch.base.plurals import counted
@@ -25,7 +26,7 @@ from actionwatch.queries.pages import Page
 from actionwatch.text.escaping import shorten, visible
 from actionwatch.text.payloads import instant, short_id
 from actionwatch.text.times import DATE_AND_TIME, spell_ago
-from actionwatch.web.access import visitor_of
+from actionwatch.web.access import Visitor, visitor_of
 from actionwatch.web.narrowing import may_open
 from actionwatch.web.paths import goal_of
 from actionwatch.web.query import UrlQuery, cursor, grouped
@@ -46,6 +47,7 @@ _SECTIONS = {
     "/silences": "Silences",
     "/rules": "Rules",
 }
+_OF_MANY = {"/sources": "Sources"}  # a few are all on the overview
 
 
 def render(request: Request, template: str, now: datetime, code: int = 200, **values: Any) -> Response:
@@ -68,10 +70,16 @@ def _pieces(request: Request, template: str, now: datetime, values: Mapping[str,
         "select_all": href(request.url.path, given, select="all"),
         "is_all_selected": request.query_params.get("select") == "all",
         "visitor": visitor,
-        "sections": {each: name for each, name in _SECTIONS.items() if visitor.labels is None or may_open(each)},
+        "sections": _sections(request, visitor),
         "form_token": request.app.state.form_tokens.make(request),
     }
     return _environment().get_template(template).generate(**shared, **values)
+
+
+def _sections(request: Request, visitor: Visitor) -> dict[str, str]:
+    """Return the pages that the navigation of a visitor has, by their paths."""
+    sections = _SECTIONS | (_OF_MANY if request.app.state.has_many_sources(visitor.labels) else {})
+    return {path: name for path, name in sections.items() if visitor.labels is None or may_open(path)}
 
 
 def render_search(
@@ -146,6 +154,7 @@ def _environment() -> Environment:
         "as_written": escape,  # for the fields of forms: a browser would send back the cut or escaped text
         "whole": lambda text: escape(visible(text or "")),
         "counted": counted,
+        "matcher": lambda label, value: str(Matcher(label, "=", value)),
         "named": spell_matchers,
         "short_ids": lambda text: UUID.sub(lambda found: short_id(found[0]), text),
     }

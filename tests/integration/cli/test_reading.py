@@ -360,6 +360,7 @@ def test_empty_store_gives_empty_lists(desk: Desk) -> None:
         "proved_through": None,
         "last_poll": None,
         "records": 0,
+        "state": "silent",
     }
     assert "never" in desk.call("status").out
 

@@ -46,7 +46,7 @@ def test_every_metric_is_documented(tmp_path: Path) -> None:
     """The table lists every metric that is served, and none that is not."""
     database = open_database(tmp_path)
     try:
-        routes = metrics_routes(database, list, lambda: datetime.now(UTC))
+        routes = metrics_routes(database, dict, lambda: datetime.now(UTC))
         with serving(routes, "127.0.0.1", 0, None, start_thread) as url:
             served = set(re.findall(r"^# HELP (\w+)", http_client.get(f"{url}/metrics").text, re.MULTILINE))
     finally:

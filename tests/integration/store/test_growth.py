@@ -178,7 +178,7 @@ def test_status_and_metrics_scan_no_large_table(stores: dict[int, Database], tmp
     database = stores[SMALL]
     asked = [
         *statements(lambda: take_snapshot(settings, database)),
-        *statements(lambda: list(StoreCollector(database, ["acme"], Clock()).collect())),
+        *statements(lambda: list(StoreCollector(database, settings.poll_intervals, Clock()).collect())),
     ]
     assert any(statement.startswith(NEWEST) for statement, _ in asked)
     with database.read() as connection:

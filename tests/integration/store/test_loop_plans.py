@@ -109,7 +109,7 @@ class Rounds:
         result = run_once(self.app, NO_WAIT)
         assert result.failures == []
         take_snapshot(self.app.settings, self.app.database)
-        list(StoreCollector(self.app.database, ["acme"], self.app.clock).collect())
+        list(StoreCollector(self.app.database, self.app.settings.poll_intervals, self.app.clock).collect())
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])

@@ -83,7 +83,7 @@ def test_quiet_proofs_are_merged(database: Database, first: WindowReceipt, secon
     assert stored == [merged, other]
     with database.read() as connection:
         assert receipts.read_newest_time(connection, "acme") == second.judged_at
-        assert list(receipts.spans(connection, ["acme"])) == [(first.starts_at, second.ends_at)]
+        assert list(receipts.spans(connection, {"acme": "acme"})["acme"]) == [(first.starts_at, second.ends_at)]
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def spans_of(database: Database, windows: list[tuple[int, int]]) -> list[tuple[d
     with database.write() as connection:
         for start, length in windows:
             insert_alone(connection, at(start, start + length))
-        return receipts.spans(connection, ["acme"])
+        return receipts.spans(connection, {"acme": "acme"})["acme"]
 
 
 @settings(max_examples=40, deadline=None)
@@ -203,7 +203,7 @@ def test_spans_since_a_time_are_the_end_of_all_spans(windows: list[tuple[int, in
     with tempfile.TemporaryDirectory() as folder, contextlib.closing(open_database(Path(folder))) as database:
         every, begin = spans_of(database, windows), NOON + since * MINUTE
         with database.read() as connection:
-            found = receipts.spans(connection, ["acme"], begin)
+            found = receipts.spans(connection, {"acme": "acme"}, begin)["acme"]
     assert [(max(start, begin), end) for start, end in every if end >= begin] == found
 
 
@@ -298,7 +298,11 @@ def insert_alone(connection: Connection, receipt: WindowReceipt) -> None:
 def spans(database: Database, since: datetime = NOON - 9 * HOUR) -> list[tuple[datetime, datetime]]:
     """Return the proved stretches after a time."""
     with database.read() as connection:
-        return [(max(start, since), end) for start, end in receipts.spans(connection, ["acme"]) if end >= since]
+        return [
+            (max(start, since), end)
+            for start, end in receipts.spans(connection, {"acme": "acme"})["acme"]
+            if end >= since
+        ]
 
 
 @contextlib.contextmanager

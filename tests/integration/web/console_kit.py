@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
@@ -69,7 +69,7 @@ class Served:
         given: dict[str, Any] = {
             "database": self.database,
             "clock": self.clock,
-            "sources": lambda: self.sources,
+            "sources": lambda: dict.fromkeys(self.sources, timedelta(seconds=10)),
             "receivers": receivers,
             "unready": lambda: self.unready,
             "stretches": self._stretches,
@@ -116,9 +116,10 @@ class Served:
         ):
             yield client
 
-    def _stretches(self, connection: Connection, source: str, since: datetime) -> list[Stretch]:
+    def _stretches(self, connection: Connection, sources: Collection[str], since: datetime) -> dict[str, list[Stretch]]:
         assert connection
-        return [each for each in self.stretches if each.source == source and each.end >= since]
+        found = {source: [each for each in self.stretches if each.source == source] for source in sources}
+        return {source: [each for each in its if each.end >= since] for source, its in found.items()}
 
 
 async def _no_trial(draft: str, since: datetime) -> AsyncGenerator[TrialEvent, None]:

@@ -26,6 +26,7 @@ __all__ = ["database"]
 
 FOLDER = Path(__file__).parents[3] / "docs" / "monitoring"
 NAME = re.compile(r"actionwatch_[a-z_]+")
+INTERVALS = dict.fromkeys(("prod", "test"), timedelta(seconds=10))
 ORDINARY_RULES = 75  # of the pack
 ORDINARY_RECEIVERS = 4
 
@@ -60,7 +61,7 @@ def metrics(database: Database) -> str:
     with database.read() as connection:
         assert outbox.count_queues(connection) == {}
     roles = {"leader": True, "tail prod": False}
-    return generate_latest(StoreCollector(database, ["prod", "test"], lambda: NOON, roles=lambda: roles)).decode()
+    return generate_latest(StoreCollector(database, INTERVALS, lambda: NOON, roles=lambda: roles)).decode()
 
 
 def expressions() -> list[str]:
@@ -117,7 +118,7 @@ def test_latency_is_summed_over_rules(database: Database) -> None:
 def test_labels_of_sources_are_metrics(database: Database) -> None:
     """`actionwatch_source_info` has the labels of each source, escaped."""
     use_labels({"prod": {"customer": 'a"b', "tier": "gold"}})
-    collector = StoreCollector(database, ["prod", "test"], lambda: NOON)
+    collector = StoreCollector(database, INTERVALS, lambda: NOON)
     lines = generate_latest(collector).decode().splitlines()
     assert [line for line in lines if line.startswith("actionwatch_source_info")] == [
         r'actionwatch_source_info{customer="a\"b",source="prod",tier="gold"} 1.0',

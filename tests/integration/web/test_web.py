@@ -20,7 +20,8 @@ from actionwatch import __version__
 from actionwatch.base.errors import ActionwatchError, StoreError
 from actionwatch.base.lateness import LAG_BOUNDS
 from actionwatch.base.model import Level, Status
-from actionwatch.service.readiness import FAILED_POLLS, Readiness
+from actionwatch.queries.source_health import SourceHealth
+from actionwatch.service.readiness import Readiness
 from actionwatch.service.roles import Role, Roles
 from actionwatch.service.step_watch import StepWatch
 from actionwatch.store import (
@@ -35,13 +36,15 @@ from actionwatch.store import (
 )
 from actionwatch.store.database import Database
 from actionwatch.store.membership import tail_role
+from actionwatch.store.polls import FAILED_POLLS
 from actionwatch.text.log_writer import WRITER
 from actionwatch.web import server
 from actionwatch.web.access import Access
 from actionwatch.web.connections import BoundedConnection
+from actionwatch.web.metrics import StoreCollector
 from actionwatch.web.routes import health_routes, metrics_routes
 from tests import http_client
-from tests.builders import NOON, Clock, make_alert, make_delivery, make_record
+from tests.builders import NOON, Clock, make_alert, make_delivery, make_marks, make_record
 from tests.integration.kit import Post
 from tests.positions import move_to
 from tests.threads import start_thread
@@ -82,7 +85,7 @@ def web(
 
     routes = [
         *health_routes(lambda: workers, unready),
-        *metrics_routes(database, lambda: ["acme"], clock),
+        *metrics_routes(database, lambda: {"acme": INTERVAL}, clock),
     ]
     with database.joined() as membership, serving(routes, "127.0.0.1", 0, None) as url:
         roles.start(membership)
@@ -207,6 +210,15 @@ def metrics(web: httpx.Client) -> dict[str, float]:
     return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines}
 
 
+def totals(state: str, seen: float = 0, proved: float = 0) -> dict[str, float]:
+    """Return the samples about all sources, if there is one, which is in a state and has these lags."""
+    return {
+        **{f'actionwatch_sources{{state="{each.value}"}}': float(each.value == state) for each in SourceHealth},
+        "actionwatch_seen_through_lag_largest_seconds": seen,
+        "actionwatch_proved_through_lag_largest_seconds": proved,
+    }
+
+
 def metrics_of_process() -> dict[str, float]:
     """Return the samples that the store does not determine. Tests before may have dropped lines of the log."""
     bounds = [*LAG_BOUNDS, "+Inf"]
@@ -223,7 +235,7 @@ def test_empty_store_has_metrics(web: httpx.Client) -> None:
     """An empty store has metrics too."""
     nothing = ("actionwatch_records_stored_total", "actionwatch_records_unmatched", "actionwatch_records_uncorrelated")
     info = {'actionwatch_source_info{source="acme"}': 1}
-    assert metrics(web) == {**dict.fromkeys(nothing, 0), **info, **metrics_of_process()}
+    assert metrics(web) == {**dict.fromkeys(nothing, 0), **info, **totals("silent"), **metrics_of_process()}
 
 
 def test_metrics_show_the_store(web: httpx.Client, database: Database, clock: Clock) -> None:
@@ -260,6 +272,7 @@ def test_metrics_show_the_store(web: httpx.Client, database: Database, clock: Cl
         'actionwatch_seen_through_lag_seconds{source="acme"}': 7,
         'actionwatch_proved_through_lag_seconds{source="acme"}': 67,
         'actionwatch_poll_failures{source="acme"}': 1,
+        **totals("paused", 7, 67),
         "actionwatch_records_stored_total": 5,
         "actionwatch_records_unmatched": 2,
         "actionwatch_records_uncorrelated": 4,
@@ -275,6 +288,26 @@ def test_metrics_show_the_store(web: httpx.Client, database: Database, clock: Cl
     with database.write() as connection:
         move_to(connection, "match", 5)
     assert metrics(web)["actionwatch_records_unmatched"] == 0
+
+
+def test_metrics_of_each_source_can_be_switched_off(database: Database, clock: Clock) -> None:
+    """Without them, no sample names a source, and the totals are the same."""
+    with database.write() as connection:
+        marks.write(connection, make_marks(name="a", proved_through=NOON - timedelta(seconds=9)))
+        marks.write(connection, make_marks(name="b"))
+        polls.note_poll(connection, "a", NOON, None)
+        polls.note_poll(connection, "b", NOON, "x")
+    sources = {"a": INTERVAL, "b": INTERVAL, "c": INTERVAL}
+    found: dict[bool, dict[tuple[object, ...], float]] = {}
+    for by_source in (True, False):
+        families = StoreCollector(database, sources, clock, by_source=by_source).collect()
+        samples = [each for family in families for each in family.samples]
+        found[by_source] = {(each.name, *each.labels.items()): each.value for each in samples}
+    assert not [each for each in found[False] if "source" in str(each[1:])]
+    assert found[False].items() <= found[True].items()
+    for state in ("silent", "paused", "current"):
+        assert found[False][("actionwatch_sources", ("state", state))] == 1
+    assert found[False][("actionwatch_proved_through_lag_largest_seconds",)] == 9
 
 
 def test_metrics_count_records_and_not_ids(web: httpx.Client, database: Database) -> None:
