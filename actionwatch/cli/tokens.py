@@ -105,6 +105,8 @@ def _check_name(name: str) -> None:
 
 def _read_limits(limits: tuple[str, ...]) -> dict[str, str] | None:
     """Return the labels to which a token is limited; None: it sees everything. Raises: click.UsageError."""
+    from actionwatch.alerts.routes import parse_matcher  # takes long to import
+
     labels: dict[str, str] = {}
     for text in limits:
         try:

@@ -95,7 +95,7 @@ def judge(facts: SourceFacts) -> SourceHealth:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """How many sources are in each state, the worst first, and the names of those that are not current, in this order."""
+    """The number of sources in each state, the worst first, and the names of those that are not current, in this order."""
 
     totals: Mapping[SourceHealth, int]
     exceptions: Sequence[str]

@@ -127,22 +127,26 @@ class Readiness:
             )
 
     def _healths(self, facts: _Facts, names: Collection[str]) -> dict[str, SourceHealth]:
-        ages, troubles = self._ages(), by_subject(facts.opened)
+        ages, intervals, troubles = self._ages_here(), self._intervals(), by_subject(facts.opened)
         found = {}
         for name in names:
             poll = facts.polls.get(name)
             about = SourceFacts(
                 troubles=troubles.get(name, ()),
                 failures=poll.failures if poll else 0,
-                since_poll=ages.get(name),
+                since_poll=None if poll is None else ages.get(name, timedelta(0)),  # others poll what this one does not
                 backoff=poll.backoff if poll else timedelta(0),
                 interval=intervals.get(name),
             )
             found[name] = judge(about)
         return found
 
+    def _ages_here(self) -> dict[str, timedelta | None]:
+        """Return how long ago this process polled each source that is its task; None if it has not yet."""
+        return {name: age for name, age in self._ages().items() if self._roles.has(tail_role(name))}
+
     def _of_polls(self, known: Mapping[str, Poll]) -> Iterator[tuple[str, SourceReason]]:
-        ages = {name: age for name, age in self._ages().items() if self._roles.has(tail_role(name))}
+        ages = self._ages_here()
         for name, interval in self._intervals().items():
             poll, age = known.get(name), ages.get(name)
             if poll is None or (name in ages and age is None):
