@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
-from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from actionwatch.store.seals import Head, Waiting
     from actionwatch.store.self_alerts import OpenSelfAlert
 
-_TROUBLES_SHOWN = 20  # with many sources
+_ALIKE_SHOWN = 3  # troubles of one kind, with many sources
 _SILENCES_SHOWN = 5  # `silences list` shows all
 _COLOURS = {"everything": "bold green", "limited": "bold yellow", "blind": "bold red"}
 _LATENESS_RECORDS = 10_000  # the newest ones of all sources, to measure how late records appear
@@ -59,6 +58,7 @@ _LATENESS_RECORDS = 10_000  # the newest ones of all sources, to measure how lat
     "labels",
     multiple=True,
     metavar="MATCHER",
+    shell_complete=completing.source_labels,
     help="Only sources whose labels match, such as customer=acme or tier=~gold|silver; may be repeated: all must match.",
 )
 @click.option("--all", "is_whole", is_flag=True, help="Show each source, however many there are.")
@@ -307,7 +307,7 @@ def _print(document: dict[str, Any], found: Snapshot, *, is_whole: bool) -> None
     _print_silences(found.silences, out)
     if found.is_running is False and found.roster is None:
         out.print("no service is running on this store")
-    _print_troubles(found.troubles, out, most=_TROUBLES_SHOWN if is_large else None)
+    _print_troubles(found.troubles, out, is_short=is_large)
 
 
 def _print_sources(shown: Sequence[SourceState], healths: Mapping[str, SourceHealth]) -> None:
@@ -322,17 +322,20 @@ def _print_sources(shown: Sequence[SourceState], healths: Mapping[str, SourceHea
             console().print(hang(f"{source.name}:", _spell_backlog(_backlog(source.backlog)), "yellow"))
 
 
-def _print_troubles(troubles: Sequence[OpenSelfAlert | DetectedTrouble], out: Console, most: int | None) -> None:
-    """Print troubles with their remedies; of many, the first ones, and each remedy once."""
-    shown = troubles[:most]
-    for trouble, following in zip_longest(shown, shown[1:]):
-        since = f", since {spell_ago(trouble.since)}" if trouble.since else ""
-        out.print(hang(f"{trouble.trouble}:", f"{trouble.subject}{since}: {local_times(trouble.what)}", "bold red"))
-        is_repeated = most is not None and following is not None and following.remedy == trouble.remedy
-        if trouble.remedy and not is_repeated:
-            out.print(hang("  remedy:", trouble.remedy))
-    if len(troubles) > len(shown):
-        out.print(f"and {counted(len(troubles) - len(shown), 'more trouble')}: -o json lists all")
+def _print_troubles(troubles: Sequence[OpenSelfAlert | DetectedTrouble], out: Console, *, is_short: bool) -> None:
+    """Print troubles with their remedies. A short list has only the first ones of each kind."""
+    kinds: dict[str, list[OpenSelfAlert | DetectedTrouble]] = {}
+    for trouble in troubles:
+        kinds.setdefault(trouble.trouble if is_short else f"{len(kinds)}", []).append(trouble)
+    for alike in kinds.values():
+        for trouble in alike[:_ALIKE_SHOWN]:
+            since = f", since {spell_ago(trouble.since)}" if trouble.since else ""
+            what = f"{trouble.subject}{since}: {local_times(trouble.what)}"
+            out.print(hang(f"{trouble.trouble}:", what, "bold red"))
+        if len(alike) > _ALIKE_SHOWN:
+            out.print(hang("", f"and {len(alike) - _ALIKE_SHOWN:,} more like these: -o json has all"))
+        if alike[0].remedy:
+            out.print(hang("  remedy:", alike[0].remedy))
     if not troubles:
         out.print("[green]no troubles[/]")
 
