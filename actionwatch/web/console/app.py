@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from actionwatch.base.errors import ActionwatchError, StoreError
+from actionwatch.base.source_labels import sources_with
 from actionwatch.queries.source_health import MANY
 from actionwatch.web.access import STORE_AWAY, visitor_of
 from actionwatch.web.applications import application
@@ -102,10 +103,15 @@ def create_app(parts: Parts) -> ASGIApp:
 
     made = application([*pages, *forms, static], exception_handlers={HTTPException: refuse})
     made.state.form_tokens = FormTokens()
-    made.state.has_many_sources = lambda labels: len(parts.for_request(labels).configuration.sources()) > MANY
+    made.state.has_many_sources = lambda labels: _count_sources(parts, labels) > MANY
     made.state.stream_counts = Counter()
     made.state.exporting = asyncio.Semaphore(1)
     return Headers(GZipMiddleware(made, compresslevel=COMPRESSION))
+
+
+def _count_sources(parts: Parts, labels: Mapping[str, str] | None) -> int:
+    """Return how many sources a visitor sees whose token is limited to labels (None: all)."""
+    return len(parts.configuration.sources() if labels is None else sources_with(labels))
 
 
 def _page(view: View, parts: Parts) -> Callable[[Request], Response]:
