@@ -88,8 +88,8 @@ def command(config: str, names: tuple[str, ...], labels: tuple[str, ...], form: 
 
 def _choose(settings: Settings, names: Sequence[str], labels: Sequence[str]) -> list[Source]:
     """Return the sources with these names and labels. Raises: click.UsageError, because a misspelt name would look healthy."""
-    from actionwatch.alerts.routes import parse_matcher
     from actionwatch.queries.status import has_labels
+    from actionwatch.text.matchers import parse_matcher
 
     try:
         matchers = [parse_matcher(label) for label in labels]

@@ -18,7 +18,6 @@ from actionwatch.cli import completing
 from actionwatch.cli.context import changing_store, reading_store
 from actionwatch.cli.options import author_option, future, output_option
 from actionwatch.cli.output import echo, print_document, print_items
-from actionwatch.text.matchers import parse_matcher
 from actionwatch.text.suggestions import suggest
 from actionwatch.text.times import spell_time
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from actionwatch.alerts.routes import Matcher
 from actionwatch.base.search_words import caseless, words_of
 from actionwatch.queries.pages import Page
 from actionwatch.queries.source_health import SourceHealth
 from actionwatch.queries.status import SourceState, has_labels
 from actionwatch.store.statements import PageKey, PageKind
+from actionwatch.text.matchers import Matcher
 
 _MOST_RECORDS = 10**15  # of a source
 

@@ -10,13 +10,13 @@ from typing import Generic, Protocol, TypeVar
 from sqlalchemy import Connection
 from typing_extensions import TypedDict
 
-from actionwatch.alerts.routes import Matcher
 from actionwatch.base.clock import EPOCH
 from actionwatch.base.model import Level
 from actionwatch.base.source_labels import labels_of
 from actionwatch.queries.source_health import SourceFacts, SourceHealth, judge
 from actionwatch.queries.verdict import Failing, Verdict, assess
 from actionwatch.store import backlog_progress, marks, open_alerts, outbox, polls, receivers, record_counts, self_alerts
+from actionwatch.text.matchers import Matcher
 from actionwatch.text.payloads import Time, instant
 
 

@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from starlette.datastructures import QueryParams
 
-from actionwatch.alerts.routes import parse_matcher
 from actionwatch.base.clock import utc_now
 from actionwatch.base.model import LEVELS, STATUSES, RecordFilter
 from actionwatch.base.search_words import words_of
@@ -23,6 +22,7 @@ from actionwatch.rules.coverage import TACTICS
 from actionwatch.store.alerts import AlertFilter
 from actionwatch.store.statements import PageKind
 from actionwatch.text.escaping import shorten
+from actionwatch.text.matchers import parse_matcher
 from actionwatch.text.payloads import JsonSchema
 from actionwatch.web.mistakes import sentences
 from actionwatch.web.problems import InvalidRequest

@@ -17,13 +17,13 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from actionwatch import __version__
-from actionwatch.alerts.routes import Matcher
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.ids import UUID
 from actionwatch.base.plurals import counted
 from actionwatch.queries.names import spell_matchers
 from actionwatch.queries.pages import Page
 from actionwatch.text.escaping import shorten, visible
+from actionwatch.text.matchers import Matcher
 from actionwatch.text.payloads import instant, short_id
 from actionwatch.text.times import DATE_AND_TIME, spell_ago
 from actionwatch.web.access import Visitor, visitor_of

@@ -9,7 +9,6 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actionwatch.alerts.routes import Matcher
 from actionwatch.base.clock import Spans
 from actionwatch.base.source_labels import labels_of
 from actionwatch.queries import PAGE_SIZE
@@ -17,6 +16,7 @@ from actionwatch.queries.source_health import MEANINGS, SourceHealth
 from actionwatch.queries.sources import SourceOrder, choose, page, place_of
 from actionwatch.queries.status import judge_sources, read_sources
 from actionwatch.store import self_alerts
+from actionwatch.text.matchers import Matcher
 from actionwatch.web.console.page import href, render_search
 from actionwatch.web.console.source_rows import read_rows
 from actionwatch.web.filters import SourceQuery, read_form

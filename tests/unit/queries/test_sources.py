@@ -7,12 +7,12 @@ from datetime import timedelta
 
 import pytest
 
-from actionwatch.alerts.routes import parse_matcher
 from actionwatch.base.source_labels import use_labels
 from actionwatch.queries.source_health import SourceHealth
 from actionwatch.queries.sources import SourceFilter, SourceOrder, choose, page, place_of
 from actionwatch.queries.status import SourceState
 from actionwatch.store.polls import Poll
+from actionwatch.text.matchers import parse_matcher
 from tests.builders import NOON, make_marks
 from tests.cases import in_one_test
 
