@@ -104,7 +104,7 @@ def _check_name(name: str) -> None:
 
 def _read_limits(limits: tuple[str, ...]) -> dict[str, str] | None:
     """Return the labels to which a token is limited; None: it sees everything. Raises: click.UsageError."""
-    from actionwatch.alerts.routes import parse_matcher  # takes long to import
+    from actionwatch.text.matchers import parse_matcher  # imports RE2, for which no help waits
 
     labels: dict[str, str] = {}
     for text in limits:
