@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
@@ -157,15 +157,7 @@ class Parts:
         """Return a silence with what confines it to what a visitor sees."""
         return replace(made, matchers=tuple(self.confine(made.matchers)))
 
-    def for_request(self, labels: Mapping[str, str] | None) -> Parts:
-        """Return the parts for one request: what a visitor sees whose token is limited to `labels` (None: everything).
-
-        Their clock does not move, so that a time it computes is not in the past when it is checked.
-        """
+    def at_once(self) -> Parts:
+        """Return the parts for one request. Their clock does not move: no time that it computes is past when it is checked."""
         now = self.clock()
-        still = replace(self, clock=lambda: now, actions=self.actions.at(now), dead_letters=self.dead_letters.at(now))
-        if labels is None:
-            return still
-        from actionwatch.web.narrowing import narrowed
-
-        return narrowed(still, labels)
+        return replace(self, clock=lambda: now, actions=self.actions.at(now), dead_letters=self.dead_letters.at(now))

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from actionwatch.base.errors import ActionwatchError, StoreError
 from actionwatch.base.source_labels import sources_with
 from actionwatch.queries.source_health import MANY
-from actionwatch.web.access import STORE_AWAY, visitor_of
+from actionwatch.web.access import STORE_AWAY
 from actionwatch.web.applications import application
 from actionwatch.web.console import (
     alert_list,
@@ -45,7 +45,7 @@ from actionwatch.web.parts import Parts
 from actionwatch.web.paths import BEGIN_PATH, CALLBACK_PATH, SIGN_IN_PATH
 from actionwatch.web.problems import InvalidRequest
 from actionwatch.web.query import check_parameters
-from actionwatch.web.requests import MAX_BODY_BYTES, check, check_site, read_body
+from actionwatch.web.requests import MAX_BODY_BYTES, check, check_site, parts_for, read_body
 
 View = Callable[[Request, Parts], Response]
 _FormView = Callable[[Request, Parts, Fields], Response]
@@ -116,7 +116,7 @@ def _count_sources(parts: Parts, labels: Mapping[str, str] | None) -> int:
 
 def _page(view: View, parts: Parts) -> Callable[[Request], Response]:
     def endpoint(request: Request) -> Response:
-        at_once = parts.for_request(visitor_of(request).labels)
+        at_once = parts_for(request, parts)
         return _answer(request, at_once, lambda: view(request, at_once))
 
     return endpoint
@@ -124,7 +124,7 @@ def _page(view: View, parts: Parts) -> Callable[[Request], Response]:
 
 def _form(view: _FormView, parts: Parts) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        at_once = parts.for_request(visitor_of(request).labels)
+        at_once = parts_for(request, parts)
         check_site(request)
         body = await read_body(request)
         try:
