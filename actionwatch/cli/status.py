@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -293,13 +294,7 @@ def _print(document: dict[str, Any], found: Snapshot, *, is_whole: bool) -> None
     shadow = f"[bold magenta]{rules['shadow']} shadow (not delivered)[/]" if rules["shadow"] else "0 shadow"
     off = f"[bold yellow]{rules['off']} off[/]" if rules["off"] else "0 off"
     out.print(f"\nrules: {rules['live']} live, {shadow}, {off}, {rules['broken']} broken")
-    for source in shown:
-        poll = source.poll
-        if poll is not None and poll.failures:
-            which = "the last poll" if poll.failures == 1 else f"the last {poll.failures} polls"
-            left = max(poll.resumes_at - utc_now(), timedelta(0))
-            then = f"; the next poll starts in {spell_duration(left)}" if found.is_running else ""
-            out.print(hang(f"{source.name}:", f"{which} failed: {local_times(poll.last_error or '')}{then}", "yellow"))
+    _print_failing(shown, out, is_running=bool(found.is_running), is_short=is_large)
     for source in shown:
         overlap, measured = found.late.get(source.name, (timedelta(0), []))
         if measured:
@@ -320,6 +315,24 @@ def _print_sources(shown: Sequence[SourceState], healths: Mapping[str, SourceHea
     for source in shown:
         if source.backlog:
             console().print(hang(f"{source.name}:", _spell_backlog(_backlog(source.backlog)), "yellow"))
+
+
+def _print_failing(sources: Sequence[SourceState], out: Console, *, is_running: bool, is_short: bool) -> None:
+    """Print why polls fail, and when the next ones start. A short list has the first source for each reason."""
+    alike = Counter(source.poll.last_error for source in sources if source.poll and source.poll.failures)
+    for source in sources:
+        poll = source.poll
+        if poll is None or not poll.failures or not alike[poll.last_error]:
+            continue
+        which = "the last poll" if poll.failures == 1 else f"the last {poll.failures} polls"
+        left = max(poll.resumes_at - utc_now(), timedelta(0))
+        then = f"; the next poll starts in {spell_duration(left)}" if is_running else ""
+        others = ""
+        if is_short:
+            others = f" (and {alike[poll.last_error] - 1:,} more)" if alike[poll.last_error] > 1 else ""
+            alike[poll.last_error] = 0
+        what = f"{which} failed: {local_times(poll.last_error or '')}{then}"
+        out.print(hang(f"{source.name}{others}:", what, "yellow"))
 
 
 def _print_troubles(troubles: Sequence[OpenSelfAlert | DetectedTrouble], out: Console, *, is_short: bool) -> None:

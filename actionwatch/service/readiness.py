@@ -114,13 +114,10 @@ class Readiness:
         if len(intervals) <= MANY or not found:
             yield from (reason for _, reason in found)
             return
-        by_source: dict[str, list[SourceReason]] = {}
-        for name, reason in found:
-            by_source.setdefault(name, []).append(reason)
-        unready = survey(self._healths(facts, by_source.keys() & intervals.keys()))
+        first = dict(reversed(found))
+        unready = survey(self._healths(facts, first.keys() & intervals.keys()))
         yield SourceReason(f"{unready.count:,} of {counted(len(intervals), 'source')} are not ready: {unready.spelled}")
-        for name in unready.first:
-            yield from by_source[name]
+        yield from (first[name] for name in unready.first)
         if unready.count > len(unready.first):
             yield SourceReason(
                 f"and {counted(unready.count - len(unready.first), 'more source')}: see 'actionwatch status'"

@@ -10,8 +10,23 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 from operator import attrgetter
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, and_, bindparam, desc, func, or_, select, type_coerce
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    case,
+    desc,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+    type_coerce,
+)
 
+from actionwatch.base.clock import TIMES_END
 from actionwatch.base.model import Record
 from actionwatch.base.unicode import canonical
 from actionwatch.store import record_blocks, seals
@@ -123,7 +138,7 @@ class Portion:
 
 @dataclass(frozen=True, slots=True)
 class Needed:
-    """Records that retention keeps: those since a time, of a source and of kinds (None: any)."""
+    """Records that retention keeps: those since a time, of a source (of which there is one), or else of kinds (None: any)."""
 
     since: datetime
     source: str | None = None
@@ -374,7 +389,7 @@ def delete_older(
     It begins after `after_id`, so that a next batch does not pass again over all that stay.
     """
     is_young = RECORD.c.seen_at >= before
-    is_free = and_(~has_row(ALERT_RECORD.c.record_id == RECORD.c.id), *(~_is_needed(each) for each in needed))
+    is_free = and_(~has_row(ALERT_RECORD.c.record_id == RECORD.c.id), *_is_needed_by_nothing(needed))
     # The search must not read on to the first one that is too new: that can be all that a shorter retention leaves to delete.
     found = (
         select(RECORD.c.id, is_young)
@@ -390,10 +405,14 @@ def delete_older(
     return doomed
 
 
-def _is_needed(needed: Needed) -> ColumnElement[bool]:
-    tests = [RECORD.c.occurred_at >= needed.since]
-    if needed.source is not None:
-        tests.append(RECORD.c.source == needed.source)
-    if needed.kinds is not None:
-        tests.append(RECORD.c.action_kind.in_(needed.kinds))
-    return and_(*tests)
+def _is_needed_by_nothing(needed: Sequence[Needed]) -> Iterator[ColumnElement[bool]]:
+    """Return the conditions of records that nothing needs."""
+    since = {each.source: each.since for each in needed if each.source is not None}
+    if since:  # one condition for all sources: SQLite takes an expression of at most 1,000 parts
+        at = RECORD.c.occurred_at
+        begins = {source: literal(each, at.type) for source, each in since.items()}
+        yield at < case(begins, value=RECORD.c.source, else_=literal(TIMES_END, at.type))
+    for each in needed:
+        if each.source is None:
+            is_of_kind = RECORD.c.action_kind.in_(each.kinds) if each.kinds is not None else true()
+            yield ~and_(RECORD.c.occurred_at >= each.since, is_of_kind)

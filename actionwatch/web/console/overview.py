@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from actionwatch.base.clock import Spans
 from actionwatch.base.model import LEVELS
+from actionwatch.base.reasons import SourceReason
 from actionwatch.queries import names, rules
 from actionwatch.queries.source_health import MANY, MEANINGS, survey
 from actionwatch.queries.status import read_state
@@ -75,7 +76,8 @@ def show(request: Request, parts: Parts) -> Response:
         survey=surveyed,
         meanings=MEANINGS,
         trouble_count=len(state.troubles),
-        unready=unready,
+        # The table of sources has what they are about.
+        unready=[each for each in unready if not (surveyed.is_large and isinstance(each, SourceReason))],
         removed_days=_REMOVED_DAYS,
         range=shown,
         ranges=list(_RANGES),

@@ -615,6 +615,33 @@ def test_records_of_a_deleted_alert_can_be_deleted(database: Database) -> None:
         assert len(records.delete_older(connection, NOON, 1, 10)) == 1
 
 
+def test_retention_keeps_what_thousands_of_sources_need(database: Database) -> None:
+    """Of each source the records since its time stay, those of any kind that a rule needs too, and no other ones."""
+    names = [f"org-{number}" for number in range(3000)]
+    needed = [Needed(NOON - timedelta(minutes=number), source=name) for number, name in enumerate(names)]
+    needed.append(Needed(NOON - timedelta(hours=9), kinds=("BACKUP",)))
+    given = [
+        ("org-0", 0, "LOGIN", True),
+        ("org-0", 1, "LOGIN", False),
+        ("org-2999", 2999, "LOGIN", True),
+        ("org-2999", 3000, "LOGIN", False),
+        ("org-0", 2, "BACKUP", True),
+        ("removed", 3, "BACKUP", True),
+        ("removed", 0, "LOGIN", False),
+    ]
+    store(
+        database,
+        *(
+            make_record(number, source=source, minutes=-minutes, action_kind=kind, user_name=f"{number}")
+            for number, (source, minutes, kind, _) in enumerate(given)
+        ),
+    )
+    with database.write() as connection:
+        records.delete_older(connection, NOON + timedelta(days=400), len(given), 100, needed)
+        left = {int(each.user_name or "") for each in record_search.stream(connection, RecordFilter())}
+    assert left == {number for number, (*_, stays) in enumerate(given) if stays}
+
+
 def test_retention_passes_once_over_what_stays(database: Database) -> None:
     """A batch begins after the one before it, and not with the old records that a rule still needs."""
     only_sqlite(database)
