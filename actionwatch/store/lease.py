@@ -1,7 +1,7 @@
 """Which replicas run on a store in PostgreSQL, and which roles each has: leases that the database's clock judges.
 
-Each replica has its own lease, which says that it lives. A role, such as the tail of a source, is a lease that one replica
-has at a time. Each take-over raises the term of the role. A transaction that writes for a role checks owner and term after it
+Each replica has a lease, which says that it lives. A role, such as the tail of a source, belongs to one replica for as long as that
+one lives: so a renewal costs the same for a thousand roles. Each take-over raises the term of the role. A transaction that writes for a role checks owner and term after it
 has the write lock, and a take-over needs that lock too: so a process that was frozen or cut off never writes after its
 successor has taken over, however late it wakes.
 """
@@ -36,34 +36,29 @@ CREATE TABLE IF NOT EXISTS replica (
     id text PRIMARY KEY, host text NOT NULL, since timestamptz NOT NULL, until timestamptz NOT NULL, note bytea NOT NULL,
     digest text NOT NULL
 );
-CREATE TABLE IF NOT EXISTS lease (
-    name text PRIMARY KEY, owner text NOT NULL, term bigint NOT NULL, until timestamptz NOT NULL
-)
+CREATE TABLE IF NOT EXISTS role (name text PRIMARY KEY, owner text NOT NULL, term bigint NOT NULL)
 """
 _JOIN = """
 INSERT INTO replica VALUES (%(owner)s, %(host)s, clock_timestamp(), clock_timestamp() + %(span)s, %(note)s, %(digest)s)
 ON CONFLICT (id) DO UPDATE SET until = excluded.until, note = excluded.note, digest = excluded.digest
 """
-# A role that was taken after the last renewal lives a little longer than its replica.
-_OTHERS = """
-SELECT host FROM replica WHERE id <> %(owner)s
-AND (until > clock_timestamp() OR id IN (SELECT owner FROM lease WHERE until > clock_timestamp()))
-"""
-# Also after its end, if nobody has taken it since: owner and term show that.
-_RENEW = """
-UPDATE lease SET until = clock_timestamp() + %(span)s WHERE owner = %(owner)s AND name = ANY (%(roles)s) RETURNING name, term
-"""
+_OTHERS = "SELECT host FROM replica WHERE id <> %(owner)s AND until > clock_timestamp()"
+# Also after the lease had ended, if nobody has taken them since: owner and term show that.
+_MINE = "SELECT name, term FROM role WHERE owner = %(owner)s"
+# Its own too: the answer to an earlier statement may have been lost.
 _TAKE = """
-INSERT INTO lease AS held SELECT name, %(owner)s, 1, clock_timestamp() + %(span)s FROM unnest(%(roles)s::text[]) AS name
-ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, term = held.term + 1, until = excluded.until
-WHERE held.until <= clock_timestamp() RETURNING name, term
+INSERT INTO role AS held SELECT name, %(owner)s, 1 FROM unnest(%(roles)s::text[]) AS name
+ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, term = held.term + 1
+WHERE held.owner NOT IN (SELECT id FROM replica WHERE id <> %(owner)s AND until > clock_timestamp()) RETURNING name, term
 """
-_HAND_OVER = "UPDATE lease SET until = '-infinity' WHERE owner = %(owner)s AND name = ANY (%(roles)s)"
+_HAND_OVER = "UPDATE role SET owner = '' WHERE owner = %(owner)s AND name = ANY (%(roles)s)"
 _LEAVE = "DELETE FROM replica WHERE id = %(owner)s OR until < clock_timestamp() - %(forgotten)s"
 _NOTE = "UPDATE replica SET note = %(note)s WHERE id = %(owner)s"
-_CHECK = "SELECT name FROM lease WHERE (name, term) IN ({held}) AND owner = {owner} AND until > clock_timestamp()"
+_CHECK = """
+SELECT name FROM role JOIN replica ON id = owner WHERE (name, term) IN ({held}) AND id = {owner} AND until > clock_timestamp()
+"""
 _LIVING = "SELECT id, host, note, digest FROM replica WHERE until > clock_timestamp() ORDER BY since, id"
-_HELD = "SELECT name, owner FROM lease WHERE until > clock_timestamp()"
+_HELD = "SELECT name, owner FROM role JOIN replica ON id = owner WHERE until > clock_timestamp()"
 
 _PATIENCE = "SET LOCAL lock_timeout = '2s'; SET LOCAL idle_in_transaction_session_timeout = '4s'"
 # The server ends a session that is idle in a transaction, but not one in the middle of a statement whose client is silent.
@@ -80,7 +75,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 class Leases:
-    """The leases of this process: that of the replica, and those of its roles. Safe to share between threads."""
+    """The lease of this process, and the roles that it has. Safe to share between threads."""
 
     def __init__(
         self,
@@ -150,10 +145,10 @@ class Leases:
                 with connection.transaction():
                     connection.execute(_PATIENCE)
                     connection.execute(_JOIN, self._values())
-                    kept = dict(connection.execute(_RENEW, self._values(list(before))).fetchall())
+                    kept = dict(connection.execute(_MINE, self._values()).fetchall())
                 self._place = self._place.renewed(began, seconds_passed(), SPAN)
                 ended_count = len(connection.execute(_END_FROZEN, self._values()).fetchall())
-                found = replace(roster(connection, self.id), frozen_writers=ended_count)
+                found = replace(roster(connection, self.id, self._terms), frozen_writers=ended_count)
         except StoreError:
             self._place = self._place.not_renewed()
             raise
@@ -196,18 +191,16 @@ class Leases:
             connection.execute(_HAND_OVER, self._values(roles))
 
     def _leave(self) -> None:
-        """Hand over the roles, and let the others see at once that this replica has ended; but wait for no silent server."""
+        """Let the others see at once that this replica has ended, with its roles; but wait for no silent server."""
         self._session.has_ended = True
-        handing_over = threading.Thread(target=self._hand_over_all, name="leave", daemon=True)
-        handing_over.start()
-        handing_over.join(_LEAVE_SECONDS)
+        ending = threading.Thread(target=self._end, name="leave", daemon=True)
+        ending.start()
+        ending.join(_LEAVE_SECONDS)
 
-    def _hand_over_all(self) -> None:
+    def _end(self) -> None:
         with self._session.ending():  # a renewal that ends later would join again
-            roles = list(self._terms)
             self._terms.clear()
             with contextlib.suppress(StoreError), opened(self._connect, self._failure) as connection:
-                connection.execute(_HAND_OVER, self._values(roles))
                 connection.execute(_LEAVE, self._values())
 
     def _values(self, roles: Sequence[str] = ()) -> dict[str, Any]:
@@ -272,15 +265,16 @@ def opened(connect: Callable[[], Connection], failure: Callable[[psycopg.Error],
         raise failure(exc) from exc
 
 
-def roster(connection: Connection, mine: str = "") -> Roster:
-    """Return which replicas live, and who has which role. `mine` is the id of this process."""
+def roster(connection: Connection, mine: str = "", roles: Collection[str] = ()) -> Roster:
+    """Return which replicas live, and who has which role. `mine` is the id of this process; it knows that it has `roles`."""
     living = connection.execute(_LIVING).fetchall()
+    held = connection.execute(_HELD).fetchall()
     return Roster(
         mine,
         hosts={row[0]: row[1] for row in living},
         notes={row[0]: bytes(row[2]) for row in living},
         digests={row[0]: row[3] for row in living},
-        holders=dict(connection.execute(_HELD).fetchall()),
+        holders={name: owner for name, owner in held if owner != mine or name in roles},
     )
 
 

@@ -97,7 +97,7 @@ class PostgresqlBackend:
     """The database of one URL."""
 
     is_shared = True
-    further_tables = ("replica", "lease")
+    further_tables = ("replica", "role")
     driver_error: type[Exception] = psycopg.Error
     beginning_anew = "name an empty database in store.url: 'actionwatch run' creates its tables"
     replacing = REPLACING

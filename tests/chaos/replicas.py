@@ -322,9 +322,7 @@ class Cluster:
         """Return the id of a replica that runs, and its roles."""
         number = self.services[name].process.pid
         is_it = f"convert_from(note, 'UTF8') LIKE '%\"process\":{number},%'"
-        found = (
-            f"SELECT id, name FROM replica JOIN lease ON owner = id WHERE lease.until > clock_timestamp() AND {is_it}"
-        )
+        found = f"SELECT id, name FROM replica JOIN role ON owner = id WHERE until > clock_timestamp() AND {is_it}"
         with contextlib.suppress(psycopg.Error):
             rows = self.query(found)
             return (rows[0][0], [row[1] for row in rows]) if rows else ("", [])
@@ -333,7 +331,10 @@ class Cluster:
     def _measure(self, dead: str, roles: list[str], died: float) -> None:
         """Wait until others have the roles, and note how long that took."""
         names = ", ".join(f"'{role}'" for role in roles)
-        held = f"SELECT count(*) FROM lease WHERE until > clock_timestamp() AND name IN ({names}) AND owner <> '{dead}'"
+        held = (
+            "SELECT count(*) FROM role JOIN replica ON owner = id "
+            f"WHERE until > clock_timestamp() AND name IN ({names}) AND owner <> '{dead}'"
+        )
         while time.monotonic() - died < 30:  # another fault may keep them
             with contextlib.suppress(psycopg.Error):
                 if self.query(held) == [(len(roles),)]:

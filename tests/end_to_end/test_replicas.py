@@ -241,7 +241,10 @@ def test_alerts_of_a_replica_that_ended_are_settled(replicas: Replicas, pair: tu
         "VALUES ('step_failing', %s, 0, '', '', 'x')"
     )
     living = "SELECT FROM replica WHERE until > clock_timestamp()"
-    held = "SELECT clock_timestamp(), array_agg(name ORDER BY name) FROM lease WHERE until > clock_timestamp()"
+    held = (
+        "SELECT clock_timestamp(), array_agg(name ORDER BY name) FROM role JOIN replica ON owner = id "
+        "WHERE until > clock_timestamp()"
+    )
 
     def held_at() -> datetime:
         connection.execute("SELECT")  # a session that is silent for longer would be ended

@@ -171,12 +171,6 @@ CREATE TABLE public.kept_filter (
     query text NOT NULL COLLATE pg_catalog."C",
     used_at bigint NOT NULL
 );
-CREATE TABLE public.lease (
-    name text NOT NULL,
-    owner text NOT NULL,
-    term bigint NOT NULL,
-    until timestamp with time zone NOT NULL
-);
 CREATE TABLE public.linked_account (
     id bigint NOT NULL,
     organisation text NOT NULL COLLATE pg_catalog."C",
@@ -316,6 +310,11 @@ CREATE TABLE public.replica (
     until timestamp with time zone NOT NULL,
     note bytea NOT NULL,
     digest text NOT NULL
+);
+CREATE TABLE public.role (
+    name text NOT NULL,
+    owner text NOT NULL,
+    term bigint NOT NULL
 );
 CREATE TABLE public.row_history (
     id bigint NOT NULL,
@@ -662,8 +661,6 @@ ALTER TABLE ONLY public.hit
     ADD CONSTRAINT hit_pkey PRIMARY KEY (rule, group_id, at, step, key);
 ALTER TABLE ONLY public.kept_filter
     ADD CONSTRAINT kept_filter_pkey PRIMARY KEY (person, name);
-ALTER TABLE ONLY public.lease
-    ADD CONSTRAINT lease_pkey PRIMARY KEY (name);
 ALTER TABLE ONLY public.linked_account
     ADD CONSTRAINT linked_account_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.message_reference
@@ -688,6 +685,8 @@ ALTER TABLE ONLY public.record_value
     ADD CONSTRAINT record_value_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.replica
     ADD CONSTRAINT replica_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY public.role
+    ADD CONSTRAINT role_pkey PRIMARY KEY (name);
 ALTER TABLE ONLY public.row_history
     ADD CONSTRAINT row_history_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.rule_history

@@ -225,7 +225,9 @@ def _kill_one(run: Run, table: Table) -> None:
 
 
 def _owners(query: Query) -> dict[str, str]:
-    rows = query("SELECT name, owner FROM lease WHERE name LIKE 'tail %' AND until > clock_timestamp()")
+    rows = query(
+        "SELECT name, owner FROM role JOIN replica ON owner = id WHERE name LIKE 'tail %' AND until > clock_timestamp()"
+    )
     return {name.removeprefix("tail "): owner for name, owner in rows}
 
 

@@ -84,7 +84,7 @@ def columns(connection: Connection) -> dict[str, list[str]]:
     """Return the columns of each table that a store has."""
     dialect = connection.dialect
     tables = [
-        name for name in dialect.get_table_names(connection) if name not in ("alembic_version", "lease", "replica")
+        name for name in dialect.get_table_names(connection) if name not in ("alembic_version", "replica", "role")
     ]
     return {name: [each["name"] for each in dialect.get_columns(connection, name)] for name in tables}
 
