@@ -1,9 +1,9 @@
 """Which replicas run on a store in PostgreSQL, and which roles each has: leases that the database's clock judges.
 
-Each replica has a lease, which says that it lives. A role, such as the tail of a source, belongs to one replica for as long as that
-one lives: so a renewal costs the same for a thousand roles. Each take-over raises the term of the role. A transaction that writes for a role checks owner and term after it
-has the write lock, and a take-over needs that lock too: so a process that was frozen or cut off never writes after its
-successor has taken over, however late it wakes.
+Each replica has a lease, which says that it lives. A role, such as the tail of a source, belongs to one replica while that
+one lives: so a renewal costs the same for a thousand roles. Each take-over raises the term of the role. A transaction that
+writes for a role checks owner and term after it has the write lock, and a take-over needs that lock too: so a process that
+was frozen or cut off never writes after its successor has taken over, however late it wakes.
 """
 
 from __future__ import annotations
