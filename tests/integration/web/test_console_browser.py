@@ -17,6 +17,8 @@ from sqlalchemy import Connection
 from actionwatch.base.access import AccessRole
 from actionwatch.base.model import Entity, Level, RuleName, Silence, Stretch
 from actionwatch.base.rule_state import RuleState
+from actionwatch.base.source_labels import use_labels
+from actionwatch.queries.source_health import MANY
 from actionwatch.rules.blindness import Blindness, BlindSpan, Effect, RuleBlindness
 from actionwatch.rules.model import Rule
 from actionwatch.store import (
@@ -69,6 +71,8 @@ PATHS = (
     "/deliveries?state=dead&receiver=dead&select=all",
     "/deliveries?state=held",
     "/silences",
+    "/sources",
+    "/sources?text=nothing+has+this",
     "/rules",
     f"/rules/{ALERT}",
     "/draft",
@@ -183,10 +187,7 @@ def test_every_page_works_for_everyone(browser: Browser, web: httpx.Client, widt
             viewer.open(key if path == "RECORD" else path)
             assert [each for each in viewer.wrong if not _is_of_error(each, path)] == [], path
             viewer.wrong.clear()
-            assert viewer.overflow() == [], path
-            assert viewer.barriers() == [], path
-            assert viewer.faint() == [], path
-            assert viewer.page.locator("main h1").count() == 1, path
+            check_layout(viewer, path)
             assert (
                 viewer.page.evaluate(
                     "document.querySelectorAll('main script, main img, main style, [onmouseover]').length"
@@ -194,6 +195,38 @@ def test_every_page_works_for_everyone(browser: Browser, web: httpx.Client, widt
                 == 0
             )
         assert all(url.startswith(viewer.origin) for url in viewer.requested)
+
+
+def check_layout(viewer: Viewer, path: str) -> None:
+    """Check that a page does not scroll sideways, and shuts nobody out."""
+    assert viewer.overflow() == [], path
+    assert viewer.barriers() == [], path
+    assert viewer.faint() == [], path
+    assert viewer.page.locator("main h1").count() == 1, path
+
+
+@pytest.mark.parametrize(("width", "scheme"), COMBINATIONS)
+def test_pages_of_many_sources_work_for_everyone(browser: Browser, served: Served, width: int, scheme: str) -> None:
+    """The same is true with so many sources that the overview shows exceptions, whatever their labels and errors are."""
+    names = ["acme", *(f"{'long-' * number}name-{number}" for number in range(MANY))]
+    with served.database.write() as connection:
+        for number, name in enumerate(names[1:MANY]):
+            marks.write(connection, make_marks(name=name, begins_at=NOON - 90 * MINUTE))
+            polls.write(connection, {name: polls.Poll(NOON, number % 4, "x" * 300 if number % 4 else None)})
+    served.sources = names
+    texts = [*TEXTS.values()]
+    use_labels({name: {"customer": texts[number % len(texts)]} for number, name in enumerate(names)})
+    size = {"width": width, "height": 800}
+    with (
+        served.open() as web,
+        viewing(browser, origin_of(web), viewport=size, color_scheme=scheme, timezone_id="UTC") as viewer,
+    ):
+        for path in ("/", "/sources", "/sources?state=paused&label=customer!%3Dx&text=name&sort=lag"):
+            viewer.open(path)
+            assert viewer.wrong == []
+            check_layout(viewer, path)
+            assert viewer.page.locator("table.sources tbody tr").count() > 1
+    use_labels({})
 
 
 def _is_of_error(note: str, path: str) -> bool:

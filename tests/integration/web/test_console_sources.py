@@ -92,7 +92,7 @@ def test_a_row_has_the_state_the_proof_and_the_labels(served: Served) -> None:
     """A row says what is wrong, draws the proof, and has labels that narrow the list."""
     with served.open() as client:
         text = client.get("/sources", params={"text": "05", "sort": "name"}).text
-        assert "3 polls failed in a row: 503 &lt;b&gt;" in text
+        assert "3 polls in a row failed: 503 &lt;b&gt;" in text
         assert "org-051 over the day: 100 % of the time that was read is proved" in text
         assert "customer=c 1</a>" in text
         target = re.search(r'href="([^"]+)">customer=c 1</a>', text)
