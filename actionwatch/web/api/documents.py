@@ -122,6 +122,12 @@ class TroubleStatus(TypedDict):
     alert: str
 
 
+class SourceItem(SourceStatus):
+    """The progress of a source, and its state: refused, silent, unproved, paused, behind or current."""
+
+    state: str
+
+
 class StatusDocument(TypedDict):
     """Whether actionwatch sees everything, and what needs a person. `unready` has the reasons of `/readyz`.
 
@@ -135,7 +141,7 @@ class StatusDocument(TypedDict):
     needs: str
     unready: list[str]
     open_alerts: dict[str, int]
-    sources: list[SourceStatus]
+    sources: list[SourceItem]
     receivers: list[ReceiverStatus]
     troubles: list[TroubleStatus]
 

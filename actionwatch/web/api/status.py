@@ -27,7 +27,7 @@ def get_status(parts: AtOnce) -> StatusDocument:
         "needs": verdict.needs,
         "unready": unready,
         "open_alerts": {level.word: count for level, count in state.open_counts.items()},
-        "sources": [each.document() for each in state.sources],
+        "sources": [{**each.document(), "state": state.healths[each.name].value} for each in state.sources],
         "receivers": [
             {
                 "name": each.name,

@@ -291,10 +291,14 @@ def test_rules_have_the_same_facts(asker: Asker) -> None:
 
 
 def test_the_state_is_the_same(asker: Asker) -> None:
-    """Sources, queues and troubles are the same. A command also reports that no service runs. The page has the verdict."""
+    """Sources, queues and troubles are the same. The page has the verdict.
+
+    A command also reports that no service runs: by that, a source is silent.
+    """
     of_command, of_api, page = asker.command("status"), asker.api("status"), asker.page("/")
     for noun in ("sources", "receivers", "troubles"):
         mine = [each for each in of_command[noun] if each.get("trouble") != "service_stopped"]
+        assert {each.pop("state", "silent") for each in mine} == {"silent"}
         assert mine == [{name: each[name] for name in mine[0]} for each in of_api[noun]]
         assert mine
     assert of_api["receivers"][0]["dead"] == 2
