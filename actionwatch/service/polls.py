@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
-from actionwatch.alerts.self_alerts import SelfAlerts
+from actionwatch.alerts.self_alerts import OwnAlerts, SelfAlerts
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.lateness import Lateness
 from actionwatch.base.plurals import counted
@@ -133,7 +133,7 @@ class PollWatch:
                 what = f"none of {counted(count, 'source')} can be read: {each.outage}"
                 alerts.report("origin_unreachable", each.name, what, _OUT_REMEDY)
         alerts.settle_others("origin_unreachable", {each.name for each in found if not _answers(each)})
-        if leads and self._own_alerts is not self._alerts:
+        if leads and isinstance(self._own_alerts, OwnAlerts):  # what this replica reported before it was the leader
             self._own_alerts.settle_others("origin_unreachable", set())
 
     def _look_at_lateness(self) -> None:

@@ -13,7 +13,7 @@ from actionwatch.instaclustr.upstream import Pace, Upstream
 from actionwatch.matching.addressing import Addressing
 from actionwatch.matching.self_alerts import SelfAlertStore
 from actionwatch.service.polls import LOOK_EVERY, PollWatch
-from actionwatch.store import self_alerts
+from actionwatch.store import alerts, self_alerts
 from actionwatch.store.database import Database
 from tests.builders import Clock
 
@@ -33,10 +33,12 @@ class Process:
         self.upstream = Upstream("api.example", Pace(lambda: self.now), lambda: self.now)
         self.upstream.sources.update(names)
         self.lateness = Lateness()
-        alerts = SelfAlertStore(database, Addressing(Route(("hook",)), {"hook": ReceiverPolicy()}), Clock())
-        own = OwnAlerts(alerts, "machine", replica)
+        parts = database, Addressing(Route(("hook",)), {"hook": ReceiverPolicy()}), Clock()
+        leading = SelfAlertStore(*parts)
+        # As in `App`: without replicas, the self-alerts about a process are those of the store.
+        own = OwnAlerts(leading, "machine", replica) if replica else SelfAlertStore(*parts)
         self.watch = PollWatch(
-            lambda: self.lateness, lambda: {self.upstream: len(NAMES)}, alerts, own, lambda: self.leads
+            lambda: self.lateness, lambda: {self.upstream: len(NAMES)}, leading, own, lambda: self.leads
         )
 
     def look(self, times: int = 1) -> dict[str, str]:
@@ -53,15 +55,18 @@ class Process:
             self.upstream.note(name, error)
 
 
-def test_an_outage_is_one_self_alert_with_the_number_of_sources(database: Database) -> None:
+@pytest.mark.parametrize("replica", ["", "0123ab"])
+def test_an_outage_is_one_self_alert_with_the_number_of_sources(database: Database, replica: str) -> None:
     """It is reported at the second look, and over when the first source gets an answer."""
-    process = Process(database)
+    process = Process(database, replica=replica)
     process.note("org-1", error=None)
     process.note(*NAMES[:3])
     assert process.look() == {}
     assert process.look() == {"api.example": f"none of 40 sources can be read: {DOWN.what}"}
     process.note(*NAMES)
     assert list(process.look(10)) == ["api.example"]
+    with database.read() as connection:
+        assert len(alerts.read_newest(connection, 10)) == 1
     process.note("org-7", error=None)
     assert process.look() == {}
 
