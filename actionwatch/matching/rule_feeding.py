@@ -55,7 +55,7 @@ class RuleFeeding:
     def bounds(self) -> StreamBounds:
         """Return from which times on these rules know the stream, and may alert."""
         versions = {rule.name.id: version for rule, version in zip(self._rules, self.versions, strict=True)}
-        begins = {version.alerts_from for version in self.versions}
+        begins = {versions[rule.name.id].alerts_from for rule in self._rules if rule.needs_beginning}
         return StreamBounds(
             begin=lambda rule: versions[rule.name.id].begins_at,
             since=lambda rule: versions[rule.name.id].fed_from,
@@ -202,8 +202,13 @@ class RuleFeeding:
 
 
 def _is_as(version: CorrelationVersion | None, rule: Correlation, progress: SourceProgress) -> bool:
-    """Return whether a rule was fed as it is now. While a source was never polled, the beginning is not known."""
+    """Return whether a rule was fed as it is now. While a source was never polled, the beginning is not known.
+
+    Many rules do not depend on it: sources come every day, and their older records are late ones.
+    """
     if version is None or version.digest != rule.version.rows:
         return False
+    if not rule.needs_beginning:
+        return True
     begins = version.begins_at, version.alerts_from
     return not progress.names or begins == (progress.begin, progress.alerts_from)

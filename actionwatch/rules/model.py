@@ -224,6 +224,11 @@ class Correlation:
         return self.expected is not None
 
     @property
+    def needs_beginning(self) -> bool:
+        """Whether its alerts depend on since when all sources are read: it learns first, or reports what did not happen."""
+        return self.is_absence or self.type in (CorrelationType.NEW_TERM, CorrelationType.SPIKE)
+
+    @property
     def group_fields(self) -> tuple[str, ...]:
         """The fields whose values form a group. For `new_term` they include the term."""
         return (*self.group_by, *(name for name in self.fields if name not in self.group_by))

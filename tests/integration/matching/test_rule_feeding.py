@@ -529,6 +529,44 @@ def _plain_starts(rules: Sequence[Rule], stored: Sequence[Record]) -> set[object
     }
 
 
+# -- sources that come and go
+
+
+FIRST_SEEN = (
+    HEAD.format("first_seen")
+    + "detection: {s: {actionKind: DELETE_CLUSTER}, condition: s}\n"
+    + "correlation: {type: new_term, fields: [userName], history: 1d}\n"
+)
+
+
+@pytest.mark.parametrize("is_backlog", [False, True])
+def test_a_new_source_is_learned_only_by_rules_that_depend_on_the_beginning(post: Post, is_backlog: bool) -> None:
+    """When a source is added, a rule that counts reads nothing again, and counts the records of the source, older ones too."""
+    rules = joined(BURST, FIRST_SEEN)
+    post.store(*(make_record(n, minutes=60 * n) for n in range(48)))
+    see(post.database, NOON + 48 * HOUR)
+    assert fed_by(matcher(post, rules))[1] == ["burst", "first_seen"]
+    before = numbers_of(post)
+    at = 48 * 60 - (600 if is_backlog else 0)
+    see(post.database, NOON + 49 * HOUR)
+    see(post.database, NOON + 49 * HOUR, name="new", begins=NOON + 48 * HOUR, alerts_from=NOON + 48 * HOUR)
+    post.store(*(make_record(100 + n, minutes=at + n, source="new", user_name="bob") for n in range(3)))
+    assert set(fed_by(matcher(post, rules))[1]) == {"first_seen"}
+    after = numbers_of(post)
+    assert (after["burst"] == before["burst"], after["first_seen"] == before["first_seen"]) == (True, False)
+    assert ("burst", 3) in counts(post)
+    with post.database.write() as connection:
+        connection.execute(text("DELETE FROM source WHERE name = 'new'"))
+    assert set(fed_by(matcher(post, rules))[1]) == {"first_seen"}
+
+
+def numbers_of(post: Post) -> dict[str, int]:
+    """Return the number of each rule in the store, which changes when it is fed again."""
+    rules = {rule.name.id: rule.name.name for rule in joined(BURST, FIRST_SEEN)}
+    with post.database.read() as connection:
+        return {rules[name]: version.number for name, version in correlations.read_versions(connection).items()}
+
+
 # -- late records, retention
 
 
