@@ -24,6 +24,8 @@ from actionwatch.store.membership import LEADER, Membership
 _READ_ENDS_SECONDS = 0.5  # how long an end waits for a read of the store: a longer one shows a server that is silent
 _CLOCK_SECONDS = 1.0  # how soon a step of the clock is noticed
 MATCH_SECONDS = 5.0  # new records wake the matcher at once; this is the longest wait without any
+# Between two runs. Each costs several milliseconds, for one record too: those that a fleet stores meanwhile are one batch.
+_PAUSE_SECONDS = 0.2
 
 log = structlog.get_logger()
 
@@ -46,6 +48,7 @@ class MatchLoop:
         while not stopping.is_set():
             self._app.record_signal.wait_for_records(MATCH_SECONDS)
             self.match()
+            stopping.wait(_PAUSE_SECONDS)
 
     def match(self) -> None:
         """Match the records that wait."""

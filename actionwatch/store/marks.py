@@ -46,6 +46,7 @@ _OF_ORGANISATION = _ALL.where(SOURCE.c.organisation == bindparam("of"))
 _SPANS = select(
     SOURCE.c.name, *(type_coerce(SOURCE.c[name], BigInteger) for name in ("begins_at", "proved_through", "alerts_from"))
 ).where(SOURCE.c.renamed_to.is_(None))
+_RENAMED = select(SOURCE.c.renamed_to, SOURCE.c.name).where(SOURCE.c.renamed_to.is_not(None))
 _ADVANCE = (
     SOURCE.update()
     .where(
@@ -137,9 +138,8 @@ def forget_reports(connection: Connection, configured: Collection[str]) -> None:
 
 def owners(connection: Connection, names: Collection[str]) -> dict[str, str]:
     """Return these sources by their names, and by their former names: of each source, the latest name comes first."""
-    rows = connection.execute(select(SOURCE.c.renamed_to, SOURCE.c.name).where(SOURCE.c.renamed_to.is_not(None)))
     before: dict[str, list[str]] = {}
-    for row in rows:
+    for row in connection.execute(_RENAMED):
         before.setdefault(row.renamed_to, []).append(row.name)
     found: dict[str, str] = {}
     for name in names:

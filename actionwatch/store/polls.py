@@ -69,8 +69,8 @@ def note_poll(
     backoff_after: Callable[[int], timedelta] = lambda _: timedelta(0),
 ) -> Poll:
     """Store a poll that ended; `error` is None if it succeeded. `backoff_after` is asked with the failures in a row."""
-    before: int | None = connection.execute(select(POLL.c.failures).where(POLL.c.source == source)).scalar()
-    failures = 0 if error is None else (before or 0) + 1
+    before = None if error is None else read(connection, source)
+    failures = 0 if error is None else (before.failures if before else 0) + 1
     poll = Poll(at, failures, error, clock_skew, backoff_after(failures))
     write(connection, {source: poll})
     return poll

@@ -13,6 +13,11 @@ from actionwatch.store.tables import SELF_ALERT
 
 # Built once: every poll and every round of deliveries runs them.
 _ALL = select(SELF_ALERT).order_by(SELF_ALERT.c.since, SELF_ALERT.c.trouble, SELF_ALERT.c.subject)
+_OPEN = (
+    select(SELF_ALERT.c.trouble)
+    .where(SELF_ALERT.c.trouble.in_(bindparam("troubles", expanding=True)), SELF_ALERT.c.subject == bindparam("about"))
+    .order_by(SELF_ALERT.c.trouble)
+)
 _ONE = select(SELF_ALERT).where(SELF_ALERT.c.trouble == bindparam("of"), SELF_ALERT.c.subject == bindparam("about"))
 
 
@@ -41,8 +46,7 @@ def read(connection: Connection, trouble: str, subject: str) -> OpenSelfAlert | 
 
 def read_open(connection: Connection, troubles: Collection[str], subject: str) -> list[str]:
     """Return which of these troubles of a subject have an open self-alert."""
-    its = (SELF_ALERT.c.trouble.in_(troubles), SELF_ALERT.c.subject == subject)
-    return list(connection.execute(select(SELF_ALERT.c.trouble).where(*its).order_by(SELF_ALERT.c.trouble)).scalars())
+    return list(connection.execute(_OPEN, {"troubles": list(troubles), "about": subject}).scalars())
 
 
 def insert(connection: Connection, opened: OpenSelfAlert) -> None:

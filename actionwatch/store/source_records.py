@@ -28,6 +28,9 @@ _COUNT_STORED = select(func.count()).where(*_IN_KEYS)
 _COUNT_GONE = _COUNT_STORED.where(_IS_GONE)
 _HELD_KEYS = select(RECORD.c.id, RECORD.c.record_key).where(*_IN_KEYS, _IS_HELD)
 _GONE_KEYS = select(RECORD.c.record_key).where(*_IN_KEYS, _IS_GONE)
+_COUNT_VANISHED = select(func.count()).where(
+    RECORD.c.source.in_(bindparam("names", expanding=True)), RECORD.c.record_key >= bindparam("low"), _IS_GONE
+)
 _ANY_BEYOND = select(RECORD.c.record_key).where(*_IN_KEYS).offset(bindparam("most")).limit(1)
 _KINDS = select(RECORD.c.action_kind, func.count()).where(*_IN_KEYS, _IS_HELD).group_by(RECORD.c.action_kind)
 
@@ -100,8 +103,8 @@ def mark_vanished_formerly(
 
 def count_vanished(connection: Connection, source: str, since: datetime, former_names: Sequence[str] = ()) -> int:
     """Count the records of a source since a time that the upstream no longer holds."""
-    statement = select(func.count()).where(*_since(since, source, former_names))
-    return connection.execute(statement.where(_IS_GONE)).scalar() or 0
+    given = {"names": [source, *former_names], "low": key_floor(since)}
+    return connection.execute(_COUNT_VANISHED, given).scalar() or 0
 
 
 def read_vanished(

@@ -31,7 +31,7 @@ WRITER_PRAGMAS = (
     f"journal_size_limit={LONGEST_LOG_BYTES}",  # a log that a long reader has made longer is cut again
 )
 # Each reading thread has a connection, and each of these fills its cache in time. The operating system caches the file too.
-_READER_PRAGMAS = ("query_only=ON", "cache_size=-4096")
+_READER_PRAGMAS = ("query_only=ON", "cache_size=-1024")
 # Survives a kill at any point; a power cut may lose the last commits, which are repeated.
 REPEATED = "synchronous=NORMAL"
 # Survives a power cut too, and so does every commit before it; each waits for the disk.

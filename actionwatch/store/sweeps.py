@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from actionwatch.store.statements import upsert
 from actionwatch.store.tables import SWEEP
+
+_OF_SOURCES = select(SWEEP).where(SWEEP.c.source.in_(bindparam("names", expanding=True)))
 
 
 def read(connection: Connection, source: str) -> dict[timedelta, datetime]:
@@ -19,7 +21,7 @@ def read(connection: Connection, source: str) -> dict[timedelta, datetime]:
 def read_many(connection: Connection, sources: Collection[str]) -> dict[str, dict[timedelta, datetime]]:
     """Return the same for several sources."""
     found: dict[str, dict[timedelta, datetime]] = {source: {} for source in sources}
-    for row in connection.execute(select(SWEEP).where(SWEEP.c.source.in_(sources))):
+    for row in connection.execute(_OF_SOURCES, {"names": list(sources)}):
         found[row.source][row.reach] = row.asked_at
     return found
 

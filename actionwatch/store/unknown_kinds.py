@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from actionwatch.store.statements import bulk_insert, portions
 from actionwatch.store.tables import UNKNOWN_KIND
+
+_OF_SOURCE = (
+    select(UNKNOWN_KIND.c.name, UNKNOWN_KIND.c.is_reported)
+    .where(UNKNOWN_KIND.c.source == bindparam("of"))
+    .order_by(UNKNOWN_KIND.c.is_reported, UNKNOWN_KIND.c.name)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +27,7 @@ class UnknownKind:
 
 def read(connection: Connection, source: str) -> list[UnknownKind]:
     """Read the unknown kinds of a source: those that are not reported yet come first, then by name."""
-    columns = (UNKNOWN_KIND.c.name, UNKNOWN_KIND.c.is_reported)
-    statement = select(*columns).where(UNKNOWN_KIND.c.source == source).order_by(*reversed(columns))
-    return [UnknownKind(*row) for row in connection.execute(statement)]
+    return [UnknownKind(*row) for row in connection.execute(_OF_SOURCE, {"of": source})]
 
 
 def insert_new(connection: Connection, source: str, names: Iterable[str]) -> None:
