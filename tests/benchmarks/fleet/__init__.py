@@ -131,12 +131,12 @@ def main(count: int = 1000, minutes: int = 15, outage_minutes: int = 5, replicas
         run.samples.wait_until(middle - outage_minutes * 60 / 2 - 20 if not replicas else middle - 20)
         table.add("status: the median of three", statistics.median(_status_seconds(run) for _ in range(3)), " s", 1)
         if replicas:
-            _kill_one(run, table)
+            _kill_one(run, table, count)
         elif outage_minutes:
             _fail(run, table, count, outage_minutes)
         run.samples.wait_until(run.read_once + WARM_SECONDS + minutes * 60)
         run.ended = time.monotonic()
-        run.samples.wait_until(run.ended + 3 * INTERVAL)  # the last records arrive
+        run.samples.wait_until(_wait_for_each(run, count, run.ended) + 2 * INTERVAL)  # the last records arrive
         _add_figures(run, table, replicas)
         _add_evidence(run, table, arrivals.take(), bool(outage_minutes) and not replicas)
     sys.exit(not table.is_met)
@@ -202,13 +202,13 @@ def _fail(run: Run, table: Table, count: int, outage_minutes: int) -> None:
     run.out = out - INTERVAL, time.monotonic()
 
 
-def _kill_one(run: Run, table: Table) -> None:
+def _kill_one(run: Run, table: Table, count: int) -> None:
     """Kill the replica that started first, which probably leads."""
     before = _owners(run.query)
     shares = Counter(before.values())
     killed_at = time.monotonic()
     kill(run.processes[0])
-    run.samples.wait_until(killed_at + AFTER_KILL_SECONDS)
+    run.samples.wait_until(max(_wait_for_each(run, count, killed_at), killed_at + AFTER_KILL_SECONDS))
     after = _owners(run.query)
     gone = shares.keys() - set(after.values())
     orphans = {name for name, owner in before.items() if owner in gone}
@@ -218,9 +218,9 @@ def _kill_one(run: Run, table: Table) -> None:
     kept = [name for name in before if name not in orphans]
     table.add("other sources that moved", sum(before[name] != after.get(name) for name in kept), "", 0)
     reads, names = run.origin.reads(), _organisations(run.query)
-    gaps = [_longest(reads[names[name]], *run.out) for name in orphans if name in names]
+    gaps = [_longest(reads[names[name]], killed_at, run.out[1]) for name in orphans if name in names]
     table.add("longest gap between polls of its sources", max(gaps), " s", 30)
-    gaps = [_longest(reads[names[name]], *run.out) for name in kept if name in names]
+    gaps = [_longest(reads[names[name]], killed_at, run.out[1]) for name in kept if name in names]
     table.add("longest gap between polls of the other sources meanwhile", max(gaps), " s", 15)
 
 
@@ -236,9 +236,8 @@ def _organisations(query: Query) -> dict[str, str]:
 
 
 def _longest(reads: Sequence[tuple[float, bool]], start: float, end: float) -> float:
-    return max(
-        (later - at for (at, _), (later, _) in itertools.pairwise(reads) if start <= at and later <= end), default=0
-    )
+    """Return the longest time between two reads of which the second is within a span."""
+    return max(later - at for (at, _), (later, _) in itertools.pairwise(reads) if start <= later <= end)
 
 
 def _add_figures(run: Run, table: Table, replicas: int) -> None:
