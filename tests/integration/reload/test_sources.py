@@ -93,6 +93,7 @@ class Fleet:
             contextlib.closing(Asked()) as asked,
             beside(lambda: serve(self.config, read_settings(self.config, {}), asked, self), stop=asked.ask),
         ):
+            wait_until(lambda: self.apps, "the start")  # polls begin before it is shown
             yield asked
 
     def started(self, app: App, url: str) -> None:
