@@ -192,21 +192,19 @@ class Service:
 
     def use_sources(self, settings: Settings, membership: Membership) -> None:
         """Tail the sources of a configuration that differs in nothing else."""
-        wanted = {source.name: source for source in settings.sources}
-        known = dict(self._app.tails.sources)
-        gone = [name for name, source in known.items() if wanted.get(name) != source]
-        self.roles.remove(membership, [tail_role(name) for name in gone])
-        for name in gone:
+        ended, begun = self._app.tails.changes(settings)
+        self.roles.remove(membership, [tail_role(name) for name in ended])
+        for name in ended:
             self.source_steps.forget(name)
         self._app.use_sources(settings)
-        for name in [name for name, source in wanted.items() if known.get(name) != source]:
+        for name in begun:
             self.roles.add(self.source_steps.role(name))
         if not self._app.database.is_shared:  # otherwise, the replicas share them
             self.roles.start(membership)
         if self.leads():
             self.steps.attempt("reload", self.reloader.settle_sources)
         else:  # the leader may have done that before this process polled them for the last time
-            for name in known.keys() - wanted.keys():
+            for name in set(ended) - set(begun):
                 self.steps.attempt("reload", functools.partial(self._app.self_alerts.settle_all, OF_SOURCES, name))
         if self._replicas is not None:
             self._replicas.use(settings)

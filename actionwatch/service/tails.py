@@ -90,12 +90,17 @@ class Tails:
         """Return how long ago this process polled each source; None if it has not yet."""
         return {name: tail.age for name, tail in self._steps.items()}
 
-    def use(self, settings: Settings) -> tuple[list[str], list[str]]:
-        """Tail the sources of a configuration. Return the names of those that ended, and of those that are new or changed."""
-        wanted = {source.name: source for source in settings.sources}
-        before = self._sources
+    def changes(self, settings: Settings) -> tuple[list[str], list[str]]:
+        """Return the names of the sources that a configuration ends or changes, and of those that it adds or changes."""
+        wanted, before = {source.name: source for source in settings.sources}, self._sources
         ended = [name for name, source in before.items() if wanted.get(name) != source]
         begun = [name for name, source in wanted.items() if before.get(name) != source]
+        return ended, begun
+
+    def use(self, settings: Settings) -> None:
+        """Tail the sources of a configuration."""
+        ended, begun = self.changes(settings)
+        wanted = {source.name: source for source in settings.sources}
         # Other threads read these while they change: each is replaced as a whole.
         self._settings, self._sources = settings, wanted
         steps, watches = dict(self._steps), dict(self._account_watches)
@@ -106,7 +111,6 @@ class Tails:
         for name in begun:
             steps[name], watches[name] = self._build(wanted[name])
         self._steps, self._account_watches = steps, watches
-        return ended, begun
 
     def begin(self, source: str) -> None:
         """Forget what this process knows about a source that it tailed before: another replica has tailed it since."""
