@@ -36,6 +36,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "upstream_id": ("id", "actionId", "uuid", "userActionId"),
 }
 FIELDS = tuple(ALIASES)
+_IN_LOWER_CASE = {name: tuple(map(str.lower, known)) for name, known in ALIASES.items()}
 
 ENTITIES = ("account", "cluster", "organisation")
 _CLASS_FIELDS = ("kind", "domain_type", "operation", "scope")
@@ -43,15 +44,17 @@ _CLASS_FIELDS = ("kind", "domain_type", "operation", "scope")
 Getter = Callable[[Mapping[str, Any]], Any]
 
 
-def extend_aliases(extra: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
-    """Put configured names before the built-in ones, all in lower case.
+def extend_aliases(extra: Mapping[str, Sequence[str]]) -> Mapping[str, tuple[str, ...]]:
+    """Put configured names before the built-in ones, all in lower case. Sources without any share the built-in ones.
 
     Raises: ValueError, for an unknown field.
     """
     for name in extra:
         if name not in ALIASES:
             raise ValueError(f"unknown field {name!r}: use one of {', '.join(FIELDS)}")
-    return {name: tuple(alias.lower() for alias in (*extra.get(name, ()), *known)) for name, known in ALIASES.items()}
+    if not extra:
+        return _IN_LOWER_CASE
+    return {name: (*map(str.lower, extra.get(name, ())), *known) for name, known in _IN_LOWER_CASE.items()}
 
 
 @dataclass(frozen=True, slots=True)
