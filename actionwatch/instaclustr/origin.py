@@ -104,10 +104,10 @@ class Origin:
         self._connection = connection
         self._base = connection.base_url.rstrip("/")
         self._allowed = frozenset(allowed)
-        login = connection.username, connection.api_key
-        self.excerpt = Redaction((), logins=[login, *in_proxy(connection.proxy)]).excerpt
-        """Makes every excerpt of what answers at the base URL, because that may echo the request."""
-        self._headers = {"accept": "application/json", "authorization": basic(*login)}
+        self._headers = {
+            "accept": "application/json",
+            "authorization": basic(connection.username, connection.api_key),
+        }
         options = connection.timeout, connection.ca_file, connection.proxy
         self._is_shared = upstream is not None
         self._http = (upstream or Upstream(self._base, Pace())).connections(*options)
@@ -135,6 +135,13 @@ class Origin:
         if not 200 <= response.status < 300:
             raise error_for(response, utc_now(), self.excerpt, is_write=method != "GET")
         return response
+
+    def excerpt(self, text: str, limit: int) -> str:
+        """Make an excerpt of what answers at the base URL, because that may echo the request: see `Redaction.excerpt`."""
+        # Only errors need it: the spellings of the secrets of each source would take as much memory as all else that it holds.
+        known = self._connection
+        logins = [(known.username, known.api_key), *in_proxy(known.proxy)]
+        return Redaction((), logins=logins).excerpt(text, limit)
 
     def close(self) -> None:
         """Close the connections that no other organisation uses."""
