@@ -41,6 +41,7 @@ from actionwatch.net.http_response import HttpResponse
 from actionwatch.store import record_search, self_alerts
 from actionwatch.store.database import Database
 from actionwatch.tail.health import SourceWatch
+from actionwatch.tail.record_watch import kept_kinds
 from actionwatch.tail.source import SourceTail
 from actionwatch.tail.state import TailOptions
 from actionwatch.text.redaction import NO_SECRETS
@@ -217,7 +218,7 @@ def self_watch(database: Database, upstream: Client, clock: Callable[[], datetim
     return SourceWatch(
         SOURCE,
         POLL,
-        [*KINDS, *OWN_KINDS, *kinds],
+        kept_kinds([*KINDS, *OWN_KINDS, *kinds]),
         upstream.reader,
         database,
         SelfAlertStore(database, addressing(), clock),

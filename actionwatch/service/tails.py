@@ -22,6 +22,7 @@ from actionwatch.store.membership import tail_role
 from actionwatch.tail.accounts import AccountWatch
 from actionwatch.tail.catching_up import OnBacklog
 from actionwatch.tail.health import SourceWatch
+from actionwatch.tail.record_watch import kept_kinds
 from actionwatch.tail.rounds import Rounds
 from actionwatch.tail.source import SourceTail
 from actionwatch.tail.state import TailOptions
@@ -55,7 +56,7 @@ class Tails:
         """Returns whether a source that reads a backlog is to let others go first."""
         self.replica_count: Callable[[], int] = lambda: 1
         """Returns how many processes share the limit of requests."""
-        self._kinds = known_kinds(settings)
+        self._kinds = kept_kinds(known_kinds(settings))
         self._upstreams = Upstreams(machine, self._rate)
         self._clients: dict[str, Client] = {}
         self._account_watches: dict[str, AccountWatch] = {}

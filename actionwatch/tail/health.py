@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Set
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -27,13 +27,13 @@ UNREACHABLE_POLLS = 3  # failures in a row: a single lost response is not worth 
 
 
 class SourceWatch:
-    """Watches the polls of one source, and its records. `known_kinds` are the catalogue and the configuration's extra kinds."""
+    """Watches the polls of one source, and its records. `declared_kinds` are those that `kept_kinds` returns."""
 
     def __init__(
         self,
         source: str,
         poll_interval: timedelta,
-        known_kinds: Collection[str],
+        declared_kinds: Set[str],
         reader: RecordReader,
         database: Database,
         self_alerts: SelfAlerts,
@@ -46,7 +46,7 @@ class SourceWatch:
         self._lag = lag_limit(poll_interval)
         self._database = database
         self._alerts = SourceAlerts(source, self_alerts)
-        self.records = RecordWatch(source, known_kinds, reader, database, self._alerts, clock)
+        self.records = RecordWatch(source, declared_kinds, reader, database, self._alerts, clock)
 
     def note_failure(self, error: SourceError, poll: Poll) -> None:
         """Report why a poll failed: at once if a person must act or the next poll is far off, else after some failures."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
@@ -26,6 +26,11 @@ _GONE = "-"  # stored before the name of a field that records no longer have
 _SETTLED = ""  # stored with the fields of the first records when the first poll that has records is over
 
 
+def kept_kinds(kinds: Iterable[str]) -> frozenset[str]:
+    """Return kinds as they are kept: two that begin with the same 100 characters are one."""
+    return frozenset(kind[:MAX_NAME] for kind in kinds)
+
+
 class IdentityChanged(Exception):
     """The identity of records was settled while pages were read: read again what is not stored yet."""
 
@@ -36,14 +41,15 @@ class RecordWatch:
     def __init__(
         self,
         source: str,
-        known_kinds: Collection[str],
+        declared_kinds: Set[str],
         reader: RecordReader,
         database: Database,
         alerts: SourceAlerts,
         clock: Callable[[], datetime],
     ) -> None:
+        """`declared_kinds` are those of `kept_kinds`; all sources share them."""
         self._source = source
-        self._declared_kinds = frozenset(map(_kept_name, known_kinds))
+        self._declared_kinds = declared_kinds
         self._noted_kinds: frozenset[str] = frozenset()
         """The unknown kinds in the store, as this process saw them last."""
         self._cut_keys: set[str] = set()
@@ -73,7 +79,7 @@ class RecordWatch:
 
     def _note_kinds(self, kinds: Collection[str]) -> None:
         """Store which kinds are unknown; the next poll that gets responses reports them."""
-        unknown = set(map(_kept_name, kinds)) - self._declared_kinds - self._noted_kinds
+        unknown = kept_kinds(kinds) - self._declared_kinds - self._noted_kinds
         if not unknown or len(self._noted_kinds) >= MAX_KINDS:
             return
         with self._database.write() as connection:
@@ -194,11 +200,6 @@ def _first_fields(known: Mapping[str, datetime]) -> frozenset[str]:
     """Return the fields with the earliest time: those of the first records."""
     first_sight = min(known.values(), default=None)
     return frozenset(name for name, at in known.items() if at == first_sight)
-
-
-def _kept_name(kind: str) -> str:
-    """Return a kind as it is kept: two kinds that begin with the same 100 characters are one."""
-    return kind[:MAX_NAME]
 
 
 def _spell_news(news: Sequence[str]) -> str:

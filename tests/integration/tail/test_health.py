@@ -19,7 +19,7 @@ from actionwatch.store.unproved_windows import UnprovedWindow
 from actionwatch.tail.backoff import LONGEST
 from actionwatch.tail.health import SourceWatch
 from actionwatch.tail.planning import GRACE
-from actionwatch.tail.record_watch import IdentityChanged
+from actionwatch.tail.record_watch import IdentityChanged, kept_kinds
 from actionwatch.tail.source_alerts import REMEDIES
 from actionwatch.tail.state import PollReport, TailOptions, TailState
 from actionwatch.text.raw_records import cut_record
@@ -82,7 +82,7 @@ class Watched:
         self.open = found or Open()
         self.state = TailState(TailOptions(SOURCE, "org"), database, self.clock)
         self.state.commit(make_marks(begins_at=NOON - DAY))
-        self.watch = SourceWatch(SOURCE, poll_interval, kinds, self.reader, database, self.open, self.clock)
+        self.watch = SourceWatch(SOURCE, poll_interval, kept_kinds(kinds), self.reader, database, self.open, self.clock)
 
     def poll(self, *kinds: str, **report: Any) -> dict[str, str]:
         """Report a poll that found records of these kinds; return the open problems of the source and what is wrong."""

@@ -17,6 +17,7 @@ from actionwatch.store.database import Database
 from actionwatch.store.self_alerts import OpenSelfAlert
 from actionwatch.tail.accounts import AccountWatch
 from actionwatch.tail.health import SourceWatch
+from actionwatch.tail.record_watch import kept_kinds
 from actionwatch.tail.source import SourceTail
 from tests.builders import NOON, make_marks
 from tests.integration.tail.test_tail import HOUR, bench
@@ -82,7 +83,7 @@ def renamed(world: World, database: Database, name: str) -> SourceTail:
     client = DirectClient(world.emulator, world.clock)
     client.reader.source = name
     alerts = SelfAlertStore(database, addressing(), world.clock)
-    watch = SourceWatch(name, POLL, KINDS, client.reader, database, alerts, world.clock)
+    watch = SourceWatch(name, POLL, kept_kinds(KINDS), client.reader, database, alerts, world.clock)
     options = {"overlap": 5 * MINUTE, "sweeps": (2 * HOUR,), "page_size": 1000, "configured": lambda: {name}}
     return tail_of(database, client, world.clock, watch, name=name, start=2 * HOUR, **options)
 

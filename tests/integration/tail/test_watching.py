@@ -27,6 +27,7 @@ from actionwatch.store import accounts, records, self_alerts, unproved_windows
 from actionwatch.store.database import Database
 from actionwatch.tail.accounts import IDP_SYNC, AccountWatch
 from actionwatch.tail.health import SourceWatch
+from actionwatch.tail.record_watch import kept_kinds
 from actionwatch.tail.source import SourceTail
 from actionwatch.tail.state import PollReport, TailState
 from tests.builders import NOON, Clock, make_record
@@ -494,7 +495,7 @@ class Mortal(SourceWatch):
 def mortal_tail(world: World, database: Database, client: DirectClient) -> SourceTail:
     """Return the tail of a process that reports nothing."""
     troubles = SelfAlertStore(database, addressing(), world.clock)
-    watch = Mortal(SOURCE, POLL, [*KINDS, *OWN_KINDS], client.reader, database, troubles, world.clock)
+    watch = Mortal(SOURCE, POLL, kept_kinds([*KINDS, *OWN_KINDS]), client.reader, database, troubles, world.clock)
     return tail_of(database, client, world.clock, watch, start=HOUR)
 
 
