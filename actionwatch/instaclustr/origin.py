@@ -125,7 +125,9 @@ class Origin:
         content = None if body is None else json.dumps(body).encode()
         headers = self._headers if body is None else {**self._headers, "content-type": "application/json"}
         try:
-            response = self._http.request(method, self._base + path, params=params, headers=headers, content=content)
+            response = self._http.request(
+                method, self._base, path=path, params=params, headers=headers, content=content
+            )
         except TooLarge as exc:
             raise OversizedPage(f"from {self._base}: {exc}", _REDUCE) from exc
         except TransportError as exc:

@@ -81,6 +81,7 @@ class HttpClient:
         method: str,
         url: str,
         *,
+        path: str = "",
         params: Sequence[tuple[str, str | int]] = (),
         headers: Mapping[str, str] | None = None,
         content: bytes | None = None,
@@ -88,11 +89,13 @@ class HttpClient:
     ) -> HttpResponse:
         """Exchange one request for one whole response, whatever its status. `timeout` replaces that of the client.
 
+        `path` is appended to a URL without a query, and is quoted. URLs are remembered, and it is not: a fleet has thousands.
+
         Raises: TransportError if no whole response arrived within the timeout; TooLarge.
         """
         started = time.monotonic()
         with self._borrowed(timeout) as transport:
-            response = transport.exchange(self._request(method, url, params, headers, content))
+            response = transport.exchange(self._request(method, url, path, params, headers, content))
             with contextlib.closing(response):
                 answered = dict(httpx.Headers(response.headers).items())
                 body = self._read_body(response, answered.get("content-encoding", ""), transport.deadline)
@@ -116,7 +119,7 @@ class HttpClient:
         Raises: TransportError.
         """
         with self._borrowed() as transport, contextlib.suppress(_ConnectedError):
-            request = self._request("HEAD", url, (), None, None)
+            request = self._request("HEAD", url, "", (), None, None)
             request.extensions["trace"] = _stop_before_sending
             transport.exchange(request).close()
 
@@ -130,12 +133,13 @@ class HttpClient:
         self,
         method: str,
         url: str,
+        path: str,
         params: Sequence[tuple[str, str | int]],
         headers: Mapping[str, str] | None,
         content: bytes | None,
     ) -> httpcore.Request:
         address = _parse(url)
-        target = address.raw_path
+        target = address.raw_path if not path else address.raw_path.rstrip(b"/") + path.encode("ascii")
         if params:
             target = b"%b?%b" % (target.partition(b"?")[0], urlencode(params).encode("ascii"))
         merged = {"host": address.netloc.decode("ascii"), **self._headers, **_lower(headers)}
@@ -230,10 +234,7 @@ def network(transport: Transport) -> Iterator[None]:
         _Network.connect = _Sockets
 
 
-@functools.lru_cache(maxsize=64)
-@functools.lru_cache(
-    maxsize=4096
-)  # an organisation of a fleet has one: parsing it takes as long as sending the request
+@functools.lru_cache(maxsize=64)  # parsing it takes as long as sending the request
 def _parse(url: str) -> httpx.URL:
     parsed = httpx.URL(url)
     if parsed.scheme not in ("http", "https") or not parsed.host:
