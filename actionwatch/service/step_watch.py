@@ -70,6 +70,7 @@ class StepWatch:
         self._own_alerts = own_alerts or self_alerts
         self._elapsed = elapsed
         self._steps: dict[str, _Step] = {}
+        """Other threads add and remove some: go through a copy."""
         self._lock = threading.Lock()
         self._looked_at = elapsed()
 
@@ -87,14 +88,13 @@ class StepWatch:
         `role`: only the replica that has it runs the step.
         """
         alerts = self._own_alerts if role is None else self._self_alerts
-        with self._lock:  # other threads go through them
-            self._steps = {**self._steps, name: _Step(alerts, role, failures - 1, progress)}
+        with self._lock:
+            self._steps[name] = _Step(alerts, role, failures - 1, progress)
 
     def remove(self, name: str) -> None:
         """Watch a step no longer. Its self-alert is over."""
         with self._lock:
-            step = self._steps[name]
-            self._steps = {each: held for each, held in self._steps.items() if each != name}
+            step = self._steps.pop(name)
         self._settle(name, step)
 
     def forget(self, name: str) -> None:
@@ -110,7 +110,7 @@ class StepWatch:
     def start(self) -> None:
         """Settle what an earlier process reported about steps that this one does not have."""
         # A step that each replica runs is reported with the name of the replica: without it, by a file that was copied.
-        known = {name for name, step in self._steps.items() if step.self_alerts is self._self_alerts}
+        known = {name for name, step in self._steps.copy().items() if step.self_alerts is self._self_alerts}
         self._self_alerts.settle_others(_TROUBLE, known, lambda name: f"the step {name} no longer runs")
 
     def attempt(self, name: str, work: Callable[[], object]) -> bool:
@@ -158,7 +158,7 @@ class StepWatch:
     def look(self) -> None:
         """Report each step that hangs."""
         now = self._looked_at = self._elapsed()
-        for name, step in self._steps.items():
+        for name, step in self._steps.copy().items():
             began = step.began
             if began is None or now - began < HUNG_AFTER.total_seconds():
                 continue
@@ -177,7 +177,7 @@ class StepWatch:
         now = self._elapsed()
         if now - self._looked_at > UNWATCHED_AFTER.total_seconds():
             yield Reason(f"the steps have not been watched for {_spell(now - self._looked_at)}")
-        for name, step in self._steps.items():
+        for name, step in self._steps.copy().items():
             is_mine = step.role is None or has_role(step.role)
             if is_mine and step.failure_count > step.failures_allowed:
                 yield Reason(f"step {name}: {_spell_failures(step)}", f"step {name}: it fails")
@@ -186,7 +186,7 @@ class StepWatch:
 
     def stuck(self) -> dict[str, bool]:
         """Return the steps that made no progress for their limit, as threads that are not alive: a restart helps."""
-        found = [f"step {name}" for name, step in self._steps.items() if step.is_hung]
+        found = [f"step {name}" for name, step in self._steps.copy().items() if step.is_hung]
         is_unwatched = self._elapsed() - self._looked_at > HUNG_AFTER.total_seconds()
         return dict.fromkeys([*found, *["the watch of the steps"] * is_unwatched], False)
 
