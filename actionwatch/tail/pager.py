@@ -79,7 +79,7 @@ class Pager:
             if self._is_everything(scan.walk, is_short=len(page.records) < size):
                 self._writer.flush(report, is_over=True)  # only what proves that it is everything comes after it
             self._find_unit(page, report)
-            if self._state.stopping.is_set():
+            if self._state.is_stopping:
                 raise Stopped
             scan.is_whole = scan.asked == self._state.widened(window) and not self._is_too_large(scan)
             if not scan.is_whole or (is_one_page and not self._state.is_total_trusted):

@@ -87,8 +87,9 @@ class QuietPolls:
         seen, proved = max(before.seen_through, through), max(before.proved_through, through)
         marks = replace(before, seen_through=seen, proved_through=proved)
         poll = Poll(state.clock(), failures=0, last_error=None, clock_skew=state.server.skew)
+        ended = QuietPoll((before, marks), (known.proof.receipt, receipt), poll, lambda: state.is_stopping)
         try:
-            self._rounds.commit(QuietPoll((before, marks), (known.proof.receipt, receipt), poll, state.stopping))
+            self._rounds.commit(ended)
         except Outdated:
             return False
         state.marks, state.received = marks, None

@@ -51,7 +51,7 @@ class ReceiptWriter:
         is_left = role.is_passed or scan.window.start < moved.mark - 2 * self._state.options.overlap
         proof: Proof | None = None
         with self._state.database.write() as connection:
-            if self._state.stopping.is_set():  # this process may have lost the role meanwhile, and have taken it again
+            if self._state.is_stopping:  # this process may have lost the role meanwhile, and have taken it again
                 raise Stopped
             present, twins = self._writer.aliases.settle_walk(connection, scan)
             new_count = self._writer.insert(connection, twins)

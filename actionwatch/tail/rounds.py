@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -24,12 +24,15 @@ class Outdated(Exception):
 
 @dataclass(frozen=True, slots=True)
 class QuietPoll:
-    """A quiet poll of a source that has ended: its marks and receipt, before and after. `stopping` breaks it off."""
+    """A quiet poll of a source that has ended: its marks and receipt, before and after.
+
+    `is_stopped` returns whether to break it off.
+    """
 
     marks: tuple[Marks, Marks]
     receipt: tuple[StoredReceipt, StoredReceipt]
     poll: Poll
-    stopping: threading.Event
+    is_stopped: Callable[[], bool]
 
     @property
     def source(self) -> str:
@@ -97,7 +100,7 @@ class Rounds:
         """Write what may be written. Raises: Outdated, if the store differs from what any of them expects."""
         held = self._database.peers.held_roles(connection, [each.poll.role for each in together])
         for each in together:
-            if each.poll.stopping.is_set():  # this process may have lost the role meanwhile, and have taken it again
+            if each.poll.is_stopped():  # this process may have lost the role meanwhile, and have taken it again
                 each.error = Stopped()
             elif each.poll.role not in held:
                 each.error = RoleLost(f"this process no longer has the role {each.poll.role}: another one takes over")

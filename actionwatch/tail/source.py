@@ -92,7 +92,7 @@ class SourceTail:
 
     def stop(self) -> None:
         """Break off the poll at its next page."""
-        self._state.stopping.set()
+        self._state.is_stopping = True
 
     @property
     def waits(self) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
@@ -159,7 +158,8 @@ class TailState:
         self.database = database
         self.clock = clock
         self.server = ServerClock(clock)
-        self.stopping = threading.Event()
+        self.is_stopping = False
+        """Whether the current poll is to break off."""
         self.gives_way: Callable[[], bool] = lambda: False
         """Whether a poll that reads a backlog is to end."""
         self.has_kind_counts = True

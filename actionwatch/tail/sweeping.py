@@ -64,7 +64,7 @@ class Sweeper:
         pending = deque(self._plan(polled_from, known, now))
         checks_left = self.checks_per_poll
         while pending and checks_left > 0:
-            if self._state.stopping.is_set():  # to cut a window of millions of records takes seconds
+            if self._state.is_stopping:  # to cut a window of millions of records takes seconds
                 raise Stopped
             unproved, requested_before = pending.popleft(), report.request_count
             try:

@@ -423,7 +423,7 @@ def ready(database: Database, name: str) -> QuietPoll:
     moved = replace(known, seen_through=later, proved_through=later)
     after = receipt.repeated(later, later, 1)
     assert after is not None
-    return QuietPoll((known, moved), (receipt, after), Poll(later, 0, None), threading.Event())
+    return QuietPoll((known, moved), (receipt, after), Poll(later, 0, None), lambda: False)
 
 
 def moved_sources(database: Database) -> list[str]:
@@ -474,7 +474,7 @@ def test_polls_that_wait_together_are_committed_together(database: Database) -> 
 def test_a_stopped_poll_stops_no_other(database: Database) -> None:
     """A poll that was broken off while it waited is not committed; the others are."""
     ended = [ready(database, f"source {number}") for number in range(3)]
-    ended[1].stopping.set()
+    ended[1] = replace(ended[1], is_stopped=lambda: True)
     errors = commit_together(database, *ended)
     assert isinstance(errors.pop("source 1"), Stopped)
     assert errors == {"source 0": None, "source 2": None}

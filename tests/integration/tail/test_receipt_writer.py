@@ -78,7 +78,7 @@ def proved(world: World, database: Database) -> Proved:
 
 def test_tail_that_was_stopped_proves_nothing(proved: Proved) -> None:
     """A poll that hung while another replica tailed the source does not judge with what it saw before."""
-    proved.state.stopping.set()
+    proved.state.is_stopping = True
     with pytest.raises(Stopped):
         proved.receipt_writer.write(proved.walk(window=OLD), "counts", 3, SWEPT, PollReport())
     assert proved.receipts() == []

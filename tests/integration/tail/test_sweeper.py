@@ -130,7 +130,7 @@ def test_a_sweep_that_is_not_finished_is_not_planned_again(swept: Swept) -> None
 def test_a_sweep_that_is_stopped_cuts_nothing(swept: Swept) -> None:
     """A service that stops does not wait until a window is cut to pages, which takes long if it has millions of records."""
     waiting = swept.add(-9 * HOUR, -1 * HOUR, failure_count=0, must_read=True)
-    swept.state.stopping.set()
+    swept.state.is_stopping = True
     with pytest.raises(Stopped):
         swept.sweep()
     assert (swept.left(), swept.report.request_count) == ([waiting], 0)
