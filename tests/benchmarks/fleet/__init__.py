@@ -6,8 +6,9 @@ emulator answers each request with 503 for OUTAGE minutes (5; 0: never). With RE
 processes share a store in PostgreSQL, and instead of an outage one of them is killed.
 
 The emulator notes each request, so that the gaps between polls do not depend on what the service says. Gaps, lateness and CPU
-leave out the outage, with the time until each source was read again; or half a minute after the kill, which has a row. The
-emulator, the webhook and the database are processes on the same cores. The exit status is 1 if a figure misses its target.
+leave out the outage, with the time until each source was read again; or half a minute after the kill, which has a row. What is
+lost is printed, and logs and store are kept. The emulator, the webhook and the database are processes on the same cores.
+The exit status is 1 if a figure misses its target.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import itertools
 import shutil
 import sqlite3
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -100,6 +102,8 @@ class Run:
     origin: Origin
     processes: list[Process]
     query: Query
+    database: str
+    """The URL of their database in PostgreSQL; empty if they use a file."""
     began: float
     read_once: float = 0.0
     out: tuple[float, float] | None = None
@@ -145,9 +149,11 @@ def main(count: int = 1000, minutes: int = 15, outage_minutes: int = 5, replicas
 def _start(folder: Path, url: str, emulator: Origin, replicas: int, stack: contextlib.ExitStack) -> Run:
     stores = [f"sqlite:///{folder}/store.db"]
     query = _querying(lambda: sqlite3.connect(f"file:{folder}/store.db?mode=ro", uri=True, timeout=60))
+    database = ""
     if replicas:
         server = stack.enter_context(postgresql.other_database("fleet"))
-        stores, query = [server] * replicas, _querying(lambda: psycopg.connect(server.replace("+psycopg", "")))
+        database = server.replace("+psycopg", "")
+        stores, query = [server] * replicas, _querying(lambda: psycopg.connect(database))
     began, processes = time.monotonic(), []
     for number, store in enumerate(stores):
         place = folder / f"replica{number}"
@@ -157,7 +163,7 @@ def _start(folder: Path, url: str, emulator: Origin, replicas: int, stack: conte
         (place / "actionwatch.yaml").write_text(config)
         log = stack.enter_context((place / "log").open("w"))
         processes.append(stack.enter_context(kit.started("run", folder=place, stdout=log, stderr=log)))
-    return Run(folder, emulator, processes, query, began)
+    return Run(folder, emulator, processes, query, database, began)
 
 
 def _querying(connect: Callable[[], Any]) -> Query:
@@ -270,6 +276,16 @@ def _gaps(reads: Sequence[tuple[float, bool]], spans: Sequence[tuple[float, floa
                 before = at
 
 
+def _keep(run: Run) -> None:
+    """Keep the logs, and the store, of a run that lost something."""
+    kept = Path(tempfile.mkdtemp(prefix="fleet-"))
+    shutil.copytree(run.folder, kept, dirs_exist_ok=True)
+    if run.database:
+        dump = [f"{postgresql.programs()}/pg_dump", "--format=custom", f"--file={kept}/store.dump", run.database]
+        subprocess.run(dump, check=True)
+    print(f"    kept: {kept}")
+
+
 def _add_evidence(run: Run, table: Table, arrivals: dict[str, float], is_outage: bool) -> None:
     """Compare the logs with the store and with what arrived."""
     offset = time.time() - time.monotonic()
@@ -278,19 +294,31 @@ def _add_evidence(run: Run, table: Table, arrivals: dict[str, float], is_outage:
         (each["organisationId"], to_micros(datetime.fromisoformat(each["timestamp"])), each["action"])
         for each in run.origin.records(since, until)
     ]
+    # A source can begin after it was first read: its replica may lose it during its first poll.
+    begins: dict[str, int] = dict(run.query("SELECT organisation, begins_at FROM source"))
+    due = [each for each in logged if each[1] >= begins[each[0]]]
     between = f"occurred_at BETWEEN {to_micros(since)} AND {to_micros(until)}"
     stored = Counter(
         tuple(row) for row in run.query(f"SELECT organisation_id, occurred_at, action_kind FROM record WHERE {between}")
     )
-    table.add("records in the logs", len(logged), "")
-    table.add("of them lost", (Counter(logged) - stored).total(), "", 0)
+    table.add("records in the logs, since each source began", len(due), "")
+    lost = Counter(due) - stored
+    table.add("of them lost", lost.total(), "", 0)
     table.add("stored twice, or not in a log", (stored - Counter(logged)).total(), "", 0)
+    for name, at, kind in sorted(lost, key=lambda each: each[1]):
+        print(f"    {from_micros(at)} {kind} of {name}, which begins at {from_micros(begins[name])}")
+    older = [(begins[name] - at) / 1e6 for name, at, _ in logged if at < begins[name]]
+    table.add("records before their source began, after all were read once", len(older), "")
+    if older:
+        table.add("the longest time of one of them before that beginning", max(older), " s")
     sent = run.query(f"{SENT} AND record.{between}")
-    wanted = Counter((organisation, at) for organisation, at, kind in logged if kind == KIND)
+    wanted = Counter((organisation, at) for organisation, at, kind in due if kind == KIND)
     arrived = Counter((organisation, at) for name, organisation, at in sent if name in arrivals)
     table.add("alerts", wanted.total(), "")
     table.add("of them lost", (wanted - arrived).total(), "", 0)
     table.add("alerts sent twice", (arrived - wanted).total(), "", 0)
+    if lost or wanted - arrived:
+        _keep(run)
     late = [(arrivals[name] - (at / 1e6 - offset), at / 1e6 - offset) for name, _, at in sent if name in arrivals]
     counted = sorted(seconds for seconds, at in late if any(start <= at <= end for start, end in run.spans))
     table.add("from a record to the arrival of its alert, p50", statistics.median(counted), " s")
