@@ -18,17 +18,16 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     BigInteger,
     Connection,
+    Integer,
     RowMapping,
     and_,
     bindparam,
     case,
     func,
-    literal,
     or_,
     select,
     true,
     type_coerce,
-    union_all,
 )
 
 from actionwatch.base.clock import MICROSECOND
@@ -47,6 +46,14 @@ _NEAR_RECEIPTS = 10_000  # read back from a record for those that contain it: a 
 _CLOCK_STEP = timedelta(hours=1)
 # Built once: every poll runs them.
 _NEWEST = select(RECEIPT).where(RECEIPT.c.source == bindparam("of")).order_by(RECEIPT.c.judged_at.desc()).limit(1)
+_EARLIER = (
+    select(RECEIPT.c.ends_at)
+    .where(RECEIPT.c.source == bindparam("of"), RECEIPT.c.starts_at < bindparam("since"))
+    .order_by(RECEIPT.c.starts_at.desc())
+    .limit(bindparam("most", type_=Integer))
+    .subquery()
+)
+_END_OF_EARLIER = select(func.max(_EARLIER.c.ends_at))
 _INSERT = RECEIPT.insert()
 _EXTEND = (
     RECEIPT.update()
@@ -305,16 +312,11 @@ def spans(connection: Connection, owners: Mapping[str, str], since: datetime | N
 def _ends_of_earlier(connection: Connection, owners: Mapping[str, str], since: datetime) -> dict[str, datetime]:
     """Return until when the receipts that start before a time prove what follows it, by source, for those that do."""
     most = max(_EARLIER_RECEIPTS // len(owners), _FEWEST_EARLIER) if owners else 0
-    parts = []
-    for name in owners:
-        before = (RECEIPT.c.source == name, RECEIPT.c.starts_at < since)
-        newest = select(RECEIPT.c.ends_at).where(*before).order_by(RECEIPT.c.starts_at.desc()).limit(most).subquery()
-        parts.append(select(literal(name).label("name"), func.max(newest.c.ends_at).label("end")))
     found: dict[str, datetime] = {}
-    for row in connection.execute(union_all(*parts)) if parts else ():
-        if row.end is not None and row.end >= since:
-            owner = owners[row.name]
-            found[owner] = max(found.get(owner, since), row.end)
+    for name, owner in owners.items():  # one statement for all would be a union, and SQLite takes 500 parts at most
+        end = connection.execute(_END_OF_EARLIER, {"of": name, "since": since, "most": most}).scalar()
+        if end is not None and end >= since:
+            found[owner] = max(found.get(owner, since), end)
     return found
 
 

@@ -120,6 +120,16 @@ def test_proofs_are_merged_only_with_the_one_before(database: Database) -> None:
     assert [receipt.proof_count for receipt in stored] == [1, 1, 1]
 
 
+def test_spans_of_many_sources(database: Database) -> None:
+    """The time that receipts prove can be asked for of a thousand sources at once: a receipt of one reaches beyond the time."""
+    with database.write() as connection:
+        receipts.write(connection, make_receipt(source="source 999", starts_at=NOON - 2 * HOUR, ends_at=NOON))
+    owners = {f"source {number}": f"source {number}" for number in range(1000)}
+    with database.read() as connection:
+        found = receipts.spans(connection, owners, NOON - HOUR)
+    assert {name: proved for name, proved in found.items() if proved} == {"source 999": [(NOON - HOUR, NOON)]}
+
+
 def test_late_record_ends_a_merged_receipt(database: Database) -> None:
     """A receipt is not extended once a record of its time came late: the store would contradict it."""
     (first,) = written(database, at(0, 5), at(5, 6))
