@@ -12,7 +12,7 @@ batching, and on another machine.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -27,12 +27,14 @@ from actionwatch.base.model import (
     Alert,
     AlertChange,
     ChangeKind,
+    CorrelatedAlert,
     Level,
     Match,
     Record,
     RuleName,
     Status,
 )
+from actionwatch.base.plurals import counted
 from actionwatch.base.source_labels import labels_of, labels_of_record
 from actionwatch.text.payloads import instant
 
@@ -40,6 +42,7 @@ SELF_RULE = RuleName(SELF_RULE_NAME, SELF_RULE_NAME, "actionwatch is in trouble"
 RESOLVED_BY = OWN_NAME  # who resolves an alert that no person resolves
 _MAX_MISSING_LINES = 20  # of a body that lists missing groups: nobody reads a longer list
 _MORE = "… and more."
+_MOST_NAMED = 5  # sources of an alert without records
 
 
 class History(Protocol):
@@ -80,11 +83,13 @@ class Ledger:
     `reported_as` has, for each alert of a correlation that a change names, the id of the alert that reports it from now on.
     """
 
-    def __init__(self, history: History, now: datetime, source: str = "") -> None:
-        """Begin a batch at a time; `source` is what alerts without any record come from."""
+    def __init__(
+        self, history: History, now: datetime, sources: Callable[[CorrelatedAlert], Sequence[str]] = lambda _: ()
+    ) -> None:
+        """Begin a batch at a time; `sources` returns those whose records an alert can have, for one without records."""
         self._history = history
         self._now = now
-        self._source = source
+        self._sources = sources
         self.entries: dict[str, LedgerEntry] = {}
         self.reported_as: dict[str, str] = {}
         self._groups: dict[str, set[str]] = {}
@@ -108,7 +113,7 @@ class Ledger:
         alert = max(near, key=lambda alert: (alert.first_at, alert.id), default=None)
         if alert is None:
             alert = open_alert(match, self._now)
-            self._open(alert, key, record, [record])
+            self._open(alert, key, record, [record], [record.source])
         else:
             # The window of `realert` begins at the first record and is never extended.
             joined = replace(_join_records(alert, [record], match.level), first_at=alert.first_at)
@@ -150,32 +155,27 @@ class Ledger:
         if match is None:
             return
         times = [record.occurred_at for record in records] or [change.at]
+        sources = [match.record.source] if match.record.source else self._sources(change.known)
         alert = open_alert(match, self._now)
         alert = replace(
             alert,
             id=alert_id,
-            source=alert.source or self._source,
+            source=_spell_sources(sources),
             count=len(records),
             first_at=min(change.at, times[0]),  # a hit of an inner alert counts when that fires, after its records
             last_at=times[-1],
             happened_at=times[-1],
             late_by=max((record.late_by for record in records if record.late_by is not None), default=None),
         )
-        self._open(alert, grouping_key(match), match.record, records)
+        self._open(alert, grouping_key(match), match.record, records, sources)
 
-    def _open(self, alert: Alert, key: str, record: Record, records: Sequence[Record]) -> None:
-        labelled = replace(alert, labels={**alert.labels, **self._source_labels(alert, record, records)})
-        self.entries[alert.id] = LedgerEntry(key, [(labelled, record)], list(records))
-
-    def _source_labels(self, alert: Alert, record: Record, records: Sequence[Record]) -> Mapping[str, str]:
-        """Return the labels of the source of a new alert, or of the source that its group names, which all its records have.
-
-        They replace labels of the rule: no rule can move an alert of one customer to the routes of another.
-        """
-        labels = record.labels
-        if labels is None:
-            labels = labels_of((alert.group or {}).get("source") or alert.source)
-        return _agreed(labels, records)
+    def _open(self, alert: Alert, key: str, record: Record, records: Sequence[Record], sources: Sequence[str]) -> None:
+        # Labels of its sources replace those of the rule: no rule can move an alert of one customer to the routes of another.
+        own = labels_of(sources[0]) if sources and record.labels is None else record.labels or {}
+        agreed = _agreed(_agreed(own, map(labels_of, sources[1:])), map(labels_of_record, records))
+        self.entries[alert.id] = LedgerEntry(
+            key, [(replace(alert, labels={**alert.labels, **agreed}), record)], list(records)
+        )
 
     def _resolve(self, alert: Alert, at: datetime) -> None:
         entry = self.entries.get(alert.id)
@@ -320,10 +320,15 @@ def spell_decision(status: Status, who: str) -> str:
     return f"{status.value} by {who}"
 
 
-def _agreed(labels: Mapping[str, str], records: Iterable[Record]) -> Mapping[str, str]:
-    """Return the labels that the sources of all records have too."""
-    others = [labels_of_record(each) for each in records]
-    return {name: value for name, value in labels.items() if all(each.get(name) == value for each in others)}
+def _spell_sources(names: Sequence[str]) -> str:
+    """Name a few sources, and count many: nobody reads a thousand names."""
+    return ", ".join(names) if len(names) <= _MOST_NAMED else counted(len(names), "source")
+
+
+def _agreed(labels: Mapping[str, str], others: Iterable[Mapping[str, str]]) -> Mapping[str, str]:
+    """Return the labels on which others agree."""
+    known = list(others)
+    return {name: value for name, value in labels.items() if all(each.get(name) == value for each in known)}
 
 
 def _labels_with(alert: Alert, records: Sequence[Record]) -> Mapping[str, str]:
@@ -335,7 +340,7 @@ def _labels_with(alert: Alert, records: Sequence[Record]) -> Mapping[str, str]:
     if not others:
         return alert.labels
     own = {name: value for name, value in labels_of(alert.source).items() if alert.labels.get(name) == value}
-    lost = own.keys() - _agreed(own, others).keys()
+    lost = own.keys() - _agreed(own, map(labels_of_record, others)).keys()
     return {name: value for name, value in alert.labels.items() if name not in lost}
 
 

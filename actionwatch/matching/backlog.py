@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from sqlalchemy import Connection
 
 from actionwatch.base.model import Record
 from actionwatch.matching.source_progress import SourceProgress, read_progress
+from actionwatch.rules.correlations.sources import RuleSources
 from actionwatch.store import records
 
 
 class BacklogWatch:
     """The progress of the sources, and whether only backlog is stored so far. `sources`: see `Correlating`."""
 
-    def __init__(self, sources: Callable[[], Sequence[str]] | None) -> None:
+    def __init__(self, sources: Callable[[], Sequence[str]] | None, rules: Mapping[str, RuleSources]) -> None:
         self._sources = sources
+        self._rules = rules
         self.progress = SourceProgress()
         self._only_backlog_through = 0  # no record up to this id may alert
         self._waits_for_sources = self._is_more = False
@@ -27,16 +28,24 @@ class BacklogWatch:
         """Whether no correlation can alert yet."""
         return self._waits_for_sources or self._is_more
 
-    def read_progress(self, connection: Connection) -> datetime | None:
-        """Return up to when all sources proved what they read."""
-        self.progress = read_progress(connection, self._sources() if self._sources is not None else None)
+    def read_progress(self, connection: Connection) -> SourceProgress:
+        """Return how far the sources are now."""
+        self._read(connection)
         self._waits_for_sources = not self.progress.is_past_backlog and not self._has_any_that_may_alert(connection)
-        return self.progress.verified
+        return self.progress
+
+    def note_read(self, connection: Connection, batch: Iterable[Record]) -> None:
+        """Note records that were read. A source that is new among them has a beginning now."""
+        if not all(map(self.progress.knows, {record.source for record in batch})):
+            self._read(connection)
 
     def note_batch(self, batch: Sequence[Record], *, is_more: bool) -> None:
         """Note a batch, and whether more records wait."""
         self._has_seen_live = self._has_seen_live or not all(record.is_backlog for record in batch)
         self._is_more = is_more and not self._has_seen_live
+
+    def _read(self, connection: Connection) -> None:
+        self.progress = read_progress(connection, self._sources() if self._sources is not None else None, self._rules)
 
     def _has_any_that_may_alert(self, connection: Connection) -> bool:
         newest = records.newest_id(connection)

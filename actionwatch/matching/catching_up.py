@@ -16,6 +16,7 @@ from actionwatch.rules.correlations.correlator import Correlator
 from actionwatch.rules.correlations.evaluate import Span
 from actionwatch.rules.correlations.feed import Feed
 from actionwatch.rules.correlations.folding import too_early
+from actionwatch.rules.correlations.sources import Verified
 from actionwatch.store import hits, records
 
 FED_AT_ONCE = 2000  # records that rules are fed in one transaction, at most
@@ -42,7 +43,7 @@ class CatchUp:
         return self._has_garbage or bool(self._feeding.feeding) or (can_judge and bool(self._feeding.judging))
 
     def run(
-        self, connection: Connection, rows: StoredRows, position: int, verified: datetime | None, *, can_judge: bool
+        self, connection: Connection, rows: StoredRows, position: int, verified: Verified, *, can_judge: bool
     ) -> list[AlertChange]:
         """Do a part of it. Return what becomes of alerts."""
         if self._feeding.feeding:
@@ -78,9 +79,7 @@ class CatchUp:
         self._feeding.note_fed(connection, places, None if is_done else through, len(batch))
         self._feeding.note_too_early(connection, early)
 
-    def _judge(
-        self, connection: Connection, rows: StoredRows, number: int, verified: datetime | None
-    ) -> list[AlertChange]:
+    def _judge(self, connection: Connection, rows: StoredRows, number: int, verified: Verified) -> list[AlertChange]:
         """Evaluate some of the groups of a rule that were touched."""
         place = self._feeding.numbers[number]
         touched = hits.read_touched(connection, place, self._judged.count)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from actionwatch.base.model import AlertChange, Record
+from actionwatch.base.model import AlertChange, CorrelatedAlert, Record
 from actionwatch.matching.addressing import Addressing
 from actionwatch.matching.backlog import BacklogWatch
 from actionwatch.matching.catching_up import CatchUp
@@ -24,6 +24,7 @@ from actionwatch.rules.correlations.correlator import Correlator
 from actionwatch.rules.correlations.feed import GroupedHits, keep_reference
 from actionwatch.rules.correlations.fold_cache import FoldCache
 from actionwatch.rules.correlations.order import KEEP, running
+from actionwatch.rules.correlations.sources import sources_of
 from actionwatch.rules.engine import RuleFailure
 from actionwatch.rules.model import Rule
 from actionwatch.store import positions
@@ -47,7 +48,7 @@ class Correlating:
         self._elapsed = elapsed
         self.is_idle = all(rule.correlation is None for rule in rules)
         """Whether there is no correlation at all."""
-        self.backlog = BacklogWatch(sources)
+        self.backlog = BacklogWatch(sources, sources_of(rules))
         self.feeding = RuleFeeding(running(rules), keep)
         """How far each rule was fed."""
         self._cache = FoldCache()
@@ -72,9 +73,9 @@ class Correlating:
     def is_aligned(self, position: int) -> bool:
         """Return whether it is known how far rules were fed at a position."""
         beginning = self.backlog.progress
-        return (
-            self._aligned is not None and self._aligned[0] == position and self._aligned[1].has_beginning_of(beginning)
-        )
+        if self._aligned is None or self._aligned[0] != position:
+            return False
+        return beginning.has_beginning_of(self._aligned[1], self.feeding.rules)
 
     def align(self, database: Database, position: int, clock: Callable[[], datetime]) -> None:
         """Find out how far rules were fed, unless it is known for this position. New and changed ones are fed from now on.
@@ -113,11 +114,11 @@ class Correlating:
         connection: Connection,
         batch: Sequence[Record],
         found: GroupedHits,
-        verified: datetime | None,
+        verified: SourceProgress,
         *,
         is_more: bool,
     ) -> list[AlertChange]:
-        """Take the hits of a batch, and return what becomes of alerts as of a verified time. `store` follows.
+        """Take the hits of a batch, and return what becomes of alerts as of verified times. `store` follows.
 
         Where more backlog waits, groups are evaluated when it is read: once, however many batches touch them.
         """
@@ -131,13 +132,22 @@ class Correlating:
         self.feeding.note_too_early(connection, self._correlator.too_early)
         return changes
 
-    def catch_up(self, connection: Connection, position: int, verified: datetime | None) -> list[AlertChange]:
+    def catch_up(self, connection: Connection, position: int, verified: SourceProgress) -> list[AlertChange]:
         """Do a part of what rules that were fed again need. Return what becomes of alerts; `store` follows."""
         self._stored = None
         if self._catch_up is None:
             return []
         self._stored = self.feeding.rows(connection)
         return self._catch_up.run(connection, self._stored, position, verified, can_judge=not self.backlog.is_reading)
+
+    def is_any_due(self, connection: Connection, verified: SourceProgress) -> bool:
+        """Return whether an alert must be looked at now that time is verified."""
+        return any(True for _ in self.feeding.stored().due(connection, verified))
+
+    def sources_of(self, known: CorrelatedAlert) -> Sequence[str]:
+        """Return the sources whose records an alert can have."""
+        rule = self.feeding.rule(known.rule_id)
+        return () if rule is None else self.backlog.progress.of_group(rule, known.group).names
 
     def store(self, changes: Sequence[AlertChange], reported_as: Mapping[str, str]) -> None:
         """Store what became of alerts, as the ledger reports them from now on."""
@@ -162,10 +172,11 @@ class Correlating:
 
     def _align(self, connection: Connection, position: int) -> Correlator:
         fed_again = self.feeding.align(connection, position, self.backlog.progress)
-        correlator = Correlator(self._rules, self.feeding.bounds(), keep_reference, self._cache)
+        bounds = self.feeding.bounds(lambda: self.backlog.progress)
+        correlator = Correlator(self._rules, bounds, keep_reference, self._cache)
         rows = self.feeding.rows(connection)
         for number, spans in correlator.begin().items():
-            if number in fed_again:
+            if number in fed_again or self.backlog.progress.keeps_apart(correlator.rules[number]):
                 rows.hits.postpone(number, spans)
                 self.feeding.judging.add(number)
         return correlator

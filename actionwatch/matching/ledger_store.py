@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection
 
 from actionwatch.alerts.ledger import Ledger, grouping_key
-from actionwatch.base.model import Alert, AlertChange, Match, Status
+from actionwatch.base.model import Alert, AlertChange, CorrelatedAlert, Match, Status
 from actionwatch.matching.addressing import Addressing
 from actionwatch.store import alerts
 
@@ -22,11 +22,11 @@ def add(
     changes: Sequence[AlertChange],
     addressing: Addressing,
     now: datetime,
-    sources: str,
+    sources: Callable[[CorrelatedAlert], Sequence[str]],
 ) -> tuple[list[Alert], dict[str, str]]:
     """Write what matches and changes of correlations make of alerts, and the deliveries that they need.
 
-    `sources`: their names, as an alert about what is missing shows them.
+    `sources` returns those whose records an alert can have: one about what is missing shows them.
 
     Returns: the alerts that are new; and for each change, by the id of its alert, the id of the alert that reports it.
     """

@@ -27,8 +27,9 @@ from actionwatch.matching.addressing import Addressing
 from actionwatch.matching.correlating import Correlating
 from actionwatch.matching.portion_size import PortionSize
 from actionwatch.matching.rule_failures import FailureLog
+from actionwatch.matching.source_progress import SourceProgress
 from actionwatch.rules.engine import RuleFailure
-from actionwatch.store import correlations, positions, records
+from actionwatch.store import positions, records
 from actionwatch.store.database import Database
 from actionwatch.store.positions import MATCHED, Overtaken
 
@@ -78,7 +79,7 @@ class RecordMatcher:
         """How many transactions were committed since the start: it grows while there is progress."""
         self.has_learned = self._correlating.is_idle
         """Whether correlations were once evaluated for all that was stored, since this matcher was made."""
-        self._verified: datetime | None = None
+        self._verified = SourceProgress()
         self._order = _Order(batch_size, elapsed)
         self._opened_count = 0
         self._lock = threading.Lock()
@@ -126,7 +127,7 @@ class RecordMatcher:
             # Read before the records: what is verified up to here is among those that are stored by now.
             with self._database.read() as connection:
                 verified = correlating.backlog.read_progress(connection)
-            batch_count, advanced = 0, None
+            batch_count = 0
             while self._match_next() or correlating.is_behind:
                 if self._must_leave():
                     return True
@@ -134,8 +135,9 @@ class RecordMatcher:
                 batch_count += 1
                 if batch_count % MANY_BATCHES == 0:
                     advanced = _read_matched(self._database, correlating)
-                    self._verified = _later(self._verified, advanced)
-            self._verified = _later(verified, advanced)
+                    self._verified = advanced.joined(self._verified)
+                    verified = advanced.joined(verified)
+            self._verified = verified
             self._apply_verified_time()
             self.has_learned = self.has_learned or correlating.is_level
         except Overtaken as error:
@@ -156,6 +158,7 @@ class RecordMatcher:
             read = records.read_that_may_alert if correlating.is_idle else records.read_unmatched
             most = self._order.size.count
             portion = read(connection, position, most)
+            correlating.backlog.note_read(connection, portion.records)
         correlating.align(self._database, position, self._clock)
         if portion.through == position:
             correlating.backlog.note_batch((), is_more=False)  # what was put off while backlog was read is due
@@ -188,7 +191,7 @@ class RecordMatcher:
         """Open and resolve the alerts that depend on verified time, even if no record arrived."""
         with self._database.read() as connection:
             position = positions.read(connection, MATCHED)
-            is_due = self._verified is not None and correlations.is_any_pending(connection, self._verified)
+            is_due = self._correlating.is_any_due(connection, self._verified)
         if is_due and self._correlating.is_aligned(position):
             self._commit(position, position, [], [])
 
@@ -219,9 +222,8 @@ class RecordMatcher:
         opened: Sequence[Alert] = []
         reported_as: Mapping[str, str] = {}
         if matches or changes:
-            sources = correlating.backlog.progress.spelled_sources
             opened, reported_as = ledger_store.add(
-                connection, matches, changes, self._addressing, self._clock(), sources
+                connection, matches, changes, self._addressing, self._clock(), correlating.sources_of
             )
         correlating.store(changes, reported_as)
         return opened
@@ -258,12 +260,12 @@ class _Order:
             self._newest = _later(self._newest, min(ordered[-1].occurred_at, now))
 
 
-def _read_matched(database: Database, correlating: Correlating) -> datetime | None:
+def _read_matched(database: Database, correlating: Correlating) -> SourceProgress:
     """Return up to when all is verified and matched although more waits: until the oldest record that is not matched."""
     with database.read() as connection:
         verified = correlating.backlog.read_progress(connection)
         oldest = records.oldest_time_after(connection, positions.read(connection, MATCHED))
-    return verified if verified is None or oldest is None else min(verified, oldest - MICROSECOND)
+    return verified if oldest is None else verified.until(oldest - MICROSECOND)
 
 
 def _later(one: datetime | None, other: datetime | None) -> datetime | None:

@@ -7,16 +7,16 @@ their alerts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import Connection
 
-from actionwatch.base.model import Record
-from actionwatch.matching.source_progress import SourceProgress
-from actionwatch.matching.stored_rows import StoredRows
+from actionwatch.base.model import Group, Record
+from actionwatch.matching.source_progress import CommonProgress, SourceProgress
+from actionwatch.matching.stored_rows import StoredRows, StoredRules
 from actionwatch.rules.correlations.context import StreamBounds
 from actionwatch.rules.correlations.order import linked, lookbacks
 from actionwatch.rules.model import Correlation
@@ -31,7 +31,7 @@ class RuleFeeding:
 
     def __init__(self, rules: Sequence[Correlation], keep: timedelta) -> None:
         """`keep`: how late a record may come before a rule reads older records again."""
-        self._rules = rules
+        self.rules = rules
         self._keep = keep
         self.versions: list[CorrelationVersion] = []
         """By place."""
@@ -52,41 +52,56 @@ class RuleFeeding:
         """The places of the rules that read older records."""
         return {place for place, version in enumerate(self.versions) if version.fed_through is not None}
 
-    def bounds(self) -> StreamBounds:
-        """Return from which times on these rules know the stream, and may alert."""
-        versions = {rule.name.id: version for rule, version in zip(self._rules, self.versions, strict=True)}
-        begins = {versions[rule.name.id].alerts_from for rule in self._rules if rule.needs_beginning}
+    def bounds(self, progress: Callable[[], SourceProgress]) -> StreamBounds:
+        """Return from which times on groups of these rules know the stream, and may alert.
+
+        A rule that depends on all of its sources has the beginning with which it was fed.
+        """
+        versions = {rule.name.id: version for rule, version in zip(self.rules, self.versions, strict=True)}
+
+        def beginning(rule: Correlation, group: Group) -> CommonProgress | CorrelationVersion:
+            now = progress()
+            return now.of_group(rule, group) if now.keeps_apart(rule) else versions[rule.name.id]
+
         return StreamBounds(
-            begin=lambda rule: versions[rule.name.id].begins_at,
+            begin=lambda rule, group: _begin(beginning(rule, group)),
+            alerts_from=lambda rule, group: beginning(rule, group).alerts_from,
             since=lambda rule: versions[rule.name.id].fed_from,
             floor=lambda rule: versions[rule.name.id].floor,
-            alerts_from=max((at for at in begins if at is not None), default=None),
         )
+
+    def rule(self, rule_id: str) -> Correlation | None:
+        """Return a rule by its id; None if it does not run."""
+        return next((rule for rule in self.rules if rule.name.id == rule_id), None)
+
+    def stored(self) -> StoredRules:
+        """Return these rules, as the store knows them."""
+        return StoredRules.of(self.rules, self.numbers)
 
     def rows(self, connection: Connection, batch: Sequence[Record] = ()) -> StoredRows:
         """Return the rows of these rules in a transaction. The records of the `batch` are not read again."""
-        return StoredRows(connection, self._rules, self.numbers, batch)
+        return StoredRows(connection, self.stored(), batch)
 
     def align(self, connection: Connection, position: int, progress: SourceProgress) -> set[int]:
         """Read how far rules were fed, and let new and changed ones be fed. Return the places of these."""
         known = correlations.read_versions(connection)
-        changed = {rule.name.id for rule in self._rules if not _is_as(known.get(rule.name.id), rule, progress)}
-        changed = set().union(*(together for together in linked(self._rules) if together & changed))
+        changed = {rule.name.id for rule in self.rules if not _is_as(known.get(rule.name.id), rule, progress)}
+        changed = set().union(*(together for together in linked(self.rules) if together & changed))
         # A rule that does not run gets no hits, and nothing of it is judged: when it is back, it is new.
-        running = [rule.name.id for rule in self._rules]
+        running = [rule.name.id for rule in self.rules]
         correlations.forget_versions(connection, running)
         correlations.forget_pending(connection, running)
         new = self._fed_again(connection, known, changed, position, progress)
-        self.versions = [new.get(rule.name.id) or known[rule.name.id] for rule in self._rules]
+        self.versions = [new.get(rule.name.id) or known[rule.name.id] for rule in self.rules]
         correlations.write_versions(connection, new)
         if changed:
             correlations.forget_above(connection, changed)
-            names = [rule.name.name for rule in self._rules if rule.name.id in changed]
+            names = [rule.name.name for rule in self.rules if rule.name.id in changed]
             log.info("correlations_fed_again", count=len(names), rules=names[:10])
         self.is_too_early = False
         touched = hits.touched_rules(connection)
         self.judging = {place for place, number in enumerate(self.numbers) if number in touched}
-        return {place for place, rule in enumerate(self._rules) if rule.name.id in changed}
+        return {place for place, rule in enumerate(self.rules) if rule.name.id in changed}
 
     def note_too_early(self, connection: Connection, places: Mapping[int, datetime]) -> None:
         """Let rules be fed again at the next `align`, so that they are right from a time on: a record was late."""
@@ -95,7 +110,7 @@ class RuleFeeding:
         self.is_too_early = True
         for place, at in places.items():
             self.versions[place] = replace(self.versions[place], digest=None, fed_from=at)
-        correlations.write_versions(connection, {self._rules[place].name.id: self.versions[place] for place in places})
+        correlations.write_versions(connection, {self.rules[place].name.id: self.versions[place] for place in places})
 
     def note_fed(self, connection: Connection, places: set[int], through: int | None, count: int) -> None:
         """Note that rules were fed with a count of records, and how far; None: as far as all others."""
@@ -103,7 +118,7 @@ class RuleFeeding:
         self.judging |= places
         for place in places:
             self.versions[place] = replace(self.versions[place], fed_through=through)
-        fed = {self._rules[place].name.id: self.versions[place] for place in places}
+        fed = {self.rules[place].name.id: self.versions[place] for place in places}
         correlations.write_versions(connection, fed)
 
     def to_feed(self) -> tuple[set[int], int, int | None]:
@@ -118,10 +133,10 @@ class RuleFeeding:
 
     def to_judge(self) -> int | None:
         """Return the place of the next rule whose groups can be evaluated: all rules below it are done."""
-        places = {rule.name.id: place for place, rule in enumerate(self._rules)}
+        places = {rule.name.id: place for place, rule in enumerate(self.rules)}
         busy = self.feeding
         for place in sorted(self.judging):
-            if place in busy or any(places.get(step.rule_id) in busy for step in self._rules[place].steps):
+            if place in busy or any(places.get(step.rule_id) in busy for step in self.rules[place].steps):
                 busy.add(place)
             else:
                 return place
@@ -129,9 +144,9 @@ class RuleFeeding:
 
     def later(self) -> set[int]:
         """Return the places of the rules that are not evaluated with a batch, because they, or rules below, are not done."""
-        places = {rule.name.id: place for place, rule in enumerate(self._rules)}
+        places = {rule.name.id: place for place, rule in enumerate(self.rules)}
         found = self.feeding | self.judging
-        for place, rule in enumerate(self._rules):
+        for place, rule in enumerate(self.rules):
             if any(places.get(step.rule_id) in found for step in rule.steps):
                 found.add(place)
         return found
@@ -153,7 +168,7 @@ class RuleFeeding:
         first = records.first_id_since(connection, min(starts.values())) if len(starts) == len(changed) else 1
         through = min((first or position + 1) - 1, position)
         found: dict[str, CorrelationVersion] = {}
-        for rule in self._rules:
+        for rule in self.rules:
             name = rule.name.id
             if name in changed:
                 number += 1
@@ -166,8 +181,7 @@ class RuleFeeding:
                     rule.version.rows,
                     starts.get(name),
                     through if through < position else None,
-                    progress.begin,
-                    progress.alerts_from,
+                    *_beginning(rule, progress),
                 )
         return found
 
@@ -183,21 +197,22 @@ class RuleFeeding:
 
         A rule that expects groups and has not run yet looks for the last record of each group in all that is stored.
         """
-        whole = {rule.name.id for rule in self._rules if rule.is_absence and rule.name.id not in known}
-        for rule in reversed(self._rules):
+        whole = {rule.name.id for rule in self.rules if rule.is_absence and rule.name.id not in known}
+        for rule in reversed(self.rules):
             if rule.name.id in whole:
                 whole.update(step.rule_id for step in rule.steps)
         late = (known[name].fed_from for name in changed if name in known and known[name].digest is None)
-        times = records.newest_time(connection, position), progress.verified, *late
+        verified = progress.oldest([rule.name.id for rule in self.rules if rule.name.id in changed])
+        times = records.newest_time(connection, position), verified, *late
         moment = min((at for at in times if at is not None), default=None)
-        if moment is None or progress.verified is None or not position:
+        if moment is None or verified is None or not position:
             return {}
-        starts = {name: moment - self._keep - span for name, span in lookbacks(self._rules).items()}
-        begin = progress.begin
+        starts = {name: moment - self._keep - span for name, span in lookbacks(self.rules).items()}
+        begins = {rule.name.id: _beginning(rule, progress)[0] for rule in self.rules}
         return {
             name: start
             for name, start in starts.items()
-            if name in changed and name not in whole and (begin is None or start > begin)
+            if name in changed and name not in whole and ((begin := begins[name]) is None or start > begin)
         }
 
 
@@ -208,7 +223,15 @@ def _is_as(version: CorrelationVersion | None, rule: Correlation, progress: Sour
     """
     if version is None or version.digest != rule.version.rows:
         return False
-    if not rule.needs_beginning:
-        return True
-    begins = version.begins_at, version.alerts_from
-    return not progress.names or begins == (progress.begin, progress.alerts_from)
+    begins = _beginning(rule, progress)
+    return not rule.needs_beginning or begins == (None, None) or begins == (version.begins_at, version.alerts_from)
+
+
+def _beginning(rule: Correlation, progress: SourceProgress) -> tuple[datetime | None, datetime | None]:
+    """Return since when all sources of a rule are read, and from when on it may alert; None if groups have their own."""
+    its = CommonProgress() if progress.keeps_apart(rule) else progress.of_rule(rule.name.id)
+    return its.begin, its.alerts_from
+
+
+def _begin(beginning: CommonProgress | CorrelationVersion) -> datetime | None:
+    return beginning.begin if isinstance(beginning, CommonProgress) else beginning.begins_at

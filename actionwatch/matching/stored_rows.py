@@ -19,6 +19,7 @@ from actionwatch.base.model import AFTER_ALL_STEPS, CorrelatedAlert, Group, Hit,
 from actionwatch.rules.correlations.evaluate import Span
 from actionwatch.rules.correlations.feed import GroupedHits
 from actionwatch.rules.correlations.memory_rows import newest
+from actionwatch.rules.correlations.sources import Verified
 from actionwatch.rules.model import BASELINE, NEVER, Correlation, CorrelationType
 from actionwatch.store import correlations, hits, records
 
@@ -43,6 +44,16 @@ class StoredRules:
     def shared_id(self, place: int, shown: Group) -> str:
         """Return the id of the groups of a rule that share an alert."""
         return digest(self.rules[place].name.id, "shared", shown)
+
+    def due(self, connection: Connection, verified: Verified) -> Iterator[tuple[str, int]]:
+        """Yield the ids of the alerts that must be looked at, now that time is verified, with the places of their rules."""
+        if verified.newest is None:
+            return
+        for pending in correlations.read_pending(connection, verified.newest):
+            place = self.places.get(pending.rule_id)
+            time = None if place is None else verified.of(self.rules[place], pending.group)
+            if place is not None and time is not None and pending.at <= time:
+                yield pending.id, place
 
 
 class StoredHits:
@@ -159,11 +170,11 @@ class StoredAlerts:
         """Return the alerts of these groups that wait for one that fired before to be judged."""
         return self._own(correlations.read_held(self._connection, self._rules.shared_id(number, shown)))
 
-    def due(self, verified: datetime) -> Sequence[tuple[int, CorrelatedAlert]]:
+    def due(self, verified: Verified) -> Sequence[tuple[int, CorrelatedAlert]]:
         """Return the alerts that must be looked at, now that time is verified, with the number of their rule, by time."""
-        places = self._rules.places
-        found = self._own(correlations.read_pending(self._connection, verified))
-        return [(places[each.rule_id], each) for each in found if each.rule_id in places]
+        due = dict(self._rules.due(self._connection, verified))
+        known = self.by_id(due)
+        return [(place, known[name]) for name, place in due.items()]
 
     def put(self, number: int, alerts: Iterable[CorrelatedAlert]) -> None:
         """Remember alerts that are new, or that a cached fold has."""
@@ -223,13 +234,9 @@ class StoredRecords:
 class StoredRows:
     """See `Rows`: those of rules that run, in one transaction."""
 
-    def __init__(
-        self, connection: Connection, rules: Sequence[Correlation], numbers: Sequence[int], batch: Iterable[Record] = ()
-    ) -> None:
-        """`numbers` are those of the rules in the store."""
-        stored = StoredRules.of(rules, numbers)
-        self.hits = StoredHits(connection, stored)
-        self.alerts = StoredAlerts(connection, stored)
+    def __init__(self, connection: Connection, rules: StoredRules, batch: Iterable[Record] = ()) -> None:
+        self.hits = StoredHits(connection, rules)
+        self.alerts = StoredAlerts(connection, rules)
         self.records = StoredRecords(connection, batch)
 
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from actionwatch.alerts.ledger import RESOLVED_BY, resolve
-from actionwatch.base.model import CorrelatedAlert, Status
+from actionwatch.base.model import CorrelatedAlert, Group, Status
 from actionwatch.matching.addressing import Addressing
 from actionwatch.rules.correlations.order import running
 from actionwatch.rules.model import NEVER, Correlation, Rule
@@ -22,16 +22,16 @@ def end_unexpected(connection: Connection, rules: Sequence[Rule], addressing: Ad
     """Forget what is missing and not expected by any of these rules. Resolve each alert that names nothing else."""
     by_id = {rule.name.id: rule for rule in running(rules)}
     opened = correlations.read_open(connection)
-    expected = {known.id for known in opened if _is_expected(known, by_id.get(known.rule_id))}
+    expected = {known.id for known in opened if _expects(by_id.get(known.rule_id), known.group)}
     shared = {known.alert_id for known in opened if known.id in expected}
     unexpected = [known for known in opened if known.id not in expected]
     # Those that wait for their time would open then, because no record of their groups is a hit now.
     waiting = [
-        known
-        for known in correlations.read_pending(connection, NEVER)
-        if (rule := by_id.get(known.rule_id)) is not None and rule.is_absence and not _is_expected(known, rule)
+        pending.id
+        for pending in correlations.read_pending(connection, NEVER)
+        if (rule := by_id.get(pending.rule_id)) is not None and rule.is_absence and not _expects(rule, pending.group)
     ]
-    correlations.delete(connection, [known.id for known in (*unexpected, *waiting)])
+    correlations.delete(connection, [*(known.id for known in unexpected), *waiting])
     for known in unexpected:
         alert = alerts.read(connection, known.alert_id)
         if alert is None or alert.status is Status.RESOLVED:
@@ -45,8 +45,8 @@ def end_unexpected(connection: Connection, rules: Sequence[Rule], addressing: Ad
         addressing.resolve(connection, over, now, why)
 
 
-def _is_expected(known: CorrelatedAlert, rule: Correlation | None) -> bool:
-    return rule is not None and rule.expected is not None and known.group in rule.expected
+def _expects(rule: Correlation | None, group: Group) -> bool:
+    return rule is not None and rule.expected is not None and group in rule.expected
 
 
 def _why(known: CorrelatedAlert, name: str, rule: Correlation | None) -> str:

@@ -32,14 +32,22 @@ class Scope:
         """Return the condition on the source of a record."""
         return any_of(self.parts)
 
+    def includes(self, source: str) -> bool:
+        """Return whether records of a source are in it."""
+        return predicate(self.as_condition())(_any_record_of(source))
+
     def unknown(self, sources: Collection[str]) -> list[int]:
         """Return the indices of what names none of these sources."""
-        subjects = [Subject(msgspec.structs.replace(BLANK, source=name)) for name in sources]
+        subjects = [_any_record_of(name) for name in sources]
         return [index for index, part in enumerate(self.parts) if not any(map(predicate(part), subjects))]
 
     def __str__(self) -> str:
         """Return the texts, as in the rule."""
         return ", ".join(self.texts)
+
+
+def _any_record_of(source: str) -> Subject:
+    return Subject(msgspec.structs.replace(BLANK, source=source))
 
 
 def read_scope(value: Any, report: Report) -> Scope | None:

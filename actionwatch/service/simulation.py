@@ -20,12 +20,13 @@ from actionwatch.rules.correlations.context import StreamBounds
 from actionwatch.rules.correlations.correlator import Correlator
 from actionwatch.rules.correlations.fold_cache import FoldCache
 from actionwatch.rules.correlations.memory_rows import MemoryRows
+from actionwatch.rules.correlations.sources import VerifiedTime
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.model import Correlation, CorrelationType, Rule
 
 _BATCH = 1000  # records that are matched at once
 _JUST_BEFORE = timedelta(microseconds=1)
-_SOURCE = "test"  # of alerts without a record
+_SOURCES = ("test",)  # of alerts without a record
 _SEEN_ORDER = attrgetter("seen_at", "occurred_at", "key")
 _EVENT_ORDER = attrgetter("occurred_at", "key")
 
@@ -41,13 +42,13 @@ def simulate(
 ) -> SimulationResult:
     """Run the rules; see `rules.case_runner.Simulate`."""
     seen = sorted((record for record in records if record.seen_at <= until), key=_SEEN_ORDER)
-    bounds = StreamBounds(begin=lambda rule: begin or _begin(rule, start))
+    bounds = StreamBounds(begin=lambda rule, _: begin or _begin(rule, start))
     return _Run(rules, bounds, MemoryHistory()).over(seen, verified_until)
 
 
 def replay(rules: Sequence[Rule], records: Iterable[Record], *, begin: datetime, end: datetime) -> SimulationResult:
     """Run the rules over records in event order, each seen when it happened. The time from begin to end counts as verified."""
-    run = _Run(rules, StreamBounds(begin=lambda _: begin), MemoryHistory(keeps_ends_only=True), is_in_order=True)
+    run = _Run(rules, StreamBounds(begin=lambda *_: begin), MemoryHistory(keeps_ends_only=True), is_in_order=True)
     return run.over(records, end)
 
 
@@ -131,7 +132,7 @@ class _Run:
         self._correlator = Correlator(rules, bounds, cache=self._cache)
         self._rows = MemoryRows(self._correlator.rules)
         for number, spans in self._correlator.begin().items():
-            self._correlator.take_again(self._rows, number, spans, None)
+            self._correlator.take_again(self._rows, number, spans, VerifiedTime(None))
 
     def over(self, records: Iterable[Record], verified_until: datetime) -> SimulationResult:
         """Process all records, in the order in which they are seen, and return the alerts."""
@@ -163,9 +164,9 @@ class _Run:
 
     def _conclude(self, records: Sequence[Record], verified: datetime) -> None:
         """Add records, and open and resolve the alerts of the time that is verified."""
-        changes = self._correlator.take_hits(self._rows, self._correlator.hits(records), verified)
+        changes = self._correlator.take_hits(self._rows, self._correlator.hits(records), VerifiedTime(verified))
         if changes:
-            ledger = Ledger(self._history, verified, _SOURCE)
+            ledger = Ledger(self._history, verified, lambda _: _SOURCES)
             ledger.add_all((), changes)
             for change in changes:
                 change.known.report_as(ledger.reported_as[change.known.id])

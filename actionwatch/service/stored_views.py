@@ -8,12 +8,14 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from actionwatch.base.model import CorrelatedAlert, Record
-from actionwatch.matching.stored_rows import StoredRows
+from actionwatch.base.model import CorrelatedAlert, Group, Record
+from actionwatch.matching.source_progress import read_progress
+from actionwatch.matching.stored_rows import StoredRows, StoredRules
+from actionwatch.rules.correlations.sources import sources_of
 from actionwatch.rules.correlations.view import View, Viewer, before, lookback_of
 from actionwatch.rules.model import Correlation, Rule
 from actionwatch.rules.prefilter import prefilter_of
-from actionwatch.store import correlations, hits, marks, positions, records
+from actionwatch.store import correlations, hits, positions, records
 from actionwatch.store.record_rows import place_of
 
 _ANY_ID = 2**62
@@ -34,13 +36,15 @@ def views_from_store(
     since = min(record.occurred_at for record in shown) - lookback
     rows = _stored_rows(connection, viewer.correlations, since, max(record.id for record in shown))
     known = _take_records(connection, viewer, prefilter_of([rule], rules).kinds, since, shown) if rows is None else []
-    begins = [mark.begins_at for mark in marks.read_all(connection).values()]
+    progress = read_progress(connection, None, sources_of(rules))
     views = list[list[View]]()
     for record in shown:
         start = record.occurred_at - lookback
-        begin = max(begins, default=start)
-        if correlation.is_absence:
-            begin = max(begin, start)  # ignore what was missing earlier
+
+        def begin(counting: Correlation, group: Group, start: datetime = start) -> datetime:
+            at = progress.of_group(counting, group).begin or start
+            return max(at, start) if correlation.is_absence else at  # ignore what was missing earlier
+
         if rows is None:
             views.append(viewer.views(record, begin, since=start, known=known))
         else:
@@ -62,7 +66,7 @@ def _stored_rows(
         if fed.number in unjudged or (fed.fed_from is not None and fed.fed_from > since):
             return None
         numbers.append(fed.number)
-    return StoredRows(connection, rules, numbers)
+    return StoredRows(connection, StoredRules.of(rules, numbers))
 
 
 def _take_records(

@@ -6,12 +6,12 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, and_, bindparam, func, select, true, update
 
 from actionwatch.base.clock import from_micros, to_micros
-from actionwatch.base.model import CorrelatedAlert, HitAbove
+from actionwatch.base.model import CorrelatedAlert, Group, HitAbove
 from actionwatch.store.column_types import DAMAGES, Texts, as_stored, damaged
 from actionwatch.store.statements import bulk_join, bulk_read, portions, upsert
 from actionwatch.store.tables import (
@@ -56,10 +56,11 @@ _LAST_BEFORE = (
     select(func.max(_TABLE.fired_at)).where(_OF_GROUP, _TABLE.is_current, _TABLE.fired_at < _AT).scalar_subquery()
 )
 _FROM = _ALERTS.where(_OF_GROUP, _TABLE.fired_at >= func.coalesce(_LAST_BEFORE, _AT))
-_PENDING = _ALERTS.where(_TABLE.pending_at <= bindparam("verified", type_=_TABLE.pending_at.type)).order_by(
-    _TABLE.pending_at, _TABLE.id
+_PENDING = (
+    select(_TABLE.id, _TABLE.rule_id, _TABLE.group_values, _TABLE.pending_at)
+    .where(_TABLE.pending_at <= bindparam("verified", type_=_TABLE.pending_at.type))
+    .order_by(_TABLE.pending_at, _TABLE.id)
 )
-_IS_ANY_PENDING = _PENDING.with_only_columns(_TABLE.id).order_by(None).limit(1)
 _HELD = _ALERTS.where(_TABLE.shared_id == bindparam("shared"), _TABLE.is_held == true())
 _SHARED = (_TABLE.shared_id == bindparam("shared"), _TABLE.is_current, ~_TABLE.is_quiet)
 _LEADER_BEFORE = (
@@ -83,6 +84,15 @@ class CorrelationVersion:
     fed_through: int | None = None
     begins_at: datetime | None = None
     alerts_from: datetime | None = None
+
+
+class Pending(NamedTuple):
+    """An alert that must be looked at again once a time is verified for its group."""
+
+    id: str
+    rule_id: str
+    group: Group
+    at: datetime
 
 
 # -- alerts ------------------------------------------------------------------------------------------------------------
@@ -112,14 +122,9 @@ def read_all_of(connection: Connection, ids: Collection[str]) -> list[Correlated
     return [each for some in portions(ids) for each in _read(connection, _ALERTS.where(_TABLE.id.in_(some)))]
 
 
-def read_pending(connection: Connection, verified: datetime) -> list[CorrelatedAlert]:
-    """Read the alerts that must be looked at now that time is verified, by that time."""
-    return _read(connection, _PENDING, verified=verified)
-
-
-def is_any_pending(connection: Connection, verified: datetime) -> bool:
-    """Return whether an alert must be looked at now that time is verified."""
-    return connection.execute(_IS_ANY_PENDING, {"verified": verified}).first() is not None
+def read_pending(connection: Connection, verified: datetime) -> Iterator[Pending]:
+    """Yield the alerts that must be looked at once a time is verified, by the time for which they wait."""
+    return (Pending(*row) for row in connection.execute(_PENDING, {"verified": verified}))
 
 
 def read_held(connection: Connection, shared_id: str) -> list[CorrelatedAlert]:

@@ -17,6 +17,7 @@ from actionwatch.rules.correlations.correlator import Correlator
 from actionwatch.rules.correlations.fold_cache import FoldCache
 from actionwatch.rules.correlations.memory_rows import MemoryRows
 from actionwatch.rules.correlations.order import lookbacks
+from actionwatch.rules.correlations.sources import VerifiedTime
 from tests.benchmarks.noise import shipped_rules
 from tests.builders import NOON, make_record
 from tests.unit.rules.correlation.kit import calls_for, objects_held
@@ -52,7 +53,7 @@ def test_a_replay_of_the_shipped_rules_holds_no_more_once_their_windows_are_full
     for cache in ("correlations.feed", "index"):  # these have bounds of their own
         monkeypatch.setattr(f"actionwatch.rules.{cache}.MAX_REMEMBERED", 8)
     monkeypatch.setattr(memory_rows, "_FEW", 0)
-    bounds = StreamBounds(begin=lambda _: NOON, alerts_from=NOON)
+    bounds = StreamBounds(begin=lambda *_: NOON, alerts_from=lambda *_: NOON)
     correlator = Correlator(shipped_rules(), bounds, cache=FoldCache(1_000))  # less than what it could take
     rows = MemoryRows(correlator.rules)
     full = max(lookbacks(correlator.rules).values()) // A_DAY + 2
@@ -62,7 +63,7 @@ def test_a_replay_of_the_shipped_rules_holds_no_more_once_their_windows_are_full
         batch = a_day_of(day, ids)
         hits = correlator.hits(batch)
         counted |= {correlator.rules[number].name.name for number in hits}
-        rows.records.hold(correlator.take_hits(rows, hits, batch[-1].occurred_at))
+        rows.records.hold(correlator.take_hits(rows, hits, VerifiedTime(batch[-1].occurred_at)))
         rows.forget_before(batch[-1].occurred_at)
         if day >= full:
             size = early if day < full + CYCLE else late

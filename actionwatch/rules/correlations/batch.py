@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from operator import attrgetter
 
 from actionwatch.base.model import CorrelatedAlert, Group
@@ -17,11 +18,12 @@ from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.publishing import Publisher
 from actionwatch.rules.correlations.rows import Rows
 from actionwatch.rules.correlations.sharing import Sharing
+from actionwatch.rules.correlations.sources import Verified
 from actionwatch.rules.model import NEVER, Correlation
 
 
 class Batch:
-    """One evaluation, as of a verified time. `later` are the rules that are not evaluated yet.
+    """One evaluation, as of verified times. `later` are the rules that are not evaluated yet.
 
     `too_early` has, by the number of a rule, the time of its oldest hit for which it must read older records.
     """
@@ -32,7 +34,7 @@ class Batch:
         feed: Feed,
         cache: FoldCache,
         rows: Rows,
-        verified: datetime | None,
+        verified: Verified,
         later: Collection[int],
     ) -> None:
         self.too_early: dict[int, datetime] = {}
@@ -61,7 +63,7 @@ class Batch:
 
     def look_at_due(self) -> None:
         """Note what must be looked at now that time is verified."""
-        for number, known in self._rows.alerts.due(self._verified) if self._verified is not None else ():
+        for number, known in self._rows.alerts.due(self._verified):
             if number not in self._later:
                 self._touch(number, known.group).look_again(known)
 
@@ -116,19 +118,24 @@ class Batch:
         for shown, some in together.items():
             shared = self._shared(number, rule, shown, some) if rule.is_merging else None
             evaluations = [self._evaluation(number, rule, each) for each in some]
-            yield from compare(evaluations, lambda found: context.may_open(found, self._verified), shared)
+            yield from compare(evaluations, partial(self._may_open, context), shared)
             for each in some:
+                verified = self._verified.of(rule, each.group)
                 for found in each.result.alerts:
                     known = each.known[found.id]
                     known.is_held = shared is not None and known.is_judged and shared.is_held(found)
-                    known.pending_at = context.pending_at(found, self._verified)
+                    known.pending_at = context.pending_at(found, each.group, verified)
                     if known.pending_at is not None:
                         self._rows.alerts.wait(known, known.pending_at)
 
-    def _shared(self, number: int, rule: Correlation, shown: Group, folded: Iterable[Folded]) -> Sharing | None:
+    def _may_open(self, context: RuleContext, found: FoundAlert, group: Group) -> bool:
+        return context.may_open(found, group, self._verified.of(context.rule, group))
+
+    def _shared(self, number: int, rule: Correlation, shown: Group, folded: Sequence[Folded]) -> Sharing | None:
         """Return who leads whom among the alerts of groups that share one."""
         changed = (known.fired_at for each in folded for known in each.known.values())
-        return Sharing(rule, self._rows.alerts.sharing(number, shown, min(changed)), self._verified)
+        verified = self._verified.of(rule, next(iter(folded)).group)  # the same for all of them: see `sources.py`
+        return Sharing(rule, self._rows.alerts.sharing(number, shown, min(changed)), verified)
 
     def _evaluation(self, number: int, rule: Correlation, folded: Folded) -> Evaluation:
         last_at = None
@@ -150,11 +157,12 @@ class Batch:
         unread = {found.id for each in folded for found in each.result.alerts if found.id not in each.known}
         stored = self._rows.alerts.by_id(unread) if unread else {}
         for each in folded:
+            verified = self._verified.of(rule, each.group)
             for found in each.result.alerts:
                 known = each.known.get(found.id) or stored.get(found.id) or _new_alert(rule, each.group, found)
                 each.known[found.id] = known
-                _update(known, found, self._verified)
-                if found.is_judged(self._verified):
+                _update(known, found, verified)
+                if found.is_judged(verified):
                     each.judged.append(found)
             self._rows.alerts.put(number, (each.known[found.id] for found in each.result.alerts))
             self._turn(each)

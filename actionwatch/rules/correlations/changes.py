@@ -47,7 +47,7 @@ class FoundChange(NamedTuple):
 
 
 def compare(
-    evaluations: Sequence[Evaluation], may_open: Callable[[FoundAlert], bool], shared: Sharing | None = None
+    evaluations: Sequence[Evaluation], may_open: Callable[[FoundAlert, Group], bool], shared: Sharing | None = None
 ) -> Iterator[FoundChange]:
     """Compare what the folds find with what people know. The alerts that `turned` are no longer found, or are found again.
 
@@ -151,12 +151,12 @@ def _report(
     rule: Correlation,
     known: CorrelatedAlert,
     found: FoundAlert,
-    may_open: Callable[[FoundAlert], bool],
+    may_open: Callable[[FoundAlert, Group], bool],
     shared: Sharing | None,
     ended: list[CorrelatedAlert],
 ) -> Iterator[FoundChange]:
     """Report what is new about an alert. Those of groups that share an alert do not resolve: they are added to `ended`."""
-    if not known.is_reported and may_open(found):
+    if not known.is_reported and may_open(found, known.group):
         known.is_reported, known.is_open = True, rule.is_absence
         yield _change(ChangeKind.OPEN, rule, known, found, _records_of(found))
     elif known.is_reported and (records := _records_of(found)):

@@ -5,27 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
+from actionwatch.base.model import Group
 from actionwatch.rules.correlations.folds import fold_maker
 from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.order import needs, waiting
 from actionwatch.rules.model import Correlation
 
+Beginning = Callable[[Correlation, Group], datetime | None]
+"""Since when a group of a rule knows all of its records; None: it knows nothing yet."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamBounds:
     """From when on the stream of records is known.
 
-    `begin` is since when it is known completely; `since`, from when on a rule is given records (None: all there are). A record
-    may alert if its id is above the `floor` of its rule and it is no backlog; what is missing may alert once verified time has
-    reached `alerts_from`.
+    `begin` is since when a group knows it completely; `since`, from when on a rule is given records (None: all there are). A
+    record may alert if its id is above the `floor` of its rule and it is no backlog; what is missing may alert once the
+    verified time of its group has reached `alerts_from`.
     """
 
-    begin: Callable[[Correlation], datetime | None]
+    begin: Beginning
+    alerts_from: Beginning = lambda *_: None
     since: Callable[[Correlation], datetime | None] = lambda _: None
     floor: Callable[[Correlation], int] = lambda _: -1
-    alerts_from: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,33 +38,33 @@ class RuleContext:
     """A rule, and what does not change about it while it runs.
 
     All hits that matter are known from `complete_from` on (None: always). A record may alert if its id is above `floor` and it
-    is no backlog; what is missing may alert once `alerts_from` is verified.
+    is no backlog; what is missing in a group may alert once its `alerts_from` is verified.
     """
 
     rule: Correlation
-    begin: datetime | None
     complete_from: datetime | None
     floor: int
-    alerts_from: datetime | None
-    new_fold: Callable[[], Fold]
+    alerts_from: Callable[[Group], datetime | None]
+    new_fold: Callable[[Group], Fold]
     """Makes the empty state of a group."""
     is_inner: bool
     """Whether other rules count its alerts."""
     is_waiting: bool
     """Whether alerts that it counts may wait for verified time, so that its own alerts wait too."""
 
-    def may_open(self, found: FoundAlert, verified: datetime | None) -> bool:
-        """Return whether an alert may open: at least one of its records is no backlog and newer than the rule."""
+    def may_open(self, found: FoundAlert, group: Group, verified: datetime | None) -> bool:
+        """Return whether an alert of a group may open: at least one of its records is no backlog and newer than the rule."""
         if self.rule.is_silent or found.is_quiet:
             return False
         if self.rule.is_absence:
             is_over = verified is not None and found.resolved_at is not None and found.resolved_at <= verified
             if found.resolved_by is None or not is_over:
-                return self.alerts_from is None or (verified is not None and verified >= self.alerts_from)
+                start = self.alerts_from(group)
+                return start is None or (verified is not None and verified >= start)
             return found.resolved_by.may_alert(self.floor)
         return found.may_alert(self.floor)
 
-    def pending_at(self, found: FoundAlert, verified: datetime | None) -> datetime | None:
+    def pending_at(self, found: FoundAlert, group: Group, verified: datetime | None) -> datetime | None:
         """Return the verified time at which an alert must be looked at again, None if only another hit can change it."""
         due = [] if found.is_judged(verified) or found.judged_at is None else [found.judged_at]
         is_over = found.resolved_at is not None
@@ -70,8 +75,8 @@ class RuleContext:
         ):
             due.append(found.resolved_at)  # first it must be verified whether others are missing
             is_over = False
-        start = self.alerts_from
-        if self.rule.is_absence and not is_over and start is not None and (verified is None or verified < start):
+        start = self.alerts_from(group) if self.rule.is_absence and not is_over else None
+        if start is not None and (verified is None or verified < start):
             due.append(start)
         return min(due, default=None)
 
@@ -84,11 +89,15 @@ def contexts_of(rules: Sequence[Correlation], bounds: StreamBounds) -> Iterator[
         since = bounds.since(rule)
         yield RuleContext(
             rule=rule,
-            begin=bounds.begin(rule),
-            new_fold=fold_maker(rule, bounds.begin(rule)),
+            new_fold=_fold_maker(rule, bounds),
             complete_from=None if since is None else since + needed[rule.name.id],
             floor=bounds.floor(rule),
-            alerts_from=bounds.alerts_from,
+            alerts_from=partial(bounds.alerts_from, rule),
             is_inner=rule.name.id in counted,
             is_waiting=not waits.isdisjoint(step.rule_id for step in rule.steps),
         )
+
+
+def _fold_maker(rule: Correlation, bounds: StreamBounds) -> Callable[[Group], Fold]:
+    make = fold_maker(rule)
+    return lambda group: make(bounds.begin(rule, group))

@@ -20,6 +20,7 @@ from actionwatch.rules.correlations.feed import Feed, GroupedHits
 from actionwatch.rules.correlations.fold_cache import FoldCache
 from actionwatch.rules.correlations.order import running
 from actionwatch.rules.correlations.rows import Rows
+from actionwatch.rules.correlations.sources import Verified
 from actionwatch.rules.engine import Failures, RuleFailure
 from actionwatch.rules.model import Correlation, Rule
 
@@ -54,9 +55,9 @@ class Correlator:
         return Feed(self._all_rules, self.rules, self._keep, numbers)
 
     def take_hits(
-        self, rows: Rows, hits: GroupedHits, verified: datetime | None, later: Collection[int] = ()
+        self, rows: Rows, hits: GroupedHits, verified: Verified, later: Collection[int] = ()
     ) -> list[AlertChange]:
-        """Add hits, and return what becomes of alerts as of a verified time.
+        """Add hits, and return what becomes of alerts as of verified times.
 
         `later` are the rules that are not evaluated yet: where they were touched is remembered.
         """
@@ -70,7 +71,7 @@ class Correlator:
         rows: Rows,
         number: int,
         spans: Mapping[Group, Span],
-        verified: datetime | None,
+        verified: Verified,
         later: Collection[int] = (),
     ) -> list[AlertChange]:
         """Evaluate groups of one rule that were touched before, and return what becomes of alerts."""
@@ -94,7 +95,7 @@ class Correlator:
         """Return what went wrong with rules since the last call."""
         return [*self._feed.take_failures(), *self._failures.take_all()]
 
-    def _batch(self, rows: Rows, verified: datetime | None, later: Collection[int]) -> Batch:
+    def _batch(self, rows: Rows, verified: Verified, later: Collection[int]) -> Batch:
         return Batch(self.contexts, self._feed, self._cache, rows, verified, later)
 
     def _changes(self, batch: Batch, rows: Rows) -> list[AlertChange]:

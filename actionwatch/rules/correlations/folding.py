@@ -22,6 +22,7 @@ from actionwatch.rules.correlations.evaluate import (
 from actionwatch.rules.correlations.fold_cache import CachedFold, FoldCache
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.rows import Rows
+from actionwatch.rules.correlations.sources import Verified
 from actionwatch.rules.model import BASELINE, CorrelationType
 
 _order, _place = attrgetter("order"), attrgetter("place")
@@ -86,7 +87,7 @@ class Folded:
 
 
 class RuleFolding:
-    """Folds groups of one rule, as of a verified time."""
+    """Folds groups of one rule, as of verified times."""
 
     def __init__(
         self,
@@ -94,7 +95,7 @@ class RuleFolding:
         context: RuleContext,
         rows: Rows,
         cache: FoldCache,
-        verified: datetime | None,
+        verified: Verified,
         *,
         is_caching: bool,
     ) -> None:
@@ -151,14 +152,15 @@ class RuleFolding:
 
     def _lacking(self, folded: Folded) -> datetime | None:
         """Return when an alert began that is new or may open now, and must have all of its hits for that."""
-        context = self._context
+        context, group = self._context, folded.group
         for found in folded.result.alerts:
             if not found.is_partial:
                 continue
             known = folded.known.get(found.id)
             if known is None:
                 return found.first_at
-            if known.is_reported or not context.may_open(found, self._verified):
+            verified = self._verified.of(context.rule, group)
+            if known.is_reported or not context.may_open(found, group, verified):
                 continue
             if context.complete_from is None or known.first_at >= context.complete_from:
                 return known.first_at
@@ -176,7 +178,7 @@ class RuleFolding:
         last = earlier[-1] if earlier and before is None else None  # what is remembered came after it
         hits = self._hits(group, last, before, first)
         span = Span(first, max(first, touch.span.last))
-        result = evaluate(rule, self._context.new_fold(), last, hits, span, current)
+        result = evaluate(rule, self._context.new_fold(group), last, hits, span, current)
         stopped = result.stopped
         again = [each for each in current[len(earlier) :] if stopped is None or each.place < stopped]
         return Folded(group, touch, result, {each.id: each for each in known}, again)

@@ -12,6 +12,7 @@ from actionwatch.base.clock import ALWAYS
 from actionwatch.base.model import AlertChange, CorrelatedAlert, Group, Hit, HitOrder, KeptRecord, Record
 from actionwatch.rules.correlations.evaluate import Span
 from actionwatch.rules.correlations.feed import GroupedHits, is_backlog
+from actionwatch.rules.correlations.sources import Verified
 from actionwatch.rules.model import BASELINE, Correlation, CorrelationType
 
 _FEW = 20_000  # hits that may stay although they do not matter
@@ -128,13 +129,22 @@ class MemoryAlerts:
         """Return the alerts of these groups that wait for one that fired before to be judged."""
         return [each for each in self._shared[number].get(shown, {}).values() if each.is_held]
 
-    def due(self, verified: datetime) -> Sequence[tuple[int, CorrelatedAlert]]:
+    def due(self, verified: Verified) -> Sequence[tuple[int, CorrelatedAlert]]:
         """Return the alerts that must be looked at, now that time is verified, with the number of their rule, by time."""
         found: dict[str, tuple[int, CorrelatedAlert]] = {}
-        while self._waiting and self._waiting[0][0] <= verified:
-            _, name = heapq.heappop(self._waiting)
-            if name in self._alerts and _is_due(self._alerts[name][1], verified):
-                found[name] = self._alerts[name]
+        later: list[tuple[datetime, str]] = []
+        while self._waiting and verified.newest is not None and self._waiting[0][0] <= verified.newest:
+            at, name = heapq.heappop(self._waiting)
+            number, known = self._alerts.get(name, (0, None))
+            if known is None or known.pending_at != at:
+                continue  # it waits for another time
+            time = verified.of(self._rules[number], known.group)
+            if time is not None and at <= time:
+                found[name] = number, known
+            else:
+                later.append((at, name))
+        for each in later:
+            heapq.heappush(self._waiting, each)
         return list(found.values())
 
     def put(self, number: int, alerts: Iterable[CorrelatedAlert]) -> None:
@@ -257,7 +267,3 @@ def _count_over(rule: Correlation, hits: Sequence[Hit], at: datetime) -> int:
         )
         return max(count, newest_of_step) if newest_of_step < len(hits) and hits[newest_of_step].at < at else count
     return count
-
-
-def _is_due(known: CorrelatedAlert, verified: datetime) -> bool:
-    return known.pending_at is not None and known.pending_at <= verified

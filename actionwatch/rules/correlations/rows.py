@@ -13,6 +13,7 @@ from actionwatch.base.clock import ALWAYS
 from actionwatch.base.model import CorrelatedAlert, Group, Hit, HitOrder, KeptRecord, Record
 from actionwatch.rules.correlations.evaluate import Span
 from actionwatch.rules.correlations.feed import GroupedHits
+from actionwatch.rules.correlations.sources import Verified
 
 
 class HitRows(Protocol):
@@ -76,7 +77,7 @@ class AlertRows(Protocol):
         """Return the alerts of these groups that wait for one that fired before to be judged."""
         ...
 
-    def due(self, verified: datetime) -> Sequence[tuple[int, CorrelatedAlert]]:
+    def due(self, verified: Verified) -> Sequence[tuple[int, CorrelatedAlert]]:
         """Return the alerts that must be looked at, now that time is verified, with the number of their rule, by time."""
         ...
 

@@ -13,7 +13,7 @@ from msgspec import structs
 from actionwatch.base.clock import ALWAYS
 from actionwatch.base.model import CorrelatedAlert, Group, Hit, KeptRecord, Record, RecordRef
 from actionwatch.rules.correlations.batch import Batch
-from actionwatch.rules.correlations.context import RuleContext, StreamBounds, contexts_of
+from actionwatch.rules.correlations.context import Beginning, RuleContext, StreamBounds, contexts_of
 from actionwatch.rules.correlations.evaluate import AFTER_ALL, BEFORE_ALL, Span, evaluate
 from actionwatch.rules.correlations.feed import Feed, GroupedHits, grouping_attributes, in_order, keep_reference
 from actionwatch.rules.correlations.fold_cache import FoldCache
@@ -23,6 +23,7 @@ from actionwatch.rules.correlations.memory_rows import MemoryRecords, MemoryRows
 from actionwatch.rules.correlations.order import in_feeding_order, needs, running
 from actionwatch.rules.correlations.relevance import RelevantGroups, involved_in
 from actionwatch.rules.correlations.rows import Rows
+from actionwatch.rules.correlations.sources import VerifiedTime
 from actionwatch.rules.model import Correlation, CorrelationType, Rule
 
 MOST_SHOWN = 10  # hits of a window: the newest
@@ -105,7 +106,7 @@ class Viewer:
     def views(
         self,
         record: Record,
-        begin: datetime | None,
+        begin: Beginning,
         *,
         since: datetime | None = None,
         known: Collection[CorrelatedAlert] = (),
@@ -120,19 +121,19 @@ class Viewer:
         for number, context in enumerate(contexts):
             rows.alerts.put(number, self._begun(context, known))
         own = self._feed.hits([record])
-        batch = Batch(contexts, self._feed, FoldCache(), rows, record.occurred_at, ())
+        batch = Batch(contexts, self._feed, FoldCache(), rows, VerifiedTime(record.occurred_at), ())
         batch.add(_up_to(record, self._hits, own))
         for number, rule in enumerate(self.correlations):
             batch.touch(number, {group: Span(AFTER_ALL, BEFORE_ALL) for group in rule.expected or ()})
         batch.run()
         return views_in(contexts, rows, self._rule_id, record, own)
 
-    def views_in(self, rows: Rows, record: Record, begin: datetime | None, since: datetime) -> list[View]:
+    def views_in(self, rows: Rows, record: Record, begin: Beginning, since: datetime) -> list[View]:
         """Return the groups that count one of the records, from rows that have all hits since a time, and all alerts."""
         return views_in(self._contexts(begin, since), rows, self._rule_id, record, self._feed.hits([record]))
 
-    def _contexts(self, begin: datetime | None, since: datetime | None) -> list[RuleContext]:
-        return list(contexts_of(self.correlations, StreamBounds(begin=lambda _: begin, since=lambda _: since)))
+    def _contexts(self, begin: Beginning, since: datetime | None) -> list[RuleContext]:
+        return list(contexts_of(self.correlations, StreamBounds(begin=begin, since=lambda _: since)))
 
     def _begun(self, context: RuleContext, known: Iterable[CorrelatedAlert]) -> Iterator[CorrelatedAlert]:
         """Yield copies of the alerts that groups of a rule may continue from: they fired before all hits are known."""
@@ -190,7 +191,7 @@ def views_of(
     if not viewer.has_groups:
         return []
     viewer.take_history(history)
-    return viewer.views(record, begin)
+    return viewer.views(record, lambda *_: begin)
 
 
 def measured(rule: Correlation, hits: Sequence[Hit]) -> object:
@@ -233,7 +234,7 @@ def _view(context: RuleContext, rows: Rows, number: int, group: Group, own: Sequ
     first = (earlier or own)[0].order if context.complete_from is None else (context.complete_from, -1, "")
     alerts = [each for each in rows.alerts.since(number, group, first[0]) if each.is_current and each.place < first]
     begun = max(alerts, key=attrgetter("place"), default=None)
-    fold = evaluate(rule, context.new_fold(), begun, earlier, Span(first, AFTER_ALL), ()).fold
+    fold = evaluate(rule, context.new_fold(group), begun, earlier, Span(first, AFTER_ALL), ()).fold
     known = len(fold.found)
     last = fold.found[-1] if fold.found and not rule.is_absence else None
     if last is not None and at <= last.until:

@@ -21,6 +21,7 @@ from actionwatch.rules.correlations.context import StreamBounds
 from actionwatch.rules.correlations.correlator import Correlator
 from actionwatch.rules.correlations.fold_cache import MOST, FoldCache
 from actionwatch.rules.correlations.memory_rows import MemoryRows
+from actionwatch.rules.correlations.sources import VerifiedTime
 from actionwatch.rules.correlations.view import View, before, lookback_of, views_in
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.explain import explain
@@ -514,17 +515,19 @@ def _views_with_all(connection: Connection, rule: Rule, rules: Sequence[Rule], r
     assert correlation is not None
     since = record.occurred_at - lookback_of(correlation, rules)
     begin = max(NOON, since) if correlation.is_absence else NOON
-    correlator = Correlator(rules, StreamBounds(begin=lambda _: begin, since=lambda _: since))
+    correlator = Correlator(rules, StreamBounds(begin=lambda *_: begin, since=lambda _: since))
     rows = MemoryRows(correlator.rules)
     for number, context in enumerate(correlator.contexts):
         known = correlations.read_since(connection, context.rule.name.id, since)
         start = context.complete_from or since
         rows.alerts.put(number, [each for each in known if each.fired_at < start])
     for number, spans in correlator.begin().items():
-        correlator.take_again(rows, number, spans, None)
-    correlator.take_hits(rows, correlator.hits(before(record, records.stream_since(connection, since, 2**62))), None)
+        correlator.take_again(rows, number, spans, VerifiedTime(None))
+    correlator.take_hits(
+        rows, correlator.hits(before(record, records.stream_since(connection, since, 2**62))), VerifiedTime(None)
+    )
     own = correlator.hits([record])
-    correlator.take_hits(rows, own, record.occurred_at)
+    correlator.take_hits(rows, own, VerifiedTime(record.occurred_at))
     return views_in(correlator.contexts, rows, rule.name.id, record, own)
 
 

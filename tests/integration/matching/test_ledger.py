@@ -156,10 +156,10 @@ def test_alerts_that_a_match_cannot_join_make_no_difference(
         for batch in drawn:
             matches = [_match(next(numbers), *each) for each in batch]
             changes = [_earlier(data, next(numbers), alert) for alert in _some(data, everything)]
-            ledger = Ledger(everything, END, "acme")
+            ledger = Ledger(everything, END, lambda _: ["acme"])
             ledger.add_all(matches, changes)
             everything.save(ledger.entries.values())
-            ledger_store.add(connection, matches, changes, post.addressing, END, "acme")
+            ledger_store.add(connection, matches, changes, post.addressing, END, lambda _: ["acme"])
             assert alerts.read_many(connection, everything.alerts) == everything.alerts
             for alert in _some(data, everything):
                 everything.alerts[alert.id] = resolve(alert, "eve", END)
@@ -198,7 +198,7 @@ def _steps_of_matches(database: Database, open_count: int) -> tuple[int, int]:
     with database.write() as connection:
         alerts.insert_new(connection, [(alert, key) for alert in its])
     new, late = _match(1, MINUTE, "eve", QUARTER), _match(2, timedelta(days=-1), "bob", QUARTER)
-    add = partial(ledger_store.add, changes=[], addressing=post.addressing, now=NOON, sources="acme")
+    add = partial(ledger_store.add, changes=[], addressing=post.addressing, now=NOON, sources=lambda _: ["acme"])
     alone, together = (steps(database, partial(add, matches=each)) for each in ([new], [new, late]))
     database.close()
     return alone, together

@@ -689,7 +689,7 @@ def test_what_a_rule_that_does_not_run_waits_for_costs_nothing(post: Post, after
     assert step.step_count == before
     assert names(post) == []
     with post.database.read() as connection:
-        assert not correlations.is_any_pending(connection, NOON + DAY)
+        assert not list(correlations.read_pending(connection, NOON + DAY))
 
 
 def test_nothing_is_left_of_the_last_correlation(post: Post) -> None:

@@ -1,31 +1,216 @@
-"""The common progress of sources, and how it names them."""
+"""The progress of sources: what each group of a rule waits for."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 
-from actionwatch.matching.source_progress import SourceProgress, read_progress
+import pytest
+
+from actionwatch.base.source_labels import use_labels
+from actionwatch.matching.source_progress import CommonProgress, SourceProgress, read_progress
+from actionwatch.rules.correlations.order import running
+from actionwatch.rules.correlations.sources import sources_of
+from actionwatch.rules.model import Correlation
 from actionwatch.store import marks
 from actionwatch.store.database import Database
-from tests.builders import NOON, make_marks
+from tests.builders import NOON, make_marks, make_record
+from tests.integration.kit import Post
+from tests.integration.matching.test_correlation import HEAD, MINUTE, only, rules_of, see
+from tests.integration.matching.test_rule_feeding import fed_by, names, stepping
+
+HOUR = timedelta(hours=1)
+STEPS = "detection: {made: {actionKind: CREATE_CLUSTER}, gone: {actionKind: DELETE_CLUSTER}}\n"
+OPEN_END = (
+    STEPS
+    + "correlation: {type: temporal, rules: [made, gone], group-by: [BY], timespan: 10m, condition: made and not gone}\n"
+)
+SCOPE = "alert: {{sources: [{0}]}}\n"
+EACH = HEAD.format("each") + OPEN_END.replace("BY", "userName, source")
+ALL = HEAD.format("all") + OPEN_END.replace("BY", "userName")
+BY_CUSTOMER = HEAD.format("customer") + OPEN_END.replace("BY", "source.labels.customer")
+ONE = HEAD.format("one") + OPEN_END.replace("BY", "userName") + SCOPE.format("acme")
+GOLD = HEAD.format("gold") + OPEN_END.replace("BY", "userName") + SCOPE.format("'tier=\"gold\"'")
+SHARED = HEAD.format("shared") + OPEN_END.replace("BY", "userName, source") + "alert: {group_by: [userName]}\n"
+RENAMED = HEAD.format("renamed") + OPEN_END.replace("BY", "source, userName").replace(
+    "timespan", "aliases: {source: {made: userName, gone: userName}}, timespan"
+)
+ABOVE = HEAD.format("above") + (
+    "correlation: {type: event_count, rules: NAME, group-by: [source], timespan: 1h, condition: {gte: 1}, generate: true}\n"
+)
+MISSING = (
+    HEAD.format("missing")
+    + "detection: {s: {actionKind: BACKUP}, condition: s}\n"
+    + "correlation: {type: event_count, group-by: [source], timespan: 30m, condition: {lt: 1},"
+    + " expect-groups: {source: [acme, beta]}}\n"
+)
+NEW = (
+    HEAD.format("new")
+    + "detection: {s: {actionKind: DELETE_CLUSTER}, condition: s}\n"
+    + "correlation: {type: new_term, group-by: [source], fields: [userName], history: 1h, cold-start: learn}\n"
+)
+LABELS = {"acme": {"customer": "acme", "tier": "gold"}, "acme-test": {"customer": "acme"}, "beta": {"tier": "gold"}}
+
+
+@pytest.fixture(autouse=True)
+def labels() -> Iterator[None]:
+    """Give sources labels."""
+    use_labels(LABELS)
+    yield
+    use_labels({})
+
+
+def progress_of(
+    text: str, spans: dict[str, int], names: Sequence[str] = tuple(LABELS)
+) -> tuple[SourceProgress, Correlation]:
+    """Return the progress of sources that are proved up to some hours after noon, and the last of some rules."""
+    rules = rules_of(text)
+    at = {name: (_micros(NOON), _micros(NOON + hours * HOUR), _micros(NOON)) for name, hours in spans.items()}
+    return SourceProgress(at, names, sources_of(rules)), running(rules)[-1]
+
+
+def _micros(at: datetime) -> int:
+    return int(at.timestamp()) * 1_000_000
 
 
 def test_the_slowest_source_counts(database: Database) -> None:
-    """The progress of several sources is that of the slowest; while one of them was never read, there is none."""
+    """If a rule keeps no sources apart, the slowest one counts; while one of them was never read, there is no progress."""
     with database.write() as connection:
         for hours, name in enumerate(("acme", "beta")):
             at = NOON - timedelta(hours=hours)
             marks.write(connection, make_marks(name=name, begins_at=at, alerts_from=at, proved_through=at))
     with database.read() as connection:
-        assert read_progress(connection, ["beta"]).verified == NOON - timedelta(hours=1)
-        both = read_progress(connection, ["acme", "beta"])
-        assert (both.begin, both.verified, both.alerts_from) == (NOON, NOON - timedelta(hours=1), NOON)
-        assert read_progress(connection, None) == both
-        assert read_progress(connection, ["acme", "new"]) == SourceProgress()
+        assert read_progress(connection, ["beta"], {}).of_rule("any").verified == NOON - timedelta(hours=1)
+        both = read_progress(connection, ["acme", "beta"], {})
+        common = both.of_rule("any")
+        assert (common.begin, common.verified, common.alerts_from) == (NOON, NOON - timedelta(hours=1), NOON)
+        assert both.newest == NOON
+        assert read_progress(connection, None, {}).of_rule("any") == common
+        with_new = read_progress(connection, ["acme", "new"], {})
+        assert with_new.of_rule("any") == CommonProgress(names=("acme", "new"))
+        assert with_new.newest == NOON
+        assert (with_new.knows("acme"), with_new.knows("new"), with_new.knows("removed")) == (True, False, True)
 
 
-def test_many_sources_are_counted() -> None:
+@pytest.mark.parametrize(
+    ("text", "group", "hours"),
+    [
+        (ALL, ("eve",), 1),
+        (EACH, ("eve", "acme"), 3),
+        (EACH, ("eve", "beta"), 1),
+        (EACH, ("eve", "removed"), 1),
+        (BY_CUSTOMER, ("acme",), 2),
+        (BY_CUSTOMER, (None,), 1),
+        (BY_CUSTOMER, ("other",), 1),
+        (ONE, ("eve",), 3),
+        (GOLD, ("eve",), 1),
+        (SHARED, ("eve", "acme"), 1),
+        (RENAMED, ("acme", "eve"), 1),
+        (f"{EACH}---\n{ABOVE.replace('NAME', 'each')}", ("acme",), 3),
+        (f"{ALL}---\n{ABOVE.replace('NAME', 'all')}", ("acme",), 1),
+        (f"{ONE}---\n{ABOVE.replace('NAME', 'one')}", ("acme",), 3),
+    ],
+)
+def test_each_group_waits_for_its_sources(text: str, group: tuple[str | None, ...], hours: int) -> None:
+    """A group waits for the sources whose records it can have, and for all for which the rules below it wait."""
+    progress, rule = progress_of(text, {"acme": 3, "acme-test": 2, "beta": 1})
+    assert progress.of(rule, group) == NOON + hours * HOUR
+
+
+def test_a_source_that_was_never_read_holds_back_its_own_groups_only() -> None:
+    """Other groups have their verified time; a rule for some sources does not know others."""
+    for text, group, hours in (
+        (ALL, ("eve",), None),
+        (EACH, ("eve", "acme"), 3),
+        (EACH, ("eve", "beta"), None),
+        (ONE, ("eve",), 3),
+        (GOLD, ("eve",), None),
+    ):
+        progress, rule = progress_of(text, {"acme": 3, "acme-test": 2})
+        assert progress.of(rule, group) == (None if hours is None else NOON + hours * HOUR), text
+
+
+def test_progress_is_cut_and_joined() -> None:
+    """While records wait, nothing is verified after the first of them; what was verified stays so."""
+    progress, rule = progress_of(EACH, {"acme": 3, "acme-test": 2, "beta": 1})
+    cut = progress.until(NOON + 2 * HOUR)
+    assert [cut.of(rule, ("eve", name)) for name in LABELS] == [NOON + n * HOUR for n in (2, 2, 1)]
+    later, _ = progress_of(EACH, {"acme": 1, "acme-test": 4, "beta": 1})
+    assert [cut.joined(later).of(rule, ("eve", name)) for name in LABELS] == [NOON + n * HOUR for n in (2, 4, 1)]
+    assert cut.newest == NOON + 2 * HOUR
+    assert SourceProgress().newest is None
+
+
+def test_what_is_missing_in_one_source_is_reported_while_another_one_is_behind(post: Post) -> None:
+    """Of two rules, the one that keeps sources apart alerts; the other one waits for the source that lags."""
+    rules = rules_of(f"{EACH}---\n{ALL}")
+    post.store(make_record(1, action_kind="CREATE_CLUSTER"))
+    see(post.database, NOON + HOUR)
+    see(post.database, NOON, name="beta")
+    step = stepping(post, rules)
+    step.run_once()
+    assert names(post) == ["each"]
+    before = step.step_count
+    step.run_once()
+    assert step.step_count == before  # what waits for the other source costs no transaction
+    see(post.database, NOON + HOUR, name="beta")
+    step.run_once()
+    assert names(post) == ["all", "each"]
+
+
+def test_a_new_source_lets_no_other_source_learn_again(post: Post) -> None:
+    """A source that is added learns for itself, and the rule reads no older records again."""
+    rules = rules_of(NEW)
+    post.store(make_record(1, user_name="bob", minutes=10), make_record(2, user_name="eve", minutes=70))
+    see(post.database, NOON + 2 * HOUR)
+    step = stepping(post, rules)
+    step.run_once()
+    assert [alert.user for alert in post.alerts().values()] == ["eve"]
+    see(post.database, NOON + 3 * HOUR, name="beta", begins=NOON + 2 * HOUR, alerts_from=NOON + 2 * HOUR)
+    post.store(
+        make_record(3, user_name="kim", minutes=150, source="beta"),
+        make_record(4, user_name="lee", minutes=150),
+        make_record(5, user_name="kim", minutes=190, source="beta"),
+        make_record(6, user_name="ann", minutes=190, source="beta"),
+    )
+    assert fed_by(step) == (0, [])
+    assert sorted(alert.user or "" for alert in post.alerts().values()) == ["ann", "eve", "lee"]
+    fresh = stepping(post, rules)
+    assert fed_by(fresh) == (0, [])
+    assert len(post.alerts()) == 3
+
+
+def test_an_expected_source_is_missing_from_its_own_beginning(post: Post) -> None:
+    """A group that is expected of a source waits until this is read, then for one timespan; its alert has the labels."""
+    rules = rules_of(MISSING)
+    see(post.database, NOON + HOUR)
+    step = stepping(post, rules)
+    step.run_once()
+    alert = only(post)
+    assert (alert.source, alert.group, alert.labels) == ("acme", {"source": "acme"}, LABELS["acme"])
+    see(post.database, NOON + 5 * HOUR, name="beta", begins=NOON + 5 * HOUR, alerts_from=NOON + 5 * HOUR)
+    step.run_once()
+    assert len(post.alerts()) == 1
+    see(post.database, NOON + 5 * HOUR + 30 * MINUTE, name="beta", begins=NOON + 5 * HOUR, alerts_from=NOON + 5 * HOUR)
+    step.run_once()
+    assert sorted(alert.source for alert in post.alerts().values()) == ["acme", "beta"]
+
+
+def test_the_alert_of_a_rule_for_some_sources_names_them(post: Post) -> None:
+    """An alert without records names the sources of its rule, and has the labels on which they agree."""
+    text = MISSING.replace("[source]", "[userName]").replace("source: [acme, beta]", "userName: [eve]")
+    rules = rules_of(text + SCOPE.format("'tier=\"gold\"'"))
+    for name in LABELS:
+        see(post.database, NOON + HOUR, name=name)
+    stepping(post, rules).run_once()
+    alert = only(post)
+    assert (alert.source, alert.labels) == ("acme, beta", {"tier": "gold"})
+
+
+def test_many_sources_are_counted(post: Post) -> None:
     """An alert about what is missing everywhere names a few sources, and counts many: nobody reads a thousand names."""
-    names = [f"org-{number}" for number in range(1000)]
-    assert SourceProgress(names=tuple(names[:5])).spelled_sources == "org-0, org-1, org-2, org-3, org-4"
-    assert SourceProgress(names=tuple(names)).spelled_sources == "1,000 sources"
+    rules = rules_of(MISSING.replace("[source]", "[userName]").replace("source: [acme, beta]", "userName: [eve]"))
+    for number in range(6):
+        see(post.database, NOON + HOUR, name=f"org-{number}")
+    stepping(post, rules).run_once()
+    assert only(post).source == "6 sources"

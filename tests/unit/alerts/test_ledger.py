@@ -23,7 +23,7 @@ LATER = NOON + timedelta(hours=9)
 
 def apply(history: MemoryHistory, *changes: AlertChange) -> Ledger:
     """Apply changes in one batch, and save what they make."""
-    ledger = Ledger(history, LATER, "acme")
+    ledger = Ledger(history, LATER, lambda _: ["acme"])
     ledger.add_all((), changes)
     for change in changes:
         change.known.report_as(ledger.reported_as[change.known.id])
@@ -293,18 +293,17 @@ def test_a_correlation_over_several_sources_has_the_labels_that_all_have() -> No
 
 
 @pytest.mark.parametrize(
-    ("source", "group", "labels"),
-    [("acme", {}, LABELS["acme"]), ("acme, other", {}, {}), ("acme, other", {"source": "other"}, LABELS["other"])],
+    ("sources", "labels"), [(["acme"], LABELS["acme"]), (["acme", "other"], {}), (["other"], LABELS["other"]), ([], {})]
 )
 def test_a_missing_record_has_the_labels_of_the_source_where_it_is_missing(
-    source: str, group: dict[str, str | None], labels: Mapping[str, str]
+    sources: Sequence[str], labels: Mapping[str, str]
 ) -> None:
-    """An alert without records has the labels of the only source, or of the source in its group, and no others."""
+    """An alert without records has the labels on which all sources agree whose records it can have."""
     use_labels(LABELS)
-    ledger = Ledger(MemoryHistory(), LATER, source)
+    ledger = Ledger(MemoryHistory(), LATER, lambda _: sources)
     change = missing(ChangeKind.OPEN, known("a"))
     assert change.match is not None
-    ledger.add_all((), [dataclasses.replace(change, match=dataclasses.replace(change.match, group=group))])
+    ledger.add_all((), [change])
     (entry,) = ledger.entries.values()
     assert entry.alert.labels == labels
 

@@ -14,17 +14,18 @@ from actionwatch.rules.correlations.folds.sequences import Sequences
 from actionwatch.rules.model import TEMPORAL_TYPES, Correlation, CorrelationType
 
 
-def fold_maker(rule: Correlation, begin: datetime | None) -> Callable[[], Fold]:
-    """Return what makes the empty state of a group; `begin` is the start of verified time (None: nothing is verified)."""
+def fold_maker(rule: Correlation) -> Callable[[datetime | None], Fold]:
+    """Return what makes the empty state of a group from the start of its verified time (None: nothing is verified)."""
     if rule.is_absence:
-        return partial(Absence, rule, begin)
+        return partial(Absence, rule)
     if rule.type in TEMPORAL_TYPES:
-        return partial(Sequences, rule, Shape(rule))
+        shape = Shape(rule)
+        return lambda _: Sequences(rule, shape)
     if rule.type is CorrelationType.NEW_TERM:
-        return partial(NewTerm, rule, begin)
-    return partial(Spike, rule, begin) if rule.type is CorrelationType.SPIKE else partial(Counting, rule)
+        return partial(NewTerm, rule)
+    return partial(Spike, rule) if rule.type is CorrelationType.SPIKE else lambda _: Counting(rule)
 
 
 def new_fold(rule: Correlation, begin: datetime | None) -> Fold:
     """Make the empty state of one group."""
-    return fold_maker(rule, begin)()
+    return fold_maker(rule)(begin)

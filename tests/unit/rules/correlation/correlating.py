@@ -10,6 +10,7 @@ from actionwatch.rules.correlations.context import StreamBounds
 from actionwatch.rules.correlations.correlator import Correlator
 from actionwatch.rules.correlations.fold_cache import MOST, FoldCache
 from actionwatch.rules.correlations.memory_rows import MemoryHits, MemoryRows
+from actionwatch.rules.correlations.sources import VerifiedTime
 from actionwatch.rules.model import Rule
 from tests.unit.rules.correlation.kit import START, at, loaded, record_at
 from tests.unit.rules.correlation.live import ABOVE, FEED
@@ -43,14 +44,16 @@ class Run:
 
     def __init__(self, rules: Sequence[Rule] = TWO, bounds: StreamBounds | None = None, cached: int = MOST) -> None:
         self.cache = FoldCache(cached)
-        self.correlator = Correlator(rules, bounds or StreamBounds(begin=lambda _: START), cache=self.cache)
+        self.correlator = Correlator(rules, bounds or StreamBounds(begin=lambda *_: START), cache=self.cache)
         self.rows = MemoryRows(self.correlator.rules)
         self.hits = self.rows.hits = CountingHits(self.correlator.rules)
 
     def take(self, *records: Record, verified: float | None = 10_000, later: Sequence[int] = ()) -> list[AlertChange]:
         """Take records, and report what becomes of alerts."""
         hits = self.correlator.hits(records)
-        made = self.correlator.take_hits(self.rows, hits, None if verified is None else at(verified), later)
+        made = self.correlator.take_hits(
+            self.rows, hits, VerifiedTime(None if verified is None else at(verified)), later
+        )
         self.rows.records.hold(made)
         return made
 

@@ -19,6 +19,7 @@ from actionwatch.rules.correlations.feed import GroupedHits, GroupHit
 from actionwatch.rules.correlations.folds import new_fold
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.memory_rows import MemoryRows
+from actionwatch.rules.correlations.sources import VerifiedTime
 from actionwatch.rules.model import Correlation, CorrelationType, Rule, Step
 from actionwatch.service.simulation import simulate
 from tests.calls import count_calls
@@ -163,12 +164,12 @@ def calls_for(rules: Sequence[Rule], kinds: Sequence[str], pause: timedelta, cou
         minute = number * (pause / MINUTE)
         key = f"{to_micros(at(minute)):016x}-{number:020x}"
         records[number] = record_at(minute, kinds[number % len(kinds)], key=key, id=number, cluster="c", account="a")
-    correlator = Correlator(rules, StreamBounds(begin=lambda _: START, alerts_from=START))
+    correlator = Correlator(rules, StreamBounds(begin=lambda *_: START, alerts_from=lambda *_: START))
     rows = MemoryRows(correlator.rules)
 
     def take_all() -> None:
         for first in range(1, count + 1, 10):
             batch = [records[number] for number in range(first, min(first + 10, count + 1))]
-            correlator.take_hits(rows, correlator.hits(batch), batch[-1].occurred_at)
+            correlator.take_hits(rows, correlator.hits(batch), VerifiedTime(batch[-1].occurred_at))
 
     return count_calls(take_all)

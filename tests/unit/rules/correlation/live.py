@@ -20,6 +20,7 @@ from actionwatch.rules.correlations.folds import new_fold
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.memory_rows import MemoryRows
 from actionwatch.rules.correlations.order import in_feeding_order, running
+from actionwatch.rules.correlations.sources import VerifiedTime
 from actionwatch.rules.model import Correlation, Rule
 from tests.unit.rules.correlation.kit import MINUTE, START, at, loaded, record_at
 
@@ -204,7 +205,7 @@ class Service:
         self.restart()
         self.memory = MemoryRows(self.correlator.rules)
         for number, spans in self.correlator.begin().items():
-            self.correlator.take_again(self.memory, number, spans, None)
+            self.correlator.take_again(self.memory, number, spans, VerifiedTime(None))
 
     @property
     def rows(self) -> dict[str, CorrelatedAlert]:
@@ -218,9 +219,11 @@ class Service:
         self.count += len(batch)
         if is_interrupted:
             self.correlator.forget()
-            self.correlator.take_hits(copy.deepcopy(self.memory), self.correlator.hits(numbered), verified)
+            self.correlator.take_hits(
+                copy.deepcopy(self.memory), self.correlator.hits(numbered), VerifiedTime(verified)
+            )
             self.correlator.forget()
-        self._report(self.correlator.take_hits(self.memory, self.correlator.hits(numbered), verified))
+        self._report(self.correlator.take_hits(self.memory, self.correlator.hits(numbered), VerifiedTime(verified)))
         self.verified = verified
 
     def store_changes(self, verified: datetime) -> None:
@@ -229,7 +232,7 @@ class Service:
 
     def restart(self) -> None:
         """Lose what is in memory."""
-        self.correlator = Correlator(self.rules, StreamBounds(begin=lambda _: START), cache=FoldCache(self.cached))
+        self.correlator = Correlator(self.rules, StreamBounds(begin=lambda *_: START), cache=FoldCache(self.cached))
 
     def _report(self, changes: Iterable[AlertChange]) -> None:
         changes = list(changes)

@@ -76,16 +76,16 @@ def evaluated(
     return Evaluation(rule, group, by_id, None if last is None else at(last), alerts, turned)
 
 
-def yes(_: FoundAlert) -> bool:
+def yes(_: FoundAlert, _group: Group) -> bool:
     return True
 
 
-def no(_: FoundAlert) -> bool:
+def no(_: FoundAlert, _group: Group) -> bool:
     return False
 
 
 def changes(
-    *evaluations: Evaluation, may_open: Callable[[FoundAlert], bool] = yes, shared: Sharing | None = None
+    *evaluations: Evaluation, may_open: Callable[[FoundAlert, Group], bool] = yes, shared: Sharing | None = None
 ) -> list[tuple[str, str]]:
     """Return what happens to which alert, by its reported id."""
     return [
@@ -95,7 +95,7 @@ def changes(
 
 
 def all_changes(
-    *evaluations: Evaluation, may_open: Callable[[FoundAlert], bool] = yes, shared: Sharing | None = None
+    *evaluations: Evaluation, may_open: Callable[[FoundAlert, Group], bool] = yes, shared: Sharing | None = None
 ) -> list[AlertChange]:
     return [each.change for each in compare(evaluations, may_open, shared)]
 

@@ -45,12 +45,12 @@ INNER = structs.replace(NEW, records=())
 )
 def test_an_alert_opens_with_a_new_record(hits: list[Hit], may_open: bool) -> None:
     """An alert opens if at least one of its records is new, or if it counts an alert without records."""
-    (context,) = contexts_of([COUNT], StreamBounds(begin=lambda _: at(0), floor=lambda _: FLOOR))
+    (context,) = contexts_of([COUNT], StreamBounds(begin=lambda *_: at(0), floor=lambda _: FLOOR))
     found = FoundAlert("a", at(20), at(20), at(30), HitWindow(hits))
-    assert context.may_open(found, None) is may_open
-    assert not context.may_open(replace(found, is_quiet=True), None)
-    (silent,) = contexts_of([replace(COUNT, is_silent=True)], StreamBounds(begin=lambda _: at(0)))
-    assert not silent.may_open(found, None)
+    assert context.may_open(found, (), None) is may_open
+    assert not context.may_open(replace(found, is_quiet=True), (), None)
+    (silent,) = contexts_of([replace(COUNT, is_silent=True)], StreamBounds(begin=lambda *_: at(0)))
+    assert not silent.may_open(found, (), None)
 
 
 @in_one_test(
@@ -75,20 +75,20 @@ def test_an_absence_opens_while_it_lasts(
 ) -> None:
     """An absence opens while it lasts, once its time may alert; after its end, only if a new record ended it."""
     start = None if alerts_from is None else at(alerts_from)
-    bounds = StreamBounds(begin=lambda _: at(0), floor=lambda _: FLOOR, alerts_from=start)
+    bounds = StreamBounds(begin=lambda *_: at(0), floor=lambda _: FLOOR, alerts_from=lambda *_: start)
     (context,) = contexts_of([ABSENCE], bounds)
     end = None if back is None else back.at
     found = FoundAlert("a", at(10), at(10), NEVER, HitWindow(), resolved_at=end, resolved_by=back)
-    assert context.may_open(found, None if verified is None else at(verified)) is may_open
+    assert context.may_open(found, (), None if verified is None else at(verified)) is may_open
 
 
 def test_an_absence_that_ended_without_a_match_opens_as_if_it_lasted() -> None:
     """If no record ended an absence, the time from which it may alert decides."""
     for start, may_open in ((15, True), (25, False)):
-        bounds = StreamBounds(begin=lambda _: at(0), alerts_from=at(start))
+        bounds = StreamBounds(begin=lambda *_: at(0), alerts_from=lambda *_, start=start: at(start))
         (context,) = contexts_of([ABSENCE], bounds)
         found = FoundAlert("a", at(10), at(10), NEVER, HitWindow(), resolved_at=at(15))
-        assert context.may_open(found, at(20)) is may_open
+        assert context.may_open(found, (), at(20)) is may_open
 
 
 def test_what_rules_are_to_each_other() -> None:
@@ -97,7 +97,7 @@ def test_what_rules_are_to_each_other() -> None:
     absence = replace(ABSENCE, name=RuleName("absence", "absence", "Absence"))
     outer = replace(fed, name=RuleName("outer", "outer", "Outer"), steps=(Step("fed"),))
     top = replace(fed, name=RuleName("top", "top", "Top"), steps=(Step("absence"), Step("r")))
-    contexts = list(contexts_of([fed, absence, outer, top], StreamBounds(begin=lambda _: at(0))))
+    contexts = list(contexts_of([fed, absence, outer, top], StreamBounds(begin=lambda *_: at(0))))
     assert [each.is_inner for each in contexts] == [True, True, False, False]
     assert [each.is_waiting for each in contexts] == [False, False, False, True]
 
@@ -106,7 +106,7 @@ def test_hits_are_complete_once_a_rule_has_looked_far_enough_back() -> None:
     """A rule that reads records from a time on knows all hits that matter after what it and the rules below need."""
     fed = make(name=RuleName("fed", "fed", "Fed"), threshold=Threshold("gte", 2))
     outer = replace(fed, name=RuleName("outer", "outer", "Outer"), steps=(Step("fed"),))
-    bounds = StreamBounds(begin=lambda _: at(0), since=lambda rule: at(100) if rule.name.id == "outer" else None)
+    bounds = StreamBounds(begin=lambda *_: at(0), since=lambda rule: at(100) if rule.name.id == "outer" else None)
     contexts = list(contexts_of([fed, outer], bounds))
     assert [each.complete_from for each in contexts] == [None, at(130)]  # its own ten minutes, and ten and ten below
 
@@ -141,8 +141,8 @@ def test_when_an_alert_must_be_looked_at_again(
 ) -> None:
     """An alert must be looked at again once its firing, its end, or the time from which on it may alert is verified."""
     start = None if alerts_from is None else at(alerts_from)
-    (context,) = contexts_of([rule], StreamBounds(begin=lambda _: at(0), alerts_from=start))
+    (context,) = contexts_of([rule], StreamBounds(begin=lambda *_: at(0), alerts_from=lambda *_: start))
     times = {name: at(minute) for name, minute in found.items()}
     alert = FoundAlert("a", at(10), at(10), NEVER, HitWindow(), times.get("judged_at"), times.get("resolved_at"))
     expected = None if pending is None else at(pending)
-    assert context.pending_at(alert, None if verified is None else at(verified)) == expected
+    assert context.pending_at(alert, (), None if verified is None else at(verified)) == expected

@@ -14,6 +14,7 @@ from actionwatch.rules.correlations.context import StreamBounds
 from actionwatch.rules.correlations.correlator import Correlator
 from actionwatch.rules.correlations.evaluate import AFTER_ALL, BEFORE_ALL, Span
 from actionwatch.rules.correlations.memory_rows import MemoryHits
+from actionwatch.rules.correlations.sources import VerifiedTime
 from tests.cases import in_one_test
 from tests.unit.rules.correlation.correlating import TWO, Run, backups, keys
 from tests.unit.rules.correlation.kit import HEAD, MINUTE, START, at, calls_for, loaded, record_at
@@ -27,7 +28,7 @@ FIRST = (START, -1, "")
 def test_a_rule_that_is_off_is_not_correlated() -> None:
     """A correlation that is off finds nothing, though other rules may name it."""
     off = [replace(rule, mode=Mode.OFF) if rule.name.id == CREATES else rule for rule in TWO]
-    correlator = Correlator(off, StreamBounds(begin=lambda _: START))
+    correlator = Correlator(off, StreamBounds(begin=lambda *_: START))
     assert [rule.name.id for rule in correlator.rules] == [BACKUPS]
 
 
@@ -78,7 +79,7 @@ def test_what_is_expected_begins_without_a_hit() -> None:
     opened = [
         change
         for number, spans in begun.items()
-        for change in run.correlator.take_again(run.rows, number, spans, at(12))
+        for change in run.correlator.take_again(run.rows, number, spans, VerifiedTime(at(12)))
         if change.kind is ChangeKind.OPEN
     ]
     assert {change.at for change in opened} == {at(12)}
@@ -100,7 +101,7 @@ def test_rules_that_are_evaluated_later_are_not_evaluated() -> None:
     assert [change.known.rule_id for change in made] == [CREATES]
     ((group, span),) = postponed[later].items()
     assert (group, span.first[0], span.last[0]) == (("eve",), at(1), at(2))
-    (change,) = run.correlator.take_again(run.rows, later, postponed[later], at(10))
+    (change,) = run.correlator.take_again(run.rows, later, postponed[later], VerifiedTime(at(10)))
     assert (change.known.rule_id, keys(change)) == (BACKUPS, ["00001.0", "00002.0"])
 
 
@@ -111,14 +112,14 @@ def test_a_group_that_is_evaluated_again_is_as_it_was(cached: int) -> None:
     run.take(*backups(1, 2, 3, 30, 31, 90))
     before = [each.values() for each in run.rows.alerts]
     for first, last in ((FIRST, AFTER_ALL), (AFTER_ALL, BEFORE_ALL), ((at(30), -1, ""), (at(30), 99, ""))):
-        assert run.correlator.take_again(run.rows, 0, {("eve",): Span(first, last)}, at(100)) == []
+        assert run.correlator.take_again(run.rows, 0, {("eve",): Span(first, last)}, VerifiedTime(at(100))) == []
     assert [each.values() for each in run.rows.alerts] == before
 
 
 @pytest.mark.parametrize("late", [199, 150, 105, 104, 99, 1])
 def test_a_hit_before_what_a_rule_was_fed_comes_too_early(late: float) -> None:
     """The oldest hit of each rule from before all its hits are known is noted; it is judged with what is known."""
-    bounds = StreamBounds(begin=lambda _: START, since=lambda _: at(100))
+    bounds = StreamBounds(begin=lambda *_: START, since=lambda _: at(100))
     run = Run(bounds=bounds)
     (known_from,) = {context.complete_from for context in run.correlator.contexts}
     assert known_from == at(105)

@@ -16,6 +16,7 @@ from actionwatch.rules.correlations.context import StreamBounds
 from actionwatch.rules.correlations.evaluate import Span
 from actionwatch.rules.correlations.folding import Touch
 from actionwatch.rules.correlations.memory_rows import MemoryHits, MemoryRows
+from actionwatch.rules.correlations.sources import VerifiedTime
 from actionwatch.rules.model import NEVER, Rule
 from tests.cases import in_one_test
 from tests.unit.rules.correlation.correlating import Run, backups, keys
@@ -165,7 +166,7 @@ def test_an_alert_from_before_all_hits_are_known_opens_with_what_is_known(first:
 
 
 def _known_since(minute: float) -> StreamBounds:
-    return StreamBounds(begin=lambda _: START, since=lambda _: at(minute))
+    return StreamBounds(begin=lambda *_: START, since=lambda _: at(minute))
 
 
 @pytest.mark.parametrize(("late", "is_found"), [(99, False), (104.5, False), (105, True)])
@@ -201,16 +202,16 @@ def test_an_alert_is_joined_no_longer_than_its_rule_says() -> None:
 
 def test_an_absence_has_no_end_until_it_has_ended() -> None:
     """An absence that is folded again has the end that was reported, and none before."""
-    run = Run(rules_of(ABSENCE), StreamBounds(begin=lambda _: START, alerts_from=at(500)))
+    run = Run(rules_of(ABSENCE), StreamBounds(begin=lambda *_: START, alerts_from=lambda *_: at(500)))
     run.take(*backups(1), verified=20)
     for _ in range(2):
-        run.correlator.take_again(run.rows, 0, {EVE: Span((at(1), -1, ""), (at(1), 99, ""))}, at(20))
+        run.correlator.take_again(run.rows, 0, {EVE: Span((at(1), -1, ""), (at(1), 99, ""))}, VerifiedTime(at(20)))
         (missing,) = run.rows.alerts
         assert (missing.until, missing.resolved_at) == (NEVER, None)
     run.take(*backups(30), verified=31)
     for _ in range(2):
         assert (missing.until, missing.resolved_at) == (at(30), at(30))
-        run.correlator.take_again(run.rows, 0, {EVE: Span((at(1), -1, ""), (at(1), 99, ""))}, at(31))
+        run.correlator.take_again(run.rows, 0, {EVE: Span((at(1), -1, ""), (at(1), 99, ""))}, VerifiedTime(at(31)))
 
 
 def test_the_end_of_a_silent_absence_follows_a_late_record() -> None:
@@ -290,7 +291,9 @@ def test_a_group_that_was_fed_older_hits_is_not_folded_from_the_cache() -> None:
     run = Run(counting(2))
     run.take(*backups(1))
     run.rows.hits.add(run.correlator.hits(backups(2)))
-    (opened,) = run.correlator.take_again(run.rows, 0, {EVE: Span((at(2), -1, ""), (at(2), 99, ""))}, at(10))
+    (opened,) = run.correlator.take_again(
+        run.rows, 0, {EVE: Span((at(2), -1, ""), (at(2), 99, ""))}, VerifiedTime(at(10))
+    )
     assert keys(opened) == ["00001.0", "00002.0"]
 
 
@@ -299,7 +302,9 @@ def test_all_places_that_were_touched_are_folded_again() -> None:
     run = Run(counting(2))
     run.take(*backups(1, 2, 30, 31, 60))
     run.rows.hits.add(run.correlator.hits([*backups(1.5, 200, 201)]))
-    made = run.correlator.take_again(run.rows, 0, {EVE: Span((at(1.5), -1, ""), (at(201), 99, ""))}, at(300))
+    made = run.correlator.take_again(
+        run.rows, 0, {EVE: Span((at(1.5), -1, ""), (at(201), 99, ""))}, VerifiedTime(at(300))
+    )
     assert [(each.kind, keys(each)[-1]) for each in made] == [
         (ChangeKind.JOIN, "00001.5"),
         (ChangeKind.OPEN, "00201.0"),
@@ -329,7 +334,7 @@ def test_an_alert_that_is_found_again_much_later_joins_what_was_reported() -> No
 
 def test_an_absence_that_a_late_record_takes_back_waits_for_nothing() -> None:
     """Nobody looks at an alert that is no longer found, and one that was never judged leaves no row."""
-    run = Run(rules_of(ABSENCE), StreamBounds(begin=lambda _: START, alerts_from=at(500)))
+    run = Run(rules_of(ABSENCE), StreamBounds(begin=lambda *_: START, alerts_from=lambda *_: at(500)))
     run.take(*backups(1), verified=20)
     (missing,) = run.rows.alerts
     assert (missing.is_judged, missing.pending_at) == (True, at(500))
@@ -350,7 +355,7 @@ def _pair(minute: float) -> list[Record]:
 
 def test_an_absence_that_is_lost_with_the_last_hit_ends_when_that_was() -> None:
     """Without a hit, and without a time from which on all is known, nothing is missing."""
-    run = Run(rules_of(ANSWERED, NOT_ANSWERED), StreamBounds(begin=lambda _: None))
+    run = Run(rules_of(ANSWERED, NOT_ANSWERED), StreamBounds(begin=lambda *_: None))
     made = run.take(*_pair(2), verified=13)
     assert [each.kind for each in made] == [ChangeKind.OPEN, ChangeKind.OPEN]
     (resolved,) = run.take(record_at(1.5, "DELETE_CLUSTER", key="c"), verified=13)
@@ -382,7 +387,9 @@ def test_a_missing_group_that_is_lost_ends_with_its_newest_hit(is_again: bool) -
     late = record_at(11, cluster="x", key="x11")
     if is_again:
         run.rows.hits.add(run.correlator.hits([late]))
-        run.correlator.take_again(run.rows, 0, {("eve", "x"): Span((at(11), -1, ""), (at(11), 99, ""))}, at(13))
+        run.correlator.take_again(
+            run.rows, 0, {("eve", "x"): Span((at(11), -1, ""), (at(11), 99, ""))}, VerifiedTime(at(13))
+        )
     else:
         run.take(late, verified=13)
     assert (known.is_current, known.is_open, known.resolved_at) == (False, False, at(20))
@@ -438,7 +445,7 @@ def test_groups_that_were_touched_long_ago_are_not_cached() -> None:
     """They do not take the place of those that new records use."""
     run = Run(counting(2))
     run.rows.hits.add(run.correlator.hits(backups(1)))
-    run.correlator.take_again(run.rows, 0, {EVE: Span((at(1), -1, ""), (at(1), 99, ""))}, at(10))
+    run.correlator.take_again(run.rows, 0, {EVE: Span((at(1), -1, ""), (at(1), 99, ""))}, VerifiedTime(at(10)))
     assert run.hits.read_count == 1
     run.take(*backups(2))
     assert run.hits.read_count == 3  # both

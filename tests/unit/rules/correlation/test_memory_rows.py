@@ -15,6 +15,7 @@ from actionwatch.rules.correlations.context import StreamBounds
 from actionwatch.rules.correlations.correlator import Correlator
 from actionwatch.rules.correlations.evaluate import AFTER_ALL
 from actionwatch.rules.correlations.memory_rows import MemoryRows
+from actionwatch.rules.correlations.sources import VerifiedTime
 from actionwatch.rules.model import CorrelationType, Rule, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, START, at, hit, make, minutes, objects_held, record_at
 from tests.unit.rules.correlation.live import ALL, NESTED
@@ -135,10 +136,10 @@ def test_alerts_are_due_once_their_time_is_verified() -> None:
         rows.alerts.wait(each, each.pending_at)
     rows.alerts.drop(["d"])
     known[2].pending_at = None
-    assert [each.id for _, each in rows.alerts.due(at(19))] == []
-    assert [each.id for _, each in rows.alerts.due(at(29))] == ["b"]
-    assert [each.id for _, each in rows.alerts.due(at(30))] == ["a"]
-    assert rows.alerts.due(at(1000)) == []
+    assert [each.id for _, each in rows.alerts.due(VerifiedTime(at(19)))] == []
+    assert [each.id for _, each in rows.alerts.due(VerifiedTime(at(29)))] == ["b"]
+    assert [each.id for _, each in rows.alerts.due(VerifiedTime(at(30)))] == ["a"]
+    assert rows.alerts.due(VerifiedTime(at(1000))) == []
 
 
 def test_groups_that_share_an_alert_are_known_together() -> None:
@@ -168,7 +169,7 @@ def test_shared_alerts_are_found_from_the_leader_of_the_last_one_on(minute: floa
 def test_a_replay_of_a_long_stream_holds_few_hits(rules: Sequence[Rule], monkeypatch: pytest.MonkeyPatch) -> None:
     """What no later hit can be counted with is forgotten: hits, alerts, shared alerts, and which records alerts hold."""
     monkeypatch.setattr(memory_rows, "_FEW", 200)
-    correlator = Correlator(rules, StreamBounds(begin=lambda _: START))
+    correlator = Correlator(rules, StreamBounds(begin=lambda *_: START))
     rows = MemoryRows(correlator.rules)
     kinds = ("BACKUP", "CREATE_CLUSTER", "BACKUP", "DELETE_CLUSTER")
     sizes = []
@@ -178,7 +179,7 @@ def test_a_replay_of_a_long_stream_holds_few_hits(rules: Sequence[Rule], monkeyp
         made = record_at(
             moment, kinds[number % 4], user=users[number % 3], cluster="xy"[number % 2], key=f"{number:04}"
         )
-        rows.records.hold(correlator.take_hits(rows, correlator.hits([made]), at(moment)))
+        rows.records.hold(correlator.take_hits(rows, correlator.hits([made]), VerifiedTime(at(moment))))
         rows.forget_before(at(moment))
         if number % 500 == 499:
             sizes.append(objects_held(rows))

@@ -8,6 +8,7 @@ from actionwatch.base.model import AlertChange, ChangeKind, Group, Hit, HitOrder
 from actionwatch.rules.correlations.context import StreamBounds
 from actionwatch.rules.correlations.evaluate import Span
 from actionwatch.rules.correlations.memory_rows import MemoryHits
+from actionwatch.rules.correlations.sources import VerifiedTime
 from tests.unit.rules.correlation.correlating import Run, backups, keys
 from tests.unit.rules.correlation.kit import START, at, record_at
 from tests.unit.rules.correlation.live import BY, OVER
@@ -51,7 +52,7 @@ def test_an_inner_alert_that_is_as_it_was_is_not_replaced() -> None:
     run = Run(rules_of(INNER, above()))
     run.rows.hits = Noting(run.correlator.rules)
     run.take(*backups(1, 2))
-    run.correlator.take_again(run.rows, 0, AGAIN, at(50))
+    run.correlator.take_again(run.rows, 0, AGAIN, VerifiedTime(at(50)))
     assert noted == ["replace", "at"]
     run.take(*backups(1.5))  # fires earlier
     assert noted[2:] == ["remove", "replace"]
@@ -75,7 +76,7 @@ def test_an_inner_alert_is_published_to_a_rule_that_is_new() -> None:
     run.rows.alerts.put(0, before.rows.alerts)
     for number in (0, 1):
         run.rows.hits.add({number: {EVE: [*before.rows.hits.since(number, EVE, at(0))]}})
-    made = run.correlator.take_again(run.rows, 0, AGAIN, at(50))
+    made = run.correlator.take_again(run.rows, 0, AGAIN, VerifiedTime(at(50)))
     assert of_rule(run, 2, made) == [(ChangeKind.OPEN, ["00001.0", "00002.0"])]
 
 
@@ -97,7 +98,7 @@ def test_an_alert_that_is_only_learned_is_no_hit() -> None:
 
 def test_an_alert_of_an_absence_is_a_hit_two_levels_above() -> None:
     """It has no record: its group is that of the absence."""
-    run = Run(rules_of(ABSENCE, above(), above("r1", by=OVER)), StreamBounds(begin=lambda _: START))
+    run = Run(rules_of(ABSENCE, above(), above("r1", by=OVER)), StreamBounds(begin=lambda *_: START))
     assert of_rule(run, 2, run.take(verified=10)) == []
     run.take(*backups(1), verified=5)
     made = run.take(verified=20)

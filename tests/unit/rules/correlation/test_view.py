@@ -13,6 +13,7 @@ from actionwatch.base.model import Record
 from actionwatch.rules.correlations.context import StreamBounds
 from actionwatch.rules.correlations.correlator import Correlator
 from actionwatch.rules.correlations.memory_rows import MemoryRows
+from actionwatch.rules.correlations.sources import VerifiedTime
 from actionwatch.rules.correlations.view import View, Viewer, before, lookback_of, views_in, views_of
 from actionwatch.rules.explain import counted, explain
 from actionwatch.rules.model import Rule
@@ -190,13 +191,13 @@ def outline(rule: Rule, record: Record, views: Sequence[View]) -> tuple[object, 
 
 def views_with_all(rules: Sequence[Rule], stream: Sequence[Record], record: Record) -> Callable[[Rule], list[View]]:
     """Return the groups that count a record as a correlator of all rules has them, which took all records before it."""
-    correlator = Correlator(rules, StreamBounds(begin=lambda _: START))
+    correlator = Correlator(rules, StreamBounds(begin=lambda *_: START))
     rows = MemoryRows(correlator.rules)
     for number, spans in correlator.begin().items():
-        correlator.take_again(rows, number, spans, None)
-    correlator.take_hits(rows, correlator.hits(before(record, stream)), None)
+        correlator.take_again(rows, number, spans, VerifiedTime(None))
+    correlator.take_hits(rows, correlator.hits(before(record, stream)), VerifiedTime(None))
     own = correlator.hits([record])
-    correlator.take_hits(rows, own, record.occurred_at)
+    correlator.take_hits(rows, own, VerifiedTime(record.occurred_at))
     return lambda rule: views_in(correlator.contexts, rows, rule.name.id, record, own)
 
 
@@ -227,7 +228,7 @@ def test_what_cannot_matter_to_an_explanation_is_left_out(text: str, seed: int) 
         viewer = Viewer(rule, rules, shown, lambda ids: {number: stream[number - 1] for number in ids})
         viewer.take_history(before(shown[-1], stream))
         for record in shown:
-            views = viewer.views(record, START)
+            views = viewer.views(record, lambda *_: START)
             assert outline(rule, record, views) == outline(rule, record, whole[record.id](rule))
             group_count += len(views)
     assert group_count > 10
@@ -242,9 +243,9 @@ def test_an_explanation_continues_from_the_alerts_before_it(text: str, seed: int
     """
     chance, rules = random.Random(seed), loaded(text)
     stream = random_stream(chance, [1, 5, 15, 30])
-    correlator = Correlator(rules, StreamBounds(begin=lambda _: START))
+    correlator = Correlator(rules, StreamBounds(begin=lambda *_: START))
     rows = MemoryRows(correlator.rules)
-    correlator.take_hits(rows, correlator.hits(stream), stream[-1].occurred_at)
+    correlator.take_hits(rows, correlator.hits(stream), VerifiedTime(stream[-1].occurred_at))
     known = list(rows.alerts)
     late = [
         replace(each, first_at=each.first_at + MINUTE, fired_at=each.fired_at + MINUTE, firing=None) for each in known
@@ -259,7 +260,7 @@ def test_an_explanation_continues_from_the_alerts_before_it(text: str, seed: int
             viewer, since = Viewer(rule, rules, [record]), record.occurred_at - lookback
             viewer.take_history(each for each in before(record, stream) if each.occurred_at >= since)
             begin = max(START, since) if correlation.is_absence else START
-            views = viewer.views(record, begin, since=since, known=[*known, *gone])
+            views = viewer.views(record, lambda *_, begin=begin: begin, since=since, known=[*known, *gone])
             whole = views_of(rule, rules, before(record, stream), record, START)
             assert list(explain(rule, record, views=views).lines()) == list(explain(rule, record, views=whole).lines())
             group_count += len(views)
