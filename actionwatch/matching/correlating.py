@@ -140,14 +140,11 @@ class Correlating:
         self._stored = self.feeding.rows(connection)
         return self._catch_up.run(connection, self._stored, position, verified, can_judge=not self.backlog.is_reading)
 
-    def is_any_due(self, connection: Connection, verified: SourceProgress) -> bool:
-        """Return whether an alert must be looked at now that time is verified."""
-        return any(True for _ in self.feeding.stored().due(connection, verified))
-
     def sources_of(self, known: CorrelatedAlert) -> Sequence[str]:
         """Return the sources whose records an alert can have."""
-        rule = self.feeding.rule(known.rule_id)
-        return () if rule is None else self.backlog.progress.of_group(rule, known.group).names
+        stored = self.feeding.stored()
+        rule = stored.rules[stored.places[known.rule_id]]
+        return self.backlog.progress.of_group(rule, known.group).names
 
     def store(self, changes: Sequence[AlertChange], reported_as: Mapping[str, str]) -> None:
         """Store what became of alerts, as the ledger reports them from now on."""

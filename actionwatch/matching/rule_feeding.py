@@ -70,10 +70,6 @@ class RuleFeeding:
             floor=lambda rule: versions[rule.name.id].floor,
         )
 
-    def rule(self, rule_id: str) -> Correlation | None:
-        """Return a rule by its id; None if it does not run."""
-        return next((rule for rule in self.rules if rule.name.id == rule_id), None)
-
     def stored(self) -> StoredRules:
         """Return these rules, as the store knows them."""
         return StoredRules.of(self.rules, self.numbers)

@@ -8,9 +8,12 @@ from datetime import datetime, timedelta
 import pytest
 
 from actionwatch.base.source_labels import use_labels
+from actionwatch.matching.correlating import Correlating
+from actionwatch.matching.matcher import RecordMatcher
 from actionwatch.matching.source_progress import CommonProgress, SourceProgress, read_progress
 from actionwatch.rules.correlations.order import running
 from actionwatch.rules.correlations.sources import sources_of
+from actionwatch.rules.engine import Engine
 from actionwatch.rules.model import Correlation
 from actionwatch.store import marks
 from actionwatch.store.database import Database
@@ -23,7 +26,8 @@ HOUR = timedelta(hours=1)
 STEPS = "detection: {made: {actionKind: CREATE_CLUSTER}, gone: {actionKind: DELETE_CLUSTER}}\n"
 OPEN_END = (
     STEPS
-    + "correlation: {type: temporal, rules: [made, gone], group-by: [BY], timespan: 10m, condition: made and not gone}\n"
+    + "correlation: {type: temporal, rules: [made, gone], group-by: [BY], timespan: 10m,"
+    + " condition: made and not gone}\n"
 )
 SCOPE = "alert: {{sources: [{0}]}}\n"
 EACH = HEAD.format("each") + OPEN_END.replace("BY", "userName, source")
@@ -184,7 +188,8 @@ def test_an_expected_source_is_missing_from_its_own_beginning(post: Post) -> Non
     """A group that is expected of a source waits until this is read, then for one timespan; its alert has the labels."""
     rules = rules_of(MISSING)
     see(post.database, NOON + HOUR)
-    step = stepping(post, rules)
+    correlating = Correlating(rules, post.addressing, sources=lambda: ["acme", "beta"])
+    step = RecordMatcher(post.database, Engine(rules), post.addressing, post.clock, correlating=correlating)
     step.run_once()
     alert = only(post)
     assert (alert.source, alert.group, alert.labels) == ("acme", {"source": "acme"}, LABELS["acme"])
