@@ -20,7 +20,7 @@ Span = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class CommonProgress:
-    """The progress that some sources have in common: the latest beginning, the earliest proof. None while one was never read."""
+    """The progress that some sources have in common: the latest beginning, the earliest proof; None if one was never read."""
 
     begin: datetime | None = None
     verified: datetime | None = None
