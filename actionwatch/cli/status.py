@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from actionwatch.store.self_alerts import OpenSelfAlert
 
 _ALIKE_SHOWN = 3  # troubles of one kind, with many sources
+_ROLES_SHOWN = 20  # of one replica for sources
 _SILENCES_SHOWN = 5  # `silences list` shows all
 _COLOURS = {"everything": "bold green", "limited": "bold yellow", "blind": "bold red"}
 _LATENESS_RECORDS = 10_000  # the newest ones of all sources, to measure how late records appear
@@ -355,10 +356,20 @@ def _print_troubles(troubles: Sequence[OpenSelfAlert | DetectedTrouble], out: Co
 
 def _print_replicas(running: Sequence[dict[str, Any]]) -> None:
     rows = [
-        (f"{each['host']} ({each['id'][:6]})", ", ".join(each["roles"]) or "sends", (each["files"] or "?")[:8])
+        (f"{each['host']} ({each['id'][:6]})", _spell_roles(each["roles"]), (each["files"] or "?")[:8])
         for each in running
     ]
     print_table(("replica", "roles", "files"), rows, nothing="no replica is running on this store")
+
+
+def _spell_roles(roles: Sequence[str]) -> str:
+    """Return the roles of a replica. Those for many sources are only counted: JSON has all."""
+    from actionwatch.store.membership import is_tail_role
+
+    tailed = [role for role in roles if is_tail_role(role)]
+    if len(tailed) > _ROLES_SHOWN:
+        roles = [*(role for role in roles if role not in set(tailed)), counted(len(tailed), "source")]
+    return ", ".join(roles) or "sends"
 
 
 def _print_silences(active: Sequence[Silence], out: Console) -> None:

@@ -70,6 +70,8 @@ class _Lane:
     upstream: Upstream
     heap: list[tuple[float, int, Turn]] = field(default_factory=list)
     running: int = 0
+    new: set[Turn] = field(default_factory=set)
+    """Polls that have not begun once."""
     probe_at: float = -math.inf
     """When one poll may try an upstream that is out."""
     is_out: bool = False
@@ -97,7 +99,9 @@ class PollQueue:
         for turn in turns:
             turn.due = self._elapsed()
             self._turns.setdefault(turn.source, []).append(turn)
-            self._lanes.setdefault(turn.upstream, _Lane(turn.upstream))
+            lane = self._lanes.setdefault(turn.upstream, _Lane(turn.upstream))
+            if turn.is_poll:
+                lane.new.add(turn)
             before = next((each for each in self._running if each.step == turn.step), None)
             if before is not None:
                 before.follower = turn
@@ -108,6 +112,7 @@ class PollQueue:
         """Forget a source. What runs for it ends by itself."""
         for turn in self._turns.pop(source, []):
             turn.is_removed = True
+            self._lanes[turn.upstream].new.discard(turn)
 
     def take(self) -> Turn | float:
         """Return the turn to run now, or for how many seconds none is due."""
@@ -124,12 +129,13 @@ class PollQueue:
             return wait
         turn = heapq.heappop(best.heap)[2]
         best.running += 1
+        best.new.discard(turn)
         self._running.add(turn)
         turn.began = now
         if best.is_out:
             best.probe_at = now + min(turn.interval, _PROBE_SECONDS)
         elif turn.is_poll:
-            is_late = turn.is_late(now)
+            is_late = not self.new_count() and turn.is_late(now)
             self._lateness = self._lateness.and_one(now - turn.due, is_late=is_late)
         return turn
 
@@ -176,12 +182,18 @@ class PollQueue:
         is_one = any(each.source == source and each.is_poll for each in long)
         return is_one and (len(long) > self.half or bool(self._put_off))
 
+    def new_count(self) -> int:
+        """Return how many sources wait for their first poll, of upstreams that answer."""
+        return sum(len(lane.new) for lane in self._lanes.values() if not lane.is_out)
+
     def lateness(self) -> Lateness:
-        """Return how late polls began, since the start, and those that are due and have not begun."""
+        """Return how late polls began, since the start, and those that are due and have not begun.
+
+        None counts as late while sources wait for their first poll, which takes longer than others: a start is no overload.
+        """
         now = self._elapsed()
-        waiting = [
-            turn for lane in self._lanes.values() if not lane.is_out for _, _, turn in lane.heap if turn.is_late(now)
-        ]
+        lanes = [] if self.new_count() else [lane for lane in self._lanes.values() if not lane.is_out]
+        waiting = [turn for lane in lanes for _, _, turn in lane.heap if turn.is_late(now)]
         began = self._lateness
         return replace(began, count=began.count + len(waiting), late_count=began.late_count + len(waiting))
 

@@ -57,6 +57,11 @@ class Polls:
         with self._changed:
             return self._queue.must_give_way(source)
 
+    def room(self) -> int:
+        """Return how many more sources can have their first poll soon, so that the other ones wait only a little for it."""
+        with self._changed:
+            return 2 * self._count - self._queue.new_count()
+
     def lateness(self) -> Lateness:
         """Return how late polls began, since the start."""
         with self._changed:

@@ -36,7 +36,7 @@ from actionwatch.store import seals
 from actionwatch.store.record_keys import between
 from actionwatch.store.records import newest_id
 from actionwatch.store.statements import columns_of, stream_rows
-from actionwatch.store.tables import RECEIPT, RECORD
+from actionwatch.store.tables import RECEIPT, RECORD, SOURCE
 
 MERGED_SPAN = timedelta(days=1)  # of the proofs in one receipt: one that turns out to be unsound costs at most so much
 _EARLIER_RECEIPTS = 100_000  # read back from a time for one that reaches beyond it: eleven days of a busy source
@@ -48,12 +48,13 @@ _CLOCK_STEP = timedelta(hours=1)
 _NEWEST = select(RECEIPT).where(RECEIPT.c.source == bindparam("of")).order_by(RECEIPT.c.judged_at.desc()).limit(1)
 _EARLIER = (
     select(RECEIPT.c.ends_at)
-    .where(RECEIPT.c.source == bindparam("of"), RECEIPT.c.starts_at < bindparam("since"))
+    .where(RECEIPT.c.source == SOURCE.c.name, RECEIPT.c.starts_at < bindparam("since"))
     .order_by(RECEIPT.c.starts_at.desc())
     .limit(bindparam("most", type_=Integer))
+    .correlate(SOURCE)
     .subquery()
 )
-_END_OF_EARLIER = select(func.max(_EARLIER.c.ends_at))
+_END_OF_EARLIER = select(SOURCE.c.name, select(func.max(_EARLIER.c.ends_at)).scalar_subquery())
 _INSERT = RECEIPT.insert()
 _EXTEND = (
     RECEIPT.update()
@@ -313,10 +314,10 @@ def _ends_of_earlier(connection: Connection, owners: Mapping[str, str], since: d
     """Return until when the receipts that start before a time prove what follows it, by source, for those that do."""
     most = max(_EARLIER_RECEIPTS // len(owners), _FEWEST_EARLIER) if owners else 0
     found: dict[str, datetime] = {}
-    for name, owner in owners.items():  # one statement for all would be a union, and SQLite takes 500 parts at most
-        end = connection.execute(_END_OF_EARLIER, {"of": name, "since": since, "most": most}).scalar()
+    statement = _END_OF_EARLIER.where(SOURCE.c.name.in_(list(owners)))
+    for name, end in connection.execute(statement, {"since": since, "most": most}):
         if end is not None and end >= since:
-            found[owner] = max(found.get(owner, since), end)
+            found[owners[name]] = max(found.get(owners[name], since), end)
     return found
 
 

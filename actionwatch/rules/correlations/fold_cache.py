@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from actionwatch.base.model import CorrelatedAlert, Group, HitOrder
 from actionwatch.rules.correlations.folds.fold import Fold
 
-MOST = 120_000  # hits, with those that the rest of a fold takes as much as: about 36 MB
+MOST = 60_000  # hits, with those that the rest of a fold takes as much as: about 18 MB
 _OF_FOLD = 6
-_OF_WINDOW = 120  # one hit in so many, so 1,000: to read as many again costs little
+_OF_WINDOW = 60  # one hit in so many, so 1,000: to read as many again costs little
 
 
 @dataclass(slots=True)

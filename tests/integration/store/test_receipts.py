@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection
 
 from actionwatch.base.clock import MICROSECOND
-from actionwatch.store import receipts, records, source_records
+from actionwatch.store import marks, receipts, records, source_records
 from actionwatch.store.database import Database
 from actionwatch.store.receipts import MERGED_SPAN, WindowReceipt, digest_of
 from actionwatch.store.tables import RECEIPT
-from tests.builders import NOON, make_receipt, make_record, only_sqlite, open_database
+from tests.builders import NOON, make_marks, make_receipt, make_record, only_sqlite, open_database
 from tests.statements import statements
 
 MINUTE = timedelta(minutes=1)
@@ -123,6 +123,7 @@ def test_proofs_are_merged_only_with_the_one_before(database: Database) -> None:
 def test_spans_of_many_sources(database: Database) -> None:
     """The time that receipts prove can be asked for of a thousand sources at once: a receipt of one reaches beyond the time."""
     with database.write() as connection:
+        marks.write(connection, make_marks(name="source 999"))
         receipts.write(connection, make_receipt(source="source 999", starts_at=NOON - 2 * HOUR, ends_at=NOON))
     owners = {f"source {number}": f"source {number}" for number in range(1000)}
     with database.read() as connection:
@@ -201,6 +202,7 @@ def test_spans_are_the_union_of_the_windows(windows: list[tuple[int, int]]) -> N
 def spans_of(database: Database, windows: list[tuple[int, int]]) -> list[tuple[datetime, datetime]]:
     """Return the proved stretches if there is one receipt for each window, given as start and length in minutes."""
     with database.write() as connection:
+        marks.write(connection, make_marks())
         for start, length in windows:
             insert_alone(connection, at(start, start + length))
         return receipts.spans(connection, {"acme": "acme"})["acme"]

@@ -96,7 +96,7 @@ class Replica:
 
 def settled(*replicas: Replica) -> list[int]:
     """Let time pass until nothing changes. Return how many roles each replica has."""
-    for _ in range(20):
+    for _ in range(3 * int(LEFT_FOR_SECONDS)):
         for replica in replicas:
             replica.step()
     return [len(replica.held()) for replica in replicas]

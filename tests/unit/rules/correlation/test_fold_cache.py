@@ -86,7 +86,7 @@ def test_a_fold_that_is_put_twice_takes_its_room_once() -> None:
 
 def test_a_window_has_a_small_part_of_the_cache() -> None:
     """No group that counts many hits takes the room of all others."""
-    assert FoldCache(600).most_of_window == 5
+    assert FoldCache(300).most_of_window == 5
 
 
 def test_a_cleared_cache_is_empty_and_has_all_its_room() -> None:
