@@ -18,6 +18,11 @@ def use_labels(labels: Mapping[str, Mapping[str, str]]) -> None:
     _labels = labels
 
 
+def labels_in_use() -> Mapping[str, Mapping[str, str]]:
+    """Return the labels of all sources: another object after they have changed."""
+    return _labels
+
+
 def labels_of(source: str) -> Mapping[str, str]:
     """Return the labels of a source; empty if it has none, or is not configured."""
     return _labels.get(source, {})

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from actionwatch.base.model import Record
 from actionwatch.matching.source_progress import SourceProgress, read_progress
-from actionwatch.rules.correlations.sources import RuleSources
+from actionwatch.rules.correlations.sources import RuleSources, SourceNames
 from actionwatch.store import records
 
 
@@ -17,8 +17,7 @@ class BacklogWatch:
 
     def __init__(self, sources: Callable[[], Sequence[str]] | None, rules: Mapping[str, RuleSources]) -> None:
         self._sources = sources
-        self._rules = rules
-        self.progress = SourceProgress()
+        self.progress = SourceProgress({}, SourceNames(rules, ()))
         self._only_backlog_through = 0  # no record up to this id may alert
         self._waits_for_sources = self._is_more = False
         self._has_seen_live = False  # from then on, each batch may alert
@@ -45,7 +44,9 @@ class BacklogWatch:
         self._is_more = is_more and not self._has_seen_live
 
     def _read(self, connection: Connection) -> None:
-        self.progress = read_progress(connection, self._sources() if self._sources is not None else None, self._rules)
+        self.progress = read_progress(
+            connection, self._sources() if self._sources is not None else None, self.progress.names
+        )
 
     def _has_any_that_may_alert(self, connection: Connection) -> bool:
         newest = records.newest_id(connection)

@@ -79,7 +79,7 @@ class RecordMatcher:
         """How many transactions were committed since the start: it grows while there is progress."""
         self.has_learned = self._correlating.is_idle
         """Whether correlations were once evaluated for all that was stored, since this matcher was made."""
-        self._verified = SourceProgress()
+        self._verified = self._correlating.backlog.progress
         self._order = _Order(batch_size, elapsed)
         self._opened_count = 0
         self._lock = threading.Lock()

@@ -198,7 +198,7 @@ class RuleFeeding:
             if rule.name.id in whole:
                 whole.update(step.rule_id for step in rule.steps)
         late = (known[name].fed_from for name in changed if name in known and known[name].digest is None)
-        verified = progress.oldest([rule.name.id for rule in self.rules if rule.name.id in changed])
+        verified = progress.oldest([rule for rule in self.rules if rule.name.id in changed])
         times = records.newest_time(connection, position), verified, *late
         moment = min((at for at in times if at is not None), default=None)
         if moment is None or verified is None or not position:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from actionwatch.base.clock import from_micros, to_micros
 from actionwatch.base.model import Group
-from actionwatch.rules.correlations.sources import RuleSources
+from actionwatch.rules.correlations.sources import SourceNames
 from actionwatch.rules.model import Correlation
 from actionwatch.store import marks
 
@@ -31,20 +31,12 @@ class CommonProgress:
 class SourceProgress:
     """The progress of all sources at one moment, as each group of a rule depends on it. See `Verified`."""
 
-    def __init__(
-        self,
-        spans: Mapping[str, Span] | None = None,
-        names: Sequence[str] | None = None,
-        rules: Mapping[str, RuleSources] | None = None,
-    ) -> None:
-        """`spans` are those of the sources that were ever polled, `names` those that count (None: all that were polled)."""
-        known = spans or {}
-        self._names = sorted(known) if names is None else list(names)
-        self._spans = {name: known[name] for name in self._names if name in known}
-        self._rules = rules or {}
+    def __init__(self, spans: Mapping[str, Span], names: SourceNames) -> None:
+        """`spans` are those of the sources that were ever polled, `names` says which ones count."""
+        self.names = names
+        self._spans = {name: spans[name] for name in names.sources if name in spans}
         self._of_rules: dict[str, CommonProgress] = {}
         self._of_values: dict[tuple[str, str | None], CommonProgress] = {}
-        self._named: dict[str, Mapping[str | None, Sequence[str]]] = {}  # by field and value
         self.newest = from_micros(max(proved for _, proved, _ in self._spans.values())) if self._spans else None
 
     def of(self, rule: Correlation, group: Group) -> datetime | None:
@@ -53,34 +45,32 @@ class SourceProgress:
 
     def of_group(self, rule: Correlation, group: Group) -> CommonProgress:
         """Return what the sources whose records a group can have have in common."""
-        its = self._rules.get(rule.name.id)
-        if its is not None and its.place is not None:
-            value = group[its.place]
-            found = self._of_values.get((its.field, value))
-            if found is not None:
-                return found
+        its = self.names.rules.get(rule.name.id)
+        if its is None or its.place is None:
+            return self.of_rule(rule.name.id)
+        value = group[its.place]
+        found = self._of_values.get((its.field, value))
+        if found is None:
             # A source that is no longer read has no proof: its groups are judged with all others.
-            if names := self._names_of(its, value):
-                found = self._of_values[its.field, value] = self._common(names)
-                return found
-        return self.of_rule(rule.name.id)
+            names = self.names.of_value(its.field, value)
+            found = self._common(names) if names else self.of_rule(rule.name.id)
+            self._of_values[its.field, value] = found
+        return found
 
     def of_rule(self, rule_id: str) -> CommonProgress:
         """Return what all sources that feed a rule have in common."""
         found = self._of_rules.get(rule_id)
         if found is None:
-            its = self._rules.get(rule_id, RuleSources())
-            found = self._of_rules[rule_id] = self._common(its.names(self._names))
+            found = self._of_rules[rule_id] = self._common(self.names.of_rule(rule_id))
         return found
 
-    def oldest(self, rules: Sequence[str]) -> datetime | None:
+    def oldest(self, rules: Sequence[Correlation]) -> datetime | None:
         """Return up to when the slowest source is proved on which any group of rules depends; None if there is none."""
         found: list[datetime | None] = []
-        for rule_id in rules:
-            its = self._rules.get(rule_id, RuleSources())
-            if its.place is None:
-                found.append(self.of_rule(rule_id).verified)
-            elif read := [self._spans[name][1] for name in its.names(self._names) if name in self._spans]:
+        for rule in rules:
+            if not self.keeps_apart(rule):
+                found.append(self.of_rule(rule.name.id).verified)
+            elif read := [self._spans[name][1] for name in self.names.of_rule(rule.name.id) if name in self._spans]:
                 found.append(from_micros(min(read)))
         times = [at for at in found if at is not None]
         return min(times) if times and len(times) == len(found) else None
@@ -92,7 +82,7 @@ class SourceProgress:
 
     def knows(self, source: str) -> bool:
         """Return whether it has a source, or does not need it."""
-        return source in self._spans or source not in self._names
+        return source in self._spans or source not in self.names.sources
 
     def has_beginning_of(self, other: SourceProgress, rules: Sequence[Correlation]) -> bool:
         """Return whether the streams of records of rules begin as they did then: a state that was built then is still right."""
@@ -103,20 +93,20 @@ class SourceProgress:
 
     def keeps_apart(self, rule: Correlation) -> bool:
         """Return whether groups of a rule depend on some of its sources only."""
-        return rule.name.id in self._rules and self._rules[rule.name.id].place is not None
+        return self.names.keeps_apart(rule)
 
     def until(self, at: datetime) -> SourceProgress:
         """Return the same with nothing verified after a time."""
         end = to_micros(at)
         spans = {name: (begin, min(proved, end), start) for name, (begin, proved, start) in self._spans.items()}
-        return SourceProgress(spans, self._names, self._rules)
+        return SourceProgress(spans, self.names)
 
     def joined(self, other: SourceProgress) -> SourceProgress:
         """Return the same with what is verified here or there."""
         spans = dict(self._spans)
         for name, (begin, proved, start) in spans.items():
             spans[name] = begin, max(proved, other._spans.get(name, (0, proved, 0))[1]), start
-        return SourceProgress(spans, self._names, self._rules)
+        return SourceProgress(spans, self.names)
 
     def _beginnings(self, rule: Correlation) -> Sequence[tuple[datetime | None, datetime | None]]:
         """Return the beginnings on which what is stored of a rule depends: those of its groups, or of those that it expects."""
@@ -125,15 +115,6 @@ class SourceProgress:
         else:
             its = [self.of_group(rule, group) for group in rule.expected or ()]
         return [(each.begin, each.alerts_from) for each in its]
-
-    def _names_of(self, rule: RuleSources, value: str | None) -> Sequence[str]:
-        """Return the sources for whose records groups have a value."""
-        if rule.field not in self._named:
-            found: dict[str | None, list[str]] = {}
-            for name in self._names:
-                found.setdefault(rule.value(name), []).append(name)
-            self._named[rule.field] = found
-        return self._named[rule.field].get(value, ())
 
     def _common(self, names: Sequence[str]) -> CommonProgress:
         if not names or any(name not in self._spans for name in names):
@@ -144,8 +125,8 @@ class SourceProgress:
         )
 
 
-def read_progress(
-    connection: Connection, sources: Sequence[str] | None, rules: Mapping[str, RuleSources]
-) -> SourceProgress:
-    """Read the progress of sources (None: all that were ever polled), for rules by id."""
-    return SourceProgress(marks.read_spans(connection), sources, rules)
+def read_progress(connection: Connection, sources: Sequence[str] | None, known: SourceNames) -> SourceProgress:
+    """Read the progress of sources (None: all that were ever polled). `known` are names of before, for the same rules."""
+    spans = marks.read_spans(connection)
+    wanted = sorted(spans) if sources is None else sources
+    return SourceProgress(spans, known if known.are_of(wanted) else SourceNames(known.rules, wanted))

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from actionwatch.base.model import CorrelatedAlert, Group, Record
 from actionwatch.matching.source_progress import read_progress
 from actionwatch.matching.stored_rows import StoredRows, StoredRules
-from actionwatch.rules.correlations.sources import sources_of
+from actionwatch.rules.correlations.sources import SourceNames, sources_of
 from actionwatch.rules.correlations.view import View, Viewer, before, lookback_of
 from actionwatch.rules.model import Correlation, Rule
 from actionwatch.rules.prefilter import prefilter_of
@@ -36,7 +36,7 @@ def views_from_store(
     since = min(record.occurred_at for record in shown) - lookback
     rows = _stored_rows(connection, viewer.correlations, since, max(record.id for record in shown))
     known = _take_records(connection, viewer, prefilter_of([rule], rules).kinds, since, shown) if rows is None else []
-    progress = read_progress(connection, None, sources_of(rules))
+    progress = read_progress(connection, None, SourceNames(sources_of(rules), ()))
     views = list[list[View]]()
     for record in shown:
         start = record.occurred_at - lookback

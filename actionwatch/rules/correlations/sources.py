@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Protocol
 
 from actionwatch.base.model import Group
-from actionwatch.base.source_labels import labels_of
+from actionwatch.base.source_labels import labels_in_use, labels_of
 from actionwatch.base.unicode import canonical
 from actionwatch.rules.correlations.order import running
 from actionwatch.rules.fields import LABELS
@@ -54,16 +54,49 @@ class RuleSources:
     place: int | None = None
     field: str = ""
 
-    def names(self, sources: Sequence[str]) -> tuple[str, ...]:
-        """Return those of the sources that feed the rule."""
-        if self.scopes is None:
-            return tuple(sources)
-        return tuple(name for name in sources if any(scope.includes(name) for scope in self.scopes))
 
-    def value(self, source: str) -> str | None:
-        """Return the value that groups have for records of a source."""
-        text = source if self.field == _SOURCE else labels_of(source).get(self.field.removeprefix(LABELS))
-        return None if text is None else canonical(text)
+_ANY = RuleSources()
+
+
+class SourceNames:
+    """The names of the sources for which each group of a rule waits, as the configuration is now."""
+
+    def __init__(self, rules: Mapping[str, RuleSources], sources: Sequence[str]) -> None:
+        """`rules`: see `sources_of`."""
+        self.sources = tuple(sources)
+        self.rules = rules
+        self._labels = labels_in_use()
+        self._of_rules: dict[str, tuple[str, ...]] = {}
+        self._by_value: dict[str, Mapping[str | None, Sequence[str]]] = {}  # by field
+
+    def are_of(self, sources: Sequence[str]) -> bool:
+        """Return whether they are right for these sources, with the labels that they have now."""
+        return self._labels is labels_in_use() and self.sources == tuple(sources)
+
+    def keeps_apart(self, rule: Correlation) -> bool:
+        """Return whether groups of a rule wait for some of its sources only."""
+        return self.rules.get(rule.name.id, _ANY).place is not None
+
+    def of_rule(self, rule_id: str) -> tuple[str, ...]:
+        """Return the sources that feed a rule."""
+        found = self._of_rules.get(rule_id)
+        if found is None:
+            scopes = self.rules.get(rule_id, _ANY).scopes
+            names = self.sources
+            if scopes is not None:
+                names = tuple(name for name in names if any(scope.includes(name) for scope in scopes))
+            found = self._of_rules[rule_id] = names
+        return found
+
+    def of_value(self, field: str, value: str | None) -> Sequence[str]:
+        """Return the sources for whose records groups have a value in a field."""
+        if field not in self._by_value:
+            found: dict[str | None, list[str]] = {}
+            for name in self.sources:
+                text = name if field == _SOURCE else labels_of(name).get(field.removeprefix(LABELS))
+                found.setdefault(None if text is None else canonical(text), []).append(name)
+            self._by_value[field] = found
+        return self._by_value[field].get(value, ())
 
 
 def sources_of(rules: Sequence[Rule]) -> Mapping[str, RuleSources]:

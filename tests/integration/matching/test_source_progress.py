@@ -12,7 +12,7 @@ from actionwatch.matching.correlating import Correlating
 from actionwatch.matching.matcher import RecordMatcher
 from actionwatch.matching.source_progress import CommonProgress, SourceProgress, read_progress
 from actionwatch.rules.correlations.order import running
-from actionwatch.rules.correlations.sources import sources_of
+from actionwatch.rules.correlations.sources import SourceNames, sources_of
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.model import Correlation
 from actionwatch.store import marks
@@ -53,6 +53,7 @@ NEW = (
     + "detection: {s: {actionKind: DELETE_CLUSTER}, condition: s}\n"
     + "correlation: {type: new_term, group-by: [source], fields: [userName], history: 1h, cold-start: learn}\n"
 )
+NONE = SourceNames({}, ())
 LABELS = {"acme": {"customer": "acme", "tier": "gold"}, "acme-test": {"customer": "acme"}, "beta": {"tier": "gold"}}
 
 
@@ -70,7 +71,7 @@ def progress_of(
     """Return the progress of sources that are proved up to some hours after noon, and the last of some rules."""
     rules = rules_of(text)
     at = {name: (_micros(NOON), _micros(NOON + hours * HOUR), _micros(NOON)) for name, hours in spans.items()}
-    return SourceProgress(at, names, sources_of(rules)), running(rules)[-1]
+    return SourceProgress(at, SourceNames(sources_of(rules), names)), running(rules)[-1]
 
 
 def _micros(at: datetime) -> int:
@@ -84,13 +85,13 @@ def test_the_slowest_source_counts(database: Database) -> None:
             at = NOON - timedelta(hours=hours)
             marks.write(connection, make_marks(name=name, begins_at=at, alerts_from=at, proved_through=at))
     with database.read() as connection:
-        assert read_progress(connection, ["beta"], {}).of_rule("any").verified == NOON - timedelta(hours=1)
-        both = read_progress(connection, ["acme", "beta"], {})
+        assert read_progress(connection, ["beta"], NONE).of_rule("any").verified == NOON - timedelta(hours=1)
+        both = read_progress(connection, ["acme", "beta"], NONE)
         common = both.of_rule("any")
         assert (common.begin, common.verified, common.alerts_from) == (NOON, NOON - timedelta(hours=1), NOON)
         assert both.newest == NOON
-        assert read_progress(connection, None, {}).of_rule("any") == common
-        with_new = read_progress(connection, ["acme", "new"], {})
+        assert read_progress(connection, None, NONE).of_rule("any") == common
+        with_new = read_progress(connection, ["acme", "new"], NONE)
         assert with_new.of_rule("any") == CommonProgress(names=("acme", "new"))
         assert with_new.newest == NOON
         assert (with_new.knows("acme"), with_new.knows("new"), with_new.knows("removed")) == (True, False, True)
@@ -142,7 +143,7 @@ def test_progress_is_cut_and_joined() -> None:
     later, _ = progress_of(EACH, {"acme": 1, "acme-test": 4, "beta": 1})
     assert [cut.joined(later).of(rule, ("eve", name)) for name in LABELS] == [NOON + n * HOUR for n in (2, 4, 1)]
     assert cut.newest == NOON + 2 * HOUR
-    assert SourceProgress().newest is None
+    assert SourceProgress({}, NONE).newest is None
 
 
 def test_what_is_missing_in_one_source_is_reported_while_another_one_is_behind(post: Post) -> None:
@@ -219,3 +220,19 @@ def test_many_sources_are_counted(post: Post) -> None:
         see(post.database, NOON + HOUR, name=f"org-{number}")
     stepping(post, rules).run_once()
     assert only(post).source == "6 sources"
+
+
+def test_names_of_sources_follow_labels(post: Post) -> None:
+    """After labels or names have changed, a rule waits for other sources; until then nothing is looked up again."""
+    rules = rules_of(GOLD)
+    for hours, name in enumerate(LABELS):
+        see(post.database, NOON + hours * HOUR, name=name)
+    known = SourceNames(sources_of(rules), ())
+    with post.database.read() as connection:
+        before = read_progress(connection, list(LABELS), known)
+        assert before.of(running(rules)[0], ("eve",)) == NOON
+        assert read_progress(connection, list(LABELS), before.names).names is before.names
+        use_labels({**LABELS, "acme": {"tier": "silver"}})
+        after = read_progress(connection, list(LABELS), before.names)
+        assert after.of(running(rules)[0], ("eve",)) == NOON + 2 * HOUR
+        assert read_progress(connection, ["acme-test", "beta"], after.names).names.sources == ("acme-test", "beta")

@@ -14,7 +14,7 @@ from actionwatch.matching.source_progress import SourceProgress, Span
 from actionwatch.rules.correlations.context import StreamBounds
 from actionwatch.rules.correlations.correlator import Correlator
 from actionwatch.rules.correlations.memory_rows import MemoryRows
-from actionwatch.rules.correlations.sources import VerifiedTime, sources_of
+from actionwatch.rules.correlations.sources import SourceNames, VerifiedTime, sources_of
 from actionwatch.rules.model import Rule
 from tests.unit.rules.correlation.kit import at, loaded, record_at
 from tests.unit.rules.correlation.live import FAMILY_RULES, NESTED_RULES, RULES
@@ -87,7 +87,7 @@ def _steps(chance: random.Random) -> list[Step]:
 def _found(rules: Sequence[Rule], steps: Sequence[Step], names: Sequence[str]) -> dict[str, dict[str, object]]:
     """Return what a service finds in the end, by the source of the group and the id of the alert."""
     of_rules = sources_of(rules)
-    progress = SourceProgress({}, names, of_rules)
+    progress = SourceProgress({}, SourceNames(of_rules, names))
     bounds = StreamBounds(
         begin=lambda rule, group: progress.of_group(rule, group).begin,
         alerts_from=lambda rule, group: progress.of_group(rule, group).alerts_from,
@@ -95,7 +95,7 @@ def _found(rules: Sequence[Rule], steps: Sequence[Step], names: Sequence[str]) -
     correlator = Correlator(rules, bounds)
     rows = MemoryRows(correlator.rules)
     for step in steps:
-        before, progress = progress, SourceProgress(step.spans, names, of_rules)
+        before, progress = progress, SourceProgress(step.spans, progress.names)
         if not progress.has_beginning_of(before, correlator.rules):
             for number, groups in correlator.begin().items():
                 correlator.take_again(rows, number, groups, VerifiedTime(None))
