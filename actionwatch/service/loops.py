@@ -15,7 +15,7 @@ from actionwatch.service.jobs import attempt_as
 from actionwatch.service.readiness import LOOK_SECONDS as READ_SECONDS
 from actionwatch.service.readiness import Readiness
 from actionwatch.service.reload import Reloader
-from actionwatch.service.roles import LOOK_SECONDS, TAKE_SECONDS, Roles, keep
+from actionwatch.service.roles import LOOK_SECONDS, Roles, keep
 from actionwatch.service.step_watch import StepWatch
 from actionwatch.service.threads import Threads
 from actionwatch.store import positions
@@ -136,7 +136,7 @@ class Loops:
         self._threads.start("clock", self._watch_clock)
 
     def _spread_roles(self, membership: Membership) -> None:
-        while not self._stopping.wait(TAKE_SECONDS if self._roles.takes_more else LOOK_SECONDS):
+        while not self._stopping.wait(LOOK_SECONDS):
             self._steps.attempt("roles", functools.partial(self._roles.spread, membership))
 
     def _watch_clock(self) -> None:

@@ -27,7 +27,6 @@ from actionwatch.base.reasons import Reason
 from actionwatch.store.membership import Membership, Roster
 
 LOOK_SECONDS = 1.0
-TAKE_SECONDS = 0.2  # between two looks of a replica that takes sources as fast as it can begin them
 LEFT_FOR_SECONDS = (
     10.0  # since a role was taken: the other replicas do not want those left, and may not know the source
 )
@@ -79,8 +78,6 @@ class Roles:
         """Roles that no other replica took: they are not handed over again."""
         self._leaving: frozenset[str] = frozenset()
         """The roles that are handed over when their steps end."""
-        self.takes_more = False
-        """Whether roles wait for room, so that `spread` is to be called again soon."""
 
     def has(self, role: str) -> bool:
         """Return whether this process has a role, as far as it knows."""
@@ -154,7 +151,6 @@ class Roles:
         self._free_since = {name: self._free_since.get(name, now) for name in free}
         left = [name for name, since in self._free_since.items() if now - since >= LEFT_FOR_SECONDS]
         move = choose(self.roster, list(self._roles))
-        self.takes_more = False
         if not move.give:
             self._leaving = frozenset()
         if move.take or left:
@@ -163,8 +159,6 @@ class Roles:
                 self._unwanted.update(taken)
             for name in taken:
                 log.info("role_taken", role=name)
-            if self.takes_more:
-                self.renew(membership)  # the next look must know what was taken by now
         elif move.give:
             self._hand_over(membership, move)
 
@@ -190,7 +184,6 @@ class Roles:
         """Take those of these roles that nobody has and for which there is room, and return them."""
         wanted = [self._roles[name] for name in names if name not in self._held]
         fitting = _fitting(wanted, self._room())
-        self.takes_more = len(fitting) < len(wanted)
         taken = membership.take_roles(fitting) if fitting else []
         begun = []
         for index, name in enumerate(taken):

@@ -183,6 +183,17 @@ def test_limit_of_requests_is_waited_for_in_the_queue() -> None:
     assert max(fleet.gaps(since=20)) <= INTERVAL + 1
 
 
+def test_a_start_is_no_overload() -> None:
+    """While sources wait for their first poll, which takes long, no poll counts as late; afterwards those count that are."""
+    fleet = Fleet()
+    fleet.add(fleet.upstream(), [f"s{number}" for number in range(200)], seconds=0.5)
+    fleet.run(20)
+    assert len({source for _, source in fleet.began}) < 200
+    assert fleet.queue.lateness().late_count == 0
+    fleet.run(120)
+    assert fleet.queue.lateness().late_count > 0
+
+
 def test_polls_that_cannot_keep_their_interval_are_late() -> None:
     """200 sources at 5 requests a second need 40 s instead of 10: most polls are late; the sum shows by how much."""
     fleet = Fleet(rate=5.0)
