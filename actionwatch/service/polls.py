@@ -23,7 +23,6 @@ _LATE_SHARE = 0.1  # of the polls between two looks, from which on a look counts
 _SUBJECT = "sources"
 _OUT_LOOKS = 2  # in a row, before an outage is reported
 _OUT_LOOKS_ALONE = 4  # the same, of a replica that does not lead
-_ROOM_OF_THREAD = 4  # first polls that wait for each thread while sources are taken
 _LATE_REMEDY = (
     "set a longer poll_interval, run another replica (with PostgreSQL), or give the machine more CPU; if upstream.rate is "
     "below what the sources need in total, raise it. Nothing is lost: each poll reads what the one before missed"
@@ -57,11 +56,6 @@ class Polls:
         """Return whether the poll of a source that runs now is to end at the next window, for the sake of others."""
         with self._changed:
             return self._queue.must_give_way(source)
-
-    def room(self) -> int:
-        """Return how many more sources can have their first poll soon, so that the other ones wait only a little for it."""
-        with self._changed:
-            return _ROOM_OF_THREAD * self._count - self._queue.new_count()
 
     def lateness(self) -> Lateness:
         """Return how late polls began, since the start."""

@@ -4,16 +4,13 @@ The `leader` matches, applies rules and silences, and does what the store needs 
 roles are spread over the replicas. On a file there is one process, which has them all.
 
 Two threads work here. `keep` renews the leases, and does nothing that can take long: a lease that ends hands the role over.
-`spread` takes roles that nobody has, begins them, and hands those over that are too many. It takes sources as fast as their
-first polls begin: so replicas that start together share the sources from the first one on, and a replica that takes over those
-of another one does not keep its own waiting.
+`spread` takes roles that nobody has, begins them, and hands those over that are too many.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -27,9 +24,7 @@ from actionwatch.base.reasons import Reason
 from actionwatch.store.membership import Membership, Roster
 
 LOOK_SECONDS = 1.0
-LEFT_FOR_SECONDS = (
-    10.0  # since a role was taken: the other replicas do not want those left, and may not know the source
-)
+LEFT_FOR_SECONDS = 3.0  # then the other replicas do not want the role: they may not know the source
 
 log = structlog.get_logger()
 
@@ -45,8 +40,6 @@ class Role:
     """Runs its steps now. It is called when `has` returns True already, because a step without its role does nothing."""
     is_movable: bool = True
     """Whether it is handed to a replica that has fewer roles."""
-    is_paced: bool = False
-    """Whether it is taken only while there is room for more."""
 
 
 class Roles:
@@ -57,16 +50,11 @@ class Roles:
         roles: Sequence[Role],
         on_roster: Callable[[Roster, Roster], None] = lambda _, __: None,
         elapsed: Callable[[], float] = seconds_passed,
-        room: Callable[[], int] = lambda: sys.maxsize,
     ) -> None:
-        """`roles` are in the order in which they are taken. `on_roster` gets the roster before and now, when others live.
-
-        `room` returns how many roles that are paced can be taken now.
-        """
+        """`roles` are in the order in which they are taken. `on_roster` gets the roster before and now, when others live."""
         self._roles = {role.name: role for role in roles}
         self._on_roster = on_roster
         self._elapsed = elapsed
-        self._room = room
         self._lock = threading.Lock()
         self._held: set[str] = set()
         self._running: Counter[str] = Counter()
@@ -102,7 +90,7 @@ class Roles:
                     self._running[role] -= 1
 
     def start(self, membership: Membership) -> None:
-        """Take and begin what nobody has, and has room, before any step runs. Raises: whatever a role raises."""
+        """Take and begin what nobody has, before any step runs. Raises: whatever a role raises that cannot begin."""
         self.renew(membership)
         while (names := choose(self.roster, list(self._roles)).take) and self._take(membership, names):
             self.renew(membership)
@@ -146,18 +134,15 @@ class Roles:
         """Take roles that nobody has, or hand some over. Raises: whatever a role raises that cannot begin; StoreError."""
         now = self._elapsed()
         free = [name for name in self._roles if name not in self.roster.holders and name not in self._held]
-        if len(free) < len(self._free_since):  # replicas take them
-            self._free_since = {}
         self._free_since = {name: self._free_since.get(name, now) for name in free}
         left = [name for name, since in self._free_since.items() if now - since >= LEFT_FOR_SECONDS]
         move = choose(self.roster, list(self._roles))
         if not move.give:
             self._leaving = frozenset()
         if move.take or left:
-            taken = self._take(membership, move.take or left)
             if not move.take:
-                self._unwanted.update(taken)
-            for name in taken:
+                self._unwanted.update(left)
+            for name in self._take(membership, move.take or left):
                 log.info("role_taken", role=name)
         elif move.give:
             self._hand_over(membership, move)
@@ -181,10 +166,9 @@ class Roles:
             self._roles[name].end()
 
     def _take(self, membership: Membership, names: Sequence[str]) -> list[str]:
-        """Take those of these roles that nobody has and for which there is room, and return them."""
-        wanted = [self._roles[name] for name in names if name not in self._held]
-        fitting = _fitting(wanted, self._room())
-        taken = membership.take_roles(fitting) if fitting else []
+        """Take those of these roles that nobody has, and return them."""
+        free = [name for name in names if name not in self._held]
+        taken = membership.take_roles(free) if free else []
         begun = []
         for index, name in enumerate(taken):
             try:
@@ -233,13 +217,6 @@ def keep(roles: Roles, membership: Membership, stopping: threading.Event) -> Non
             log.warning("leases_not_renewed", error=str(exc))
 
 
-def _fitting(roles: Sequence[Role], room: int) -> list[str]:
-    """Return the names of the roles to take now: of those that are paced as many as there is room for."""
-    paced = [role.name for role in roles if role.is_paced]
-    waiting = set(paced[max(room, 0) :])
-    return [role.name for role in roles if role.name not in waiting]
-
-
 @dataclass(frozen=True, slots=True)
 class Move:
     """The next step of a replica: take roles, or give `give_count` of these."""
@@ -252,18 +229,14 @@ class Move:
 def choose(roster: Roster, roles: Sequence[str]) -> Move:
     """Decide what the replica `roster.mine` does so that each has its share of the roles. Pure.
 
-    A replica takes only what nobody has, and gives only what is more than its share: so only those roles move that must. Each
-    replica begins at another one of the roles that nobody has, because they take them at the same time.
+    A replica takes only what nobody has, and gives only what is more than its share: so only those roles move that must.
     """
     counts = _counts(roster.holders, roster.hosts)
     mine = [name for name in roles if roster.holders.get(name) == roster.mine]
     share = math.ceil(len(roles) / max(len(roster.hosts), 1))
     free = [name for name in roles if name not in roster.holders]
-    if free:
-        first = (
-            len(free) * list(roster.hosts).index(roster.mine) // len(roster.hosts) if roster.mine in roster.hosts else 0
-        )
-        return Move(take=[*free[first:], *free[:first]][: max(share - len(mine), 0)])
+    if free and len(mine) < share:
+        return Move(take=free[: share - len(mine)])
     fewest = min((count for name, count in counts.items() if name != roster.mine), default=len(mine))
     if len(mine) - fewest > 1:
         return Move(give=mine[::-1], give_count=max(min(len(mine) - share, (len(mine) - fewest) // 2), 1))

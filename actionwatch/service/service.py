@@ -91,9 +91,7 @@ class Service:
                 for stream in app.streams.values()
             ),
         ]
-        # Other replicas may be about to start. The only process on a file has each source before it is ready.
-        room = {"room": self.polls.room} if app.database.is_shared else {}
-        self.roles = Roles(roles, self._note_replicas, **room)
+        self.roles = Roles(roles, self._note_replicas)
         self.source_steps.follow(self.roles)
         self._poll_watch = PollWatch(
             self.polls.lateness,
@@ -179,7 +177,7 @@ class Service:
                 stack.callback(self._heartbeat.close)
             # Only the leader needs the rules; reading them takes a replica's start a second and its memory.
             known = {"rules": len(self._app.rules.rules)} if self.leads() else {}
-            log.info("service_started", sources=list(self._app.tails.sources), **known, url=self.url)
+            log.info("service_started", sources=list(self._app.tails.steps), **known, url=self.url)
             yield membership
             log.info("service_stopping")
         log.info("service_stopped")

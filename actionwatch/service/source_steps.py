@@ -56,7 +56,7 @@ class SourceSteps:
             app.tails.upstream_of(source).sources.discard(source)
             app.tails.steps[source].stop()
 
-        return Role(role, begin, end, run_now, is_paced=True)
+        return Role(role, begin, end, run_now)
 
     def forget(self, source: str) -> None:
         """Watch the steps of a source no longer."""

@@ -68,29 +68,20 @@ class Member:
 class Replica:
     """One replica: its roles, and what it began and ended."""
 
-    def __init__(self, cluster: Cluster, name: str, roles: list[str] = NAMES, room: int = 1000) -> None:
+    def __init__(self, cluster: Cluster, name: str, roles: list[str] = NAMES) -> None:
         self.member = cluster.join(name)
         self.done: list[str] = []
         self.now = 0.0
-        self.room = room
-        self.roles = Roles([self._role(each) for each in roles], elapsed=lambda: self.now, room=self._room)
+        self.roles = Roles([self._role(each) for each in roles], elapsed=lambda: self.now)
         self.roles.start(self.member)
 
     def _role(self, name: str) -> Role:
         return Role(
             name,
-            begin=lambda: self._begin(name),
+            begin=lambda: self.done.append(f"begin {name}"),
             end=lambda: self.done.append(f"end {name}"),
             is_movable=name != "leader",
-            is_paced=name.startswith("tail"),
         )
-
-    def _begin(self, name: str) -> None:
-        self.done.append(f"begin {name}")
-        self.room -= name.startswith("tail")
-
-    def _room(self) -> int:
-        return self.room
 
     def step(self) -> None:
         """Renew and spread once; a second passes."""
@@ -105,37 +96,10 @@ class Replica:
 
 def settled(*replicas: Replica) -> list[int]:
     """Let time pass until nothing changes. Return how many roles each replica has."""
-    for _ in range(3 * int(LEFT_FOR_SECONDS)):
+    for _ in range(20):
         for replica in replicas:
             replica.step()
     return [len(replica.held()) for replica in replicas]
-
-
-def test_sources_are_taken_while_there_is_room() -> None:
-    """A replica takes the roles that are not paced at once, and others only as fast as their first polls begin."""
-    replica = Replica(Cluster(), "one", room=1)
-    first = next(name for name in NAMES if name.startswith("tail"))
-    assert replica.held() == {name for name in NAMES if not name.startswith("tail")} | {first}
-    replica.room = 0
-    replica.step()
-    assert first in replica.held()
-    assert len(replica.held()) < len(NAMES)
-    replica.room = 1000
-    replica.step()
-    assert replica.held() == set(NAMES)
-
-
-def test_replicas_that_start_together_begin_at_different_sources() -> None:
-    """Both take sources from the first look on, and none moves afterwards."""
-    cluster = Cluster()
-    names = [f"tail s{number}" for number in range(8)]
-    both = [Replica(cluster, name, names, room=1) for name in ("one", "two")]
-    for _ in range(8):
-        for replica in both:
-            replica.room = 1
-            replica.step()
-    assert sorted(cluster.holders.values()).count("one") == 4
-    assert not any(done.startswith("end") for replica in both for done in replica.done)
 
 
 def test_one_replica_has_all_roles_at_once() -> None:
