@@ -127,6 +127,7 @@ class RecordMatcher:
             # Read before the records: what is verified up to here is among those that are stored by now.
             with self._database.read() as connection:
                 verified = correlating.backlog.read_progress(connection)
+            self._verified = self._verified.named(verified.names)
             batch_count = 0
             while self._match_next() or correlating.is_behind:
                 if self._must_leave():

@@ -46,7 +46,8 @@ class SourceProgress:
     def of_group(self, rule: Correlation, group: Group) -> CommonProgress:
         """Return what the sources whose records a group can have have in common."""
         its = self.names.rules.get(rule.name.id)
-        if its is None or its.place is None:
+        # A group of an earlier version of the rule may have fewer fields.
+        if its is None or its.place is None or its.place >= len(group):
             return self.of_rule(rule.name.id)
         value = group[its.place]
         found = self._of_values.get((its.field, value))
@@ -94,6 +95,10 @@ class SourceProgress:
     def keeps_apart(self, rule: Correlation) -> bool:
         """Return whether groups of a rule depend on some of its sources only."""
         return self.names.keeps_apart(rule)
+
+    def named(self, names: SourceNames) -> SourceProgress:
+        """Return the same for the names of now: rules and labels may have changed."""
+        return self if self.names is names else SourceProgress(self._spans, names)
 
     def until(self, at: datetime) -> SourceProgress:
         """Return the same with nothing verified after a time."""

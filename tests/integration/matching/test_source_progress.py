@@ -236,3 +236,37 @@ def test_names_of_sources_follow_labels(post: Post) -> None:
         after = read_progress(connection, list(LABELS), before.names)
         assert after.of(running(rules)[0], ("eve",)) == NOON + 2 * HOUR
         assert read_progress(connection, ["acme-test", "beta"], after.names).names.sources == ("acme-test", "beta")
+
+
+def test_a_rule_that_groups_by_other_fields_from_now_on_is_judged_at_once(post: Post) -> None:
+    """What was verified for the rules of before is read for those of now: a group may have fewer fields."""
+    before, now = rules_of(EACH), rules_of(EACH.replace("userName, source", "userName"))
+    see(post.database, NOON)
+    step = stepping(post, before)
+    step.run_once()
+    post.store(make_record(1, action_kind="CREATE_CLUSTER", minutes=1))
+    see(post.database, NOON + HOUR)
+    step.use(Engine(now), Correlating(now, post.addressing))
+    step.run_once()
+    assert names(post) == ["each"]
+    post.store(make_record(2, action_kind="CREATE_CLUSTER", minutes=61, user_name="bob"))
+    see(post.database, NOON + 2 * HOUR)
+    step.use(Engine(before), Correlating(before, post.addressing))
+    step.run_once()
+    assert names(post) == ["each", "each"]
+
+
+def test_what_waits_from_before_a_rule_had_more_fields_does_not_stop_the_matcher(post: Post) -> None:
+    """An alert that waits is of a group of an earlier version of its rule: it is looked at, and no longer found."""
+    before, now = rules_of(ALL.replace("all", "each")), rules_of(EACH)
+    post.store(make_record(1, action_kind="CREATE_CLUSTER", minutes=1))
+    see(post.database, NOON + 2 * MINUTE)
+    stepping(post, before).run_once()
+    step = stepping(post, now)
+    step.run_once()
+    see(post.database, NOON + HOUR)
+    step.run_once()
+    post.store(make_record(2, action_kind="CREATE_CLUSTER", minutes=61, user_name="bob"))
+    see(post.database, NOON + 2 * HOUR)
+    step.run_once()
+    assert [alert.user for alert in post.alerts().values()][-1] == "bob"
