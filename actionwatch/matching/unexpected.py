@@ -29,7 +29,7 @@ def end_unexpected(connection: Connection, rules: Sequence[Rule], addressing: Ad
     waiting = [
         pending.id
         for pending in correlations.read_pending(connection, NEVER)
-        if (rule := by_id.get(pending.rule_id)) is not None and rule.is_absence and not _expects(rule, pending.group)
+        if (rule := by_id.get(pending.rule_id)) is not None and not _can_have(rule, pending.group)
     ]
     correlations.delete(connection, [*(known.id for known in unexpected), *waiting])
     for known in unexpected:
@@ -47,6 +47,11 @@ def end_unexpected(connection: Connection, rules: Sequence[Rule], addressing: Ad
 
 def _expects(rule: Correlation | None, group: Group) -> bool:
     return rule is not None and rule.expected is not None and group in rule.expected
+
+
+def _can_have(rule: Correlation, group: Group) -> bool:
+    """Return whether a rule can have a group: it expects it, and does not group by other fields than before."""
+    return len(group) == len(rule.group_fields) and (not rule.is_absence or _expects(rule, group))
 
 
 def _why(known: CorrelatedAlert, name: str, rule: Correlation | None) -> str:

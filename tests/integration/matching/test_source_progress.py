@@ -270,3 +270,19 @@ def test_what_waits_from_before_a_rule_had_more_fields_does_not_stop_the_matcher
     see(post.database, NOON + 2 * HOUR)
     step.run_once()
     assert [alert.user for alert in post.alerts().values()][-1] == "bob"
+
+
+def test_what_waits_of_a_rule_that_shares_its_alerts_from_now_on_does_not_stop_the_matcher(post: Post) -> None:
+    """The same if groups share an alert from now on."""
+    before = rules_of(ALL.replace("all", "each"))
+    now = rules_of(EACH.replace("userName, source", "userName, clusterId") + "alert: {group_by: [userName]}\n")
+    post.store(make_record(1, action_kind="CREATE_CLUSTER", minutes=1))
+    see(post.database, NOON + 2 * MINUTE)
+    stepping(post, before).run_once()
+    step = stepping(post, now)
+    see(post.database, NOON + HOUR)
+    step.run_once()
+    post.store(make_record(2, action_kind="CREATE_CLUSTER", minutes=61, user_name="bob"))
+    see(post.database, NOON + 2 * HOUR)
+    step.run_once()
+    assert [alert.user for alert in post.alerts().values()][-1] == "bob"
