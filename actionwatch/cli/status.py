@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from actionwatch.store.self_alerts import OpenSelfAlert
 
 _ALIKE_SHOWN = 3  # troubles of one kind, with many sources
-_ROLES_SHOWN = 20  # of one replica for sources
 _SILENCES_SHOWN = 5  # `silences list` shows all
 _COLOURS = {"everything": "bold green", "limited": "bold yellow", "blind": "bold red"}
 _LATENESS_RECORDS = 10_000  # the newest ones of all sources, to measure how late records appear
@@ -364,10 +363,11 @@ def _print_replicas(running: Sequence[dict[str, Any]]) -> None:
 
 def _spell_roles(roles: Sequence[str]) -> str:
     """Return the roles of a replica. Those for many sources are only counted: JSON has all."""
+    from actionwatch.queries.source_health import MANY
     from actionwatch.store.membership import is_tail_role
 
     tailed = [role for role in roles if is_tail_role(role)]
-    if len(tailed) > _ROLES_SHOWN:
+    if len(tailed) > MANY:
         roles = [*(role for role in roles if role not in set(tailed)), counted(len(tailed), "source")]
     return ", ".join(roles) or "sends"
 

@@ -173,7 +173,7 @@ class Correlating:
         correlator = Correlator(self._rules, bounds, keep_reference, self._cache)
         rows = self.feeding.rows(connection)
         for number, spans in correlator.begin().items():
-            if number in fed_again or self.backlog.progress.keeps_apart(correlator.rules[number]):
+            if number in fed_again or self.backlog.progress.names.keeps_apart(correlator.rules[number]):
                 rows.hits.postpone(number, spans)
                 self.feeding.judging.add(number)
         return correlator

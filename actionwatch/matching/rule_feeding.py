@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy import Connection
 
 from actionwatch.base.model import Group, Record
-from actionwatch.matching.source_progress import CommonProgress, SourceProgress
+from actionwatch.matching.source_progress import SourceProgress
 from actionwatch.matching.stored_rows import StoredRows, StoredRules
 from actionwatch.rules.correlations.context import StreamBounds
 from actionwatch.rules.correlations.order import linked, lookbacks
@@ -59,13 +59,15 @@ class RuleFeeding:
         """
         versions = {rule.name.id: version for rule, version in zip(self.rules, self.versions, strict=True)}
 
-        def beginning(rule: Correlation, group: Group) -> CommonProgress | CorrelationVersion:
-            now = progress()
-            return now.of_group(rule, group) if now.keeps_apart(rule) else versions[rule.name.id]
+        def beginning(rule: Correlation, group: Group) -> tuple[datetime | None, datetime | None]:
+            now, version = progress(), versions[rule.name.id]
+            if now.names.keeps_apart(rule):
+                return now.of_group(rule, group).beginning
+            return version.begins_at, version.alerts_from
 
         return StreamBounds(
-            begin=lambda rule, group: _begin(beginning(rule, group)),
-            alerts_from=lambda rule, group: beginning(rule, group).alerts_from,
+            begin=lambda rule, group: beginning(rule, group)[0],
+            alerts_from=lambda rule, group: beginning(rule, group)[1],
             since=lambda rule: versions[rule.name.id].fed_from,
             floor=lambda rule: versions[rule.name.id].floor,
         )
@@ -225,9 +227,4 @@ def _is_as(version: CorrelationVersion | None, rule: Correlation, progress: Sour
 
 def _beginning(rule: Correlation, progress: SourceProgress) -> tuple[datetime | None, datetime | None]:
     """Return since when all sources of a rule are read, and from when on it may alert; None if groups have their own."""
-    its = CommonProgress() if progress.keeps_apart(rule) else progress.of_rule(rule.name.id)
-    return its.begin, its.alerts_from
-
-
-def _begin(beginning: CommonProgress | CorrelationVersion) -> datetime | None:
-    return beginning.begin if isinstance(beginning, CommonProgress) else beginning.begins_at
+    return (None, None) if progress.names.keeps_apart(rule) else progress.of_rule(rule.name.id).beginning

@@ -27,6 +27,11 @@ class CommonProgress:
     alerts_from: datetime | None = None
     names: tuple[str, ...] = ()
 
+    @property
+    def beginning(self) -> tuple[datetime | None, datetime | None]:
+        """Since when all of them are read, and from when on what is missing may alert."""
+        return self.begin, self.alerts_from
+
 
 class SourceProgress:
     """The progress of all sources at one moment, as each group of a rule depends on it. See `Verified`."""
@@ -69,7 +74,7 @@ class SourceProgress:
         """Return up to when the slowest source is proved on which any group of rules depends; None if there is none."""
         found: list[datetime | None] = []
         for rule in rules:
-            if not self.keeps_apart(rule):
+            if not self.names.keeps_apart(rule):
                 found.append(self.of_rule(rule.name.id).verified)
             elif read := [self._spans[name][1] for name in self.names.of_rule(rule.name.id) if name in self._spans]:
                 found.append(from_micros(min(read)))
@@ -92,10 +97,6 @@ class SourceProgress:
             return False
         return all(self._beginnings(rule) == other._beginnings(rule) for rule in rules if rule.needs_beginning)
 
-    def keeps_apart(self, rule: Correlation) -> bool:
-        """Return whether groups of a rule depend on some of its sources only."""
-        return self.names.keeps_apart(rule)
-
     def named(self, names: SourceNames) -> SourceProgress:
         """Return the same for the names of now: rules and labels may have changed."""
         return self if self.names is names else SourceProgress(self._spans, names)
@@ -115,11 +116,11 @@ class SourceProgress:
 
     def _beginnings(self, rule: Correlation) -> Sequence[tuple[datetime | None, datetime | None]]:
         """Return the beginnings on which what is stored of a rule depends: those of its groups, or of those that it expects."""
-        if not self.keeps_apart(rule):
+        if not self.names.keeps_apart(rule):
             its = [self.of_rule(rule.name.id)]
         else:
             its = [self.of_group(rule, group) for group in rule.expected or ()]
-        return [(each.begin, each.alerts_from) for each in its]
+        return [each.beginning for each in its]
 
     def _common(self, names: Sequence[str]) -> CommonProgress:
         if not names or any(name not in self._spans for name in names):
