@@ -39,6 +39,7 @@ def run_once(app: App, wait: timedelta) -> Round:
     """
     failures: list[str] = []
     steps = StepWatch(app.self_alerts)
+    app.tails.begin(*app.tails.sources)
     of_sources = [f"{what} {source}" for source in app.tails.steps for what in ("accounts", "tail")]
     of_streams = [f"stream {name}" for name in app.streams]
     for name in (*of_sources, *of_streams, "disk", "clock", "match", "deliver", "prune", "seal"):

@@ -177,7 +177,7 @@ class Service:
                 stack.callback(self._heartbeat.close)
             # Only the leader needs the rules; reading them takes a replica's start a second and its memory.
             known = {"rules": len(self._app.rules.rules)} if self.leads() else {}
-            log.info("service_started", sources=list(self._app.tails.steps), **known, url=self.url)
+            log.info("service_started", sources=list(self._app.tails.sources), **known, url=self.url)
             yield membership
             log.info("service_stopping")
         log.info("service_stopped")

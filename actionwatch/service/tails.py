@@ -1,7 +1,8 @@
-"""Build the tailing step of each source, and build it again when this process takes a source over."""
+"""Build the tailing step of each source that this process tails, when it begins to."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
@@ -61,17 +62,18 @@ class Tails:
         self._clients: dict[str, Client] = {}
         self._account_watches: dict[str, AccountWatch] = {}
         self._steps: dict[str, SourceTail] = {}
-        self._sources: dict[str, Source] = {}
-        self.use(settings)
+        self._sources = {source.name: source for source in settings.sources}
+        # Other threads read these while they change: each is replaced as a whole.
+        self._changing = threading.Lock()
 
     @property
     def steps(self) -> Mapping[str, SourceTail]:
-        """The tailing step of each source."""
+        """The tailing step of each source that this process has begun to tail."""
         return self._steps
 
     @property
     def account_watches(self) -> Mapping[str, AccountWatch]:
-        """What lists the linked accounts of each source."""
+        """What lists the linked accounts of each of these sources."""
         return self._account_watches
 
     @property
@@ -88,7 +90,7 @@ class Tails:
         return self._upstreams.counts(self._sources.values())
 
     def ages(self) -> dict[str, timedelta | None]:
-        """Return how long ago this process polled each source; None if it has not yet."""
+        """Return how long ago this process polled each source that it has begun to tail; None if it has not yet."""
         return {name: tail.age for name, tail in self._steps.items()}
 
     def changes(self, settings: Settings) -> tuple[list[str], list[str]]:
@@ -99,24 +101,25 @@ class Tails:
         return ended, begun
 
     def use(self, settings: Settings) -> None:
-        """Tail the sources of a configuration."""
-        ended, begun = self.changes(settings)
-        wanted = {source.name: source for source in settings.sources}
-        # Other threads read these while they change: each is replaced as a whole.
-        self._settings, self._sources = settings, wanted
-        steps, watches = dict(self._steps), dict(self._account_watches)
-        for name in ended:
-            steps.pop(name).stop()
-            watches.pop(name)
-            self._clients.pop(name).close()
-        for name in begun:
-            steps[name], watches[name] = self._build(wanted[name])
-        self._steps, self._account_watches = steps, watches
+        """Tail the sources of a configuration, as soon as they begin. Those that it ends or changes stop."""
+        with self._changing:
+            ended, _ = self.changes(settings)
+            self._settings, self._sources = settings, {source.name: source for source in settings.sources}
+            for name in self._steps.keys() & ended:
+                self._steps[name].stop()
+                self._clients.pop(name).close()
+            self._steps = {name: step for name, step in self._steps.items() if name not in ended}
+            self._account_watches = {name: each for name, each in self._account_watches.items() if name in self._steps}
 
-    def begin(self, source: str) -> None:
-        """Forget what this process knows about a source that it tailed before: another replica has tailed it since."""
-        self._clients[source].close()
-        self._steps[source], self._account_watches[source] = self._build(self._sources[source])
+    def begin(self, *sources: str) -> None:
+        """Begin to tail sources. Forget what is known of an earlier time: another replica has tailed them since."""
+        with self._changing:
+            steps, watches = dict(self._steps), dict(self._account_watches)
+            for name in sources:
+                if name in self._clients:
+                    self._clients[name].close()
+                steps[name], watches[name] = self._build(self._sources[name])
+            self._steps, self._account_watches = steps, watches
 
     def close(self) -> None:
         """Close the connections to the upstreams."""

@@ -21,6 +21,9 @@ _CONNECTING: dict[str, Any] = {
     "keepalives_count": 2,
     "tcp_user_timeout": 10_000,
 }
+# As many threads poll by default. By default of the library, each connection beyond five is opened for one transaction, which
+# costs the server and us more than the transaction. The last one used comes first, so that few are opened.
+_KEPT = 16
 _MAX_ERROR_CHARS = 1000
 _BUSY_STATES = {"40001", "40P01", "55P03", "57014"}  # serialization, deadlock, a lock or a statement that took too long
 # Shut down, starting, a connection that broke, and a server that accepts no writes until it is the primary.
@@ -89,7 +92,9 @@ class Server:
 
     def engine(self) -> Engine:
         """Return an engine, whose connections begin transactions as SQLAlchemy does."""
-        engine = create_engine(self._url, poolclass=QueuePool, connect_args=_CONNECTING)
+        engine = create_engine(
+            self._url, poolclass=QueuePool, pool_size=_KEPT, pool_use_lifo=True, connect_args=_CONNECTING
+        )
 
         @event.listens_for(engine, "connect")
         def _note(connection: Any, _: object) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
+from sqlalchemy import Connection
 
 from actionwatch.base.durations import spell_duration
 from actionwatch.store import backlog_progress
@@ -30,6 +31,11 @@ class CatchingUp:
         self._backlog: Backlog | None = None
         self._may_be_left = True
         """Whether a process that was killed may have left the progress of a backlog."""
+
+    def begin_poll(self, connection: Connection) -> None:
+        """Look whether a process that was killed has left the progress of a backlog: nearly always, none has."""
+        if self._may_be_left:
+            self._may_be_left = self._state.source in backlog_progress.read_all(connection)
 
     @property
     def is_active(self) -> bool:

@@ -73,7 +73,7 @@ class Pager:
         first = received.response if received is not None and received.asked == scan.asked else None
         is_trusted = self._state.is_total_trusted
         for page in self._upstream.user_actions(query, page_size=size, trusts_total=is_trusted, first=first):
-            self._writer.aliases.note_shown(page.records)
+            self._writer.aliases.note_page(page.records)
             ignored = self._take(page, scan.asked, report)
             scan.take_page(page, is_unbounded=bool(ignored), prove_until=self._state.server.prove_until())
             if self._is_everything(scan.walk, is_short=len(page.records) < size):
@@ -136,6 +136,6 @@ class Pager:
         if walk.before.size is None or is_one_page or walk.is_ended:
             return
         page = self._upstream.counts(query)
-        self._writer.aliases.note_page(page.records)
+        self._writer.aliases.note_page(page.records, is_first=False)
         self._take(page, scan.asked, report)
         walk.claims.append(Claim(page.total, page.counts))

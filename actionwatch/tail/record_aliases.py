@@ -74,22 +74,23 @@ class RecordAliases:
 
     def begin_walk(self) -> None:
         """Forget what the walk before has shown."""
+        self.forget_walk()
+        self._doubted_before, self._doubted = self._doubted, set()
+
+    def forget_walk(self) -> None:
+        """Forget what a walk has shown that is over: with many sources, the texts of its records are most of their memory."""
         self._shown.clear()
         self._sample.clear()
         self._changed.clear()
         self._found.clear()
         self._page_count = 0
         self._pages.clear()
-        self._doubted_before, self._doubted = self._doubted, set()
 
-    def note_shown(self, page: Sequence[Record]) -> None:
-        """Note the records of a page of the walk."""
-        self._shown.update(record.key for record in page)
-        self._sample |= {record.key: record.raw for record in page[: _SAMPLE - len(self._sample)]}
-        self.note_page(page)
-
-    def note_page(self, page: Sequence[Record]) -> None:
-        """Note that these records were shown together, perhaps again."""
+    def note_page(self, page: Sequence[Record], *, is_first: bool = True) -> None:
+        """Note that these records were shown together, the `is_first` time in the walk or again."""
+        if is_first:
+            self._shown.update(record.key for record in page)
+            self._sample |= {record.key: record.raw for record in page[: _SAMPLE - len(self._sample)]}
         self._page_count += 1
         self._pages |= dict.fromkeys([record.key for record in page], self._page_count)
 

@@ -61,8 +61,11 @@ class RecordWatch:
         self._database = database
         self._alerts = alerts
         self._clock = clock
-        with database.read() as connection:
-            self._settle_identity(seen_fields.read(connection, reader.organisation))
+
+    def begin_poll(self, connection: Connection) -> None:
+        """Look whether the identity of records is settled, before any is read."""
+        if not self._is_settled:
+            self._settle_identity(seen_fields.read(connection, self._reader.organisation))
 
     def note_records(self, found: Sequence[Record]) -> None:
         """Note what people must know of records: unknown kinds, and that texts were cut.

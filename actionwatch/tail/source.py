@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import structlog
+from sqlalchemy import Connection
 
 from actionwatch.base import tracing
 from actionwatch.base.durations import spell_duration
@@ -64,8 +65,8 @@ class SourceTail:
         self._state = TailState(options, database, clock, elapsed)
         self._state.gives_way = gives_way
         name_accounts = accounts.name_accounts if accounts else list
-        aliases = RecordAliases(options.organisation, watch.records.note_change)
-        writer = RecordWriter(self._state, on_stored, name_accounts, watch.records.note_records, aliases)
+        self._aliases = RecordAliases(options.organisation, watch.records.note_change)
+        writer = RecordWriter(self._state, on_stored, name_accounts, watch.records.note_records, self._aliases)
         pager = Pager(upstream, self._state, writer)
         reader = WindowReader(self._state, pager, ReceiptWriter(self._state, writer))
         comparison = Comparison(self._state, pager)
@@ -134,14 +135,19 @@ class SourceTail:
             self._poller.run_once(report)
         except IdentityChanged:  # once at most: what is stored by now has the right keys
             self._poller.run_once(report)
+        finally:
+            self._aliases.forget_walk()
 
     # -- where it begins -----------------------------------------------------------------------------------------------
 
     def _read_marks(self, report: PollReport) -> marks.Marks:
         """Read the marks, or begin: the clock of the first response says what "now" is."""
         with self._state.database.read() as connection:
+            self._watch.records.begin_poll(connection)
+            self._catching_up.begin_poll(connection)
             known = marks.read(connection, self._state.options.name)
-        known = known or self._take_over()
+            left = [] if known is not None else self._left(connection)
+        known = known or (self._take_over() if left else None)
         if known is not None:
             return known
         now = self._state.server.now()
@@ -156,19 +162,20 @@ class SourceTail:
 
         A new start would silently leave out what happened since.
         """
-        configured = self._state.options.configured()
         with self._state.database.write() as connection:
-            left = [
-                each
-                for each in marks.read_of_organisation(connection, self._state.options.organisation)
-                if each.name not in configured
-            ]
+            left = self._left(connection)
             if not left:
                 return None
             latest = max(left, key=lambda each: (each.mark, each.name))
             renamed = marks.rename(connection, latest, self._state.options.name)
         log.info("source_renamed", source=renamed.name, before=latest.name, mark=renamed.mark)
         return renamed
+
+    def _left(self, connection: Connection) -> list[marks.Marks]:
+        """Return the marks of sources of the same organisation that are no longer configured."""
+        configured = self._state.options.configured()
+        found = marks.read_of_organisation(connection, self._state.options.organisation)
+        return [each for each in found if each.name not in configured]
 
     # -- what is reported ----------------------------------------------------------------------------------------------
 

@@ -203,6 +203,7 @@ def _in_process(name: str, folder: Path, *arguments: int) -> Any:
 
 def _fill_store(folder: Path, count: int) -> dict[str, int]:
     service = open_app(folder)
+    service.tails.begin(*service.tails.sources)
     report = next(iter(service.tails.steps.values())).run_once()
     assert report.error is None, report
     database = service.database
@@ -229,6 +230,7 @@ def _alert(number: int) -> Alert:
 
 def _poll(folder: Path) -> dict[str, int]:
     service = open_app(folder)
+    service.tails.begin(*service.tails.sources)
     tail = next(iter(service.tails.steps.values()))
     requests = sum(tail.run_once().request_count for _ in range(POLLS))
     service.close()

@@ -63,6 +63,7 @@ def _tails(folder: Path, upstream: kit.Upstream, count: int, store: str) -> Iter
     config = folder / "actionwatch.yaml"
     config.write_text(CONFIG.format(sources=listed, store=store or f"sqlite:///{folder / 'store.db'}"))
     service = app.App(configuration.read_settings(config))
+    service.tails.begin(*service.tails.sources)
     for watch in service.tails.account_watches.values():
         watch.run_once()
     yield list(service.tails.steps.values())

@@ -29,7 +29,7 @@ class Process:
             self._joined.enter_context(self.service.ready())
             self.service.worker.begin()
             self._list_steps()
-            for name in self.app.tails.steps:
+            for name in self.app.tails.sources:
                 self.steps[f"accounts {name}"]()
         except BaseException:
             self.die()
@@ -38,7 +38,7 @@ class Process:
     def _list_steps(self) -> None:
         works = {**self.service.jobs.work, **self.service.source_steps.work}
         self.steps = {name: work for name, work in works.items() if name not in _REAL}
-        self.steps |= {f"tail {name}": functools.partial(self._poll, name) for name in self.app.tails.steps}
+        self.steps |= {f"tail {name}": functools.partial(self._poll, name) for name in self.app.tails.sources}
         self.steps |= {"match": self.service.loops.matching.match, "clock": self.service.loops.look_at_clock}
         self.steps |= {"deliver": self._deliver, "threads": self._send}
 

@@ -49,6 +49,7 @@ def main(url: str, organisation: str, folder: Path, variant: str) -> None:
 
 
 def _stored(service: app.App) -> dict[str, int]:
+    service.tails.begin(*service.tails.sources)
     for watch in service.tails.account_watches.values():  # first, as the service does; the first poll waits for it
         watch.run_once()
     report = next(iter(service.tails.steps.values())).run_once()

@@ -40,6 +40,7 @@ def process(site: Site) -> Iterator[tuple[App, Reloader]]:
     with contextlib.closing(App(read_settings(site.config, {}))) as app:
         reloader = Reloader(app)
         reloader.start()
+        app.tails.begin(*app.tails.sources)
         yield app, reloader
 
 

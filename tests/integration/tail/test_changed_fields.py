@@ -184,7 +184,7 @@ def test_record_that_a_walk_has_missed_is_not_taken_for_another_one(database: Da
         records.insert_new(connection, old)
         for shown in ([new[0], new[2]], [new[1], new[2]], new):
             aliases.begin_walk()
-            aliases.note_shown(shown)
+            aliases.note_page(shown)
             for some in ([each for each in shown if each is not new[1]], new[1:2]):  # a walk is stored in parts
                 resolved, _ = aliases.resolve(connection, [each for each in some if each in shown], is_over=True)
                 records.insert_new(connection, resolved)
@@ -205,7 +205,7 @@ def test_record_with_an_alias_beside_one_that_waits_is_not_stored_again(database
         marks.write(connection, make_marks(organisation="org"))
         records.insert_new(connection, old)
         record_aliases.insert(connection, [(new[0].key, 0, old[0].key)])
-        aliases.note_shown(new)
+        aliases.note_page(new)
         resolved, waiting = aliases.resolve(connection, new, is_over=False)
     assert [record.key for record in resolved] == [old[0].key]
     assert waiting == new[1:]

@@ -83,6 +83,8 @@ class Watched:
         self.state = TailState(TailOptions(SOURCE, "org"), database, self.clock)
         self.state.commit(make_marks(begins_at=NOON - DAY))
         self.watch = SourceWatch(SOURCE, poll_interval, kept_kinds(kinds), self.reader, database, self.open, self.clock)
+        with database.read() as connection:
+            self.watch.records.begin_poll(connection)
 
     def poll(self, *kinds: str, **report: Any) -> dict[str, str]:
         """Report a poll that found records of these kinds; return the open problems of the source and what is wrong."""

@@ -95,7 +95,7 @@ def test_no_more_wait_for_the_end_of_a_walk_than_a_window_holds(database: Databa
     for start in range(0, small_window, 100):
         page = [with_id(each) for each in old[start : start + 100]]
         scan.walk.keys.update(each.key for each in page)
-        on.writer.aliases.note_shown(page)
+        on.writer.aliases.note_page(page)
         on.writer.hold(page, on.report)
     scan.inner_keys.update(scan.walk.keys)
     with database.write() as connection:
