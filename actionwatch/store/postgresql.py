@@ -21,10 +21,10 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import CreateIndex
 
 from actionwatch.base.errors import RoleLost, StoreError
+from actionwatch.store import record_hints
 from actionwatch.store.lease import CREATE, FROZEN_AFTER, TAKE_LOCK, Leases, opened, read_time
-from actionwatch.store.membership import ROLE, Peers, is_tail_role
+from actionwatch.store.membership import ROLE, Peers
 from actionwatch.store.postgresql_server import REPLACING, Server
-from actionwatch.store.record_hints import NOTIFY
 from actionwatch.store.replicas import Replicas
 from actionwatch.store.schema import LOG_TRIGGER, OWN_TABLES
 from actionwatch.store.tables import METADATA
@@ -177,9 +177,9 @@ class PostgresqlBackend:
 
         @event.listens_for(engine, "commit")
         def _notify(connection: Connection) -> None:
-            if is_tail_role(connection.get_execution_options().get(ROLE, "")):
+            if record_hints.is_noted(connection):
                 driver: Any = connection.connection.driver_connection
-                driver.execute(NOTIFY, (self._leases.id,))
+                driver.execute(record_hints.NOTIFY, (self._leases.id,))
 
         return engine
 

@@ -10,16 +10,30 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psycopg
+from sqlalchemy import Connection
 
-NOTIFY = "SELECT pg_notify('actionwatch', %s) WHERE pg_current_xact_id_if_assigned() IS NOT NULL"
-"""Sends a hint with the commit, if the transaction wrote something. Its parameter is the sender."""
+if TYPE_CHECKING:
+    import psycopg
+
+NOTIFY = "SELECT pg_notify('actionwatch', %s)"
+"""Sends a hint with the commit. Its parameter is the sender."""
+_STORED = "actionwatch_stored"  # what a connection notes
 _LISTEN = "LISTEN actionwatch"
 _WAIT_SECONDS = 0.25  # for one notification; stopping takes as long
 _GATHER_SECONDS = 0.02  # many commits in this time are one hint
 _RETRY_SECONDS = 1.0
+
+
+def note_stored(connection: Connection) -> None:
+    """Note that the transaction stores records."""
+    connection.info[_STORED] = True
+
+
+def is_noted(connection: Connection) -> bool:
+    """Return whether the transaction stores records, and forget it."""
+    return bool(connection.info.pop(_STORED, False))
 
 
 def listen(
@@ -33,6 +47,8 @@ def listen(
     Return False at once if there is a pooler. `connect` opens a connection that commits each statement. If it breaks, a new one
     is opened.
     """
+    import psycopg  # not for a file
+
     while not stopping.is_set():
         with contextlib.suppress(psycopg.Error), contextlib.closing(connect()) as connection:
             if not _is_direct(connection):

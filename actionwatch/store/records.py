@@ -29,7 +29,7 @@ from sqlalchemy import (
 from actionwatch.base.clock import TIMES_END
 from actionwatch.base.model import Record
 from actionwatch.base.unicode import canonical
-from actionwatch.store import record_blocks, seals
+from actionwatch.store import record_blocks, record_hints, seals
 from actionwatch.store.record_keys import IN_TIME, timed
 from actionwatch.store.record_rows import (
     IS_COUNTED,
@@ -158,6 +158,7 @@ def insert_new(connection: Connection, records: Iterable[Record], classify: Clas
     columns = columns_of(ordered, list(map(classify, ordered)))
     _count_stored(connection, ordered)
     new_count = bulk_insert(connection, RECORD, columns)
+    record_hints.note_stored(connection)
     record_blocks.note_stored(connection, columns)
     return new_count
 
