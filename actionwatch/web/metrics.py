@@ -5,7 +5,8 @@ The first scrape imports this module: the client library takes 3 MB, and not eve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import accumulate
@@ -23,6 +24,7 @@ from sqlalchemy import Connection
 from starlette.responses import Response
 
 from actionwatch import __version__
+from actionwatch.alerts.self_alerts import OF_SOURCES
 from actionwatch.base.lateness import LAG_BOUNDS, Lateness, never_late
 from actionwatch.base.source_labels import labels_of
 from actionwatch.queries.source_health import SourceHealth, survey
@@ -39,6 +41,7 @@ from actionwatch.store import (
     self_alerts,
 )
 from actionwatch.store.database import Database
+from actionwatch.store.membership import is_tail_role
 from actionwatch.text.log_writer import WRITER
 
 _SOURCE = ("source",)
@@ -71,25 +74,24 @@ class StoreCollector:
         """Read the store once and yield all metrics."""
         now = self.clock()
         with self.database.read() as connection:
-            sources = read_sources(connection, self.sources)
+            sources, troubles = read_sources(connection, self.sources), self_alerts.read_all(connection)
             if self.by_source:
                 yield from _sources(sources, now)
-            yield from _all_sources(
-                judge_sources(sources, self.sources, self_alerts.read_all(connection), now), sources, now
-            )
+            yield from _all_sources(judge_sources(sources, self.sources, troubles, now), sources, now)
             yield from _records(connection)
             yield from _alerts(connection)
             yield from _receivers(connection, now)
             yield from _streams(connection, self.streams, now)
             yield from _latencies(connection)
-            yield from _self_alerts(connection)
+            yield _troubles(troubles, () if self.by_source else self.sources)
         yield _poll_lags(self.lateness())
         yield InfoMetricFamily("actionwatch", "The version of actionwatch", value={"version": __version__})
         held = GaugeMetricFamily(
             "actionwatch_role_held", "1 for each role that this process has, else 0", labels=("role",)
         )
         for role, is_held in self.roles().items():
-            held.add_metric([role], is_held)
+            if self.by_source or not is_tail_role(role):
+                held.add_metric([role], is_held)
         yield held
         yield CounterMetricFamily(
             "actionwatch_log_lines_dropped",
@@ -217,8 +219,17 @@ def _latencies(connection: Connection) -> Iterator[Metric]:
     yield metric
 
 
-def _self_alerts(connection: Connection) -> Iterator[Metric]:
+def _troubles(opened: Iterable[self_alerts.OpenSelfAlert], together: Collection[str]) -> Metric:
+    """Count the open self-alerts. Those about the sources that are counted `together` are one number for each trouble."""
     metric = GaugeMetricFamily("actionwatch_troubles", "Open self-alerts", labels=("trouble", "subject"))
-    for opened in self_alerts.read_all(connection):
-        metric.add_metric([opened.trouble, opened.subject], 1)
-    yield metric
+    counts = Counter((each.trouble, _subject(each, together)) for each in opened)
+    for labels, count in counts.items():
+        metric.add_metric(labels, count)
+    return metric
+
+
+def _subject(opened: self_alerts.OpenSelfAlert, together: Collection[str]) -> str:
+    """Return what a self-alert is about. A step of a source has the name of the source as its second word."""
+    its = {opened.subject, opened.subject.partition(" ")[2]}
+    is_of_source = opened.trouble in OF_SOURCES or opened.trouble == "step_failing"
+    return "sources" if is_of_source and not its.isdisjoint(together) else opened.subject

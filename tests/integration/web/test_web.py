@@ -297,14 +297,29 @@ def test_metrics_of_each_source_can_be_switched_off(database: Database, clock: C
         marks.write(connection, make_marks(name="b"))
         polls.note_poll(connection, "a", NOON, None)
         polls.note_poll(connection, "b", NOON, "x")
+        troubles = [("unknown_kind", "a"), ("unknown_kind", "b"), ("step_failing", "tail a"), ("dead_letters", "a")]
+        for trouble, subject in troubles:  # the last one is about a receiver
+            self_alerts.insert(
+                connection, self_alerts.OpenSelfAlert(trouble, subject, NOON, "", "", f"{trouble} {subject}")
+            )
     sources = {"a": INTERVAL, "b": INTERVAL, "c": INTERVAL}
     found: dict[bool, dict[tuple[object, ...], float]] = {}
     for by_source in (True, False):
-        families = StoreCollector(database, sources, clock, by_source=by_source).collect()
+        families = StoreCollector(
+            database, sources, clock, roles=lambda: {"leader": True, "tail a": True}, by_source=by_source
+        ).collect()
         samples = [each for family in families for each in family.samples]
         found[by_source] = {(each.name, *each.labels.items()): each.value for each in samples}
-    assert not [each for each in found[False] if "source" in str(each[1:])]
-    assert found[False].items() <= found[True].items()
+    counts = {each[1:]: value for each, value in found[False].items() if each[0] == "actionwatch_troubles"}
+    assert counts == {
+        (("trouble", "unknown_kind"), ("subject", "sources")): 2,
+        (("trouble", "step_failing"), ("subject", "sources")): 1,
+        (("trouble", "dead_letters"), ("subject", "a")): 1,
+    }
+    others = {each: value for each, value in found[False].items() if each[0] != "actionwatch_troubles"}
+    assert ("actionwatch_role_held", ("role", "leader")) in others
+    assert not [each for each in others if "source" in str(each[1:]) or "tail" in str(each[1:])]
+    assert others.items() <= found[True].items()
     for state in ("silent", "paused", "current"):
         assert found[False][("actionwatch_sources", ("state", state))] == 1
     assert found[False][("actionwatch_proved_through_lag_largest_seconds",)] == 9
