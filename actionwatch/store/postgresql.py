@@ -163,6 +163,7 @@ class PostgresqlBackend:
 
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:
+            record_hints.is_noted(connection)  # by a transaction that was rolled back
             role: str | None = connection.get_execution_options().get(ROLE)
             fence = self._leases.check([role]) if role else None
             driver: Any = connection.connection.driver_connection  # psycopg's: several statements in one round trip

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from actionwatch.store import records
 from actionwatch.store.database import Database
 from actionwatch.store.membership import LEADER, tail_role
 from tests import debian, postgresql
+from tests.builders import make_record
 from tests.positions import move_to
 from tests.waiting import beside, wait_until
 
@@ -64,26 +66,25 @@ def listener(url: str) -> Iterator[Listener]:
         yield found
 
 
-def write(database: Database, role: str, position: int) -> None:
-    """Write for a role."""
-    with database.as_holder(role).write() as connection:
-        move_to(connection, "match", position)
+def store(database: Database, number: int) -> None:
+    """Store a record for a source."""
+    with database.as_holder(TAIL).write() as connection:
+        records.insert_new(connection, [make_record(number)])
 
 
 def test_what_a_tail_stores_brings_a_hint(listener: Listener, others: Database) -> None:
-    """Each commit of a tail that changed something is a hint. No other is, nor what this process stores itself."""
-    write(listener.database, TAIL, 1)
-    write(others, LEADER, 1)
-    with others.write() as connection:
-        move_to(connection, "match", 2)
-    with others.as_holder(TAIL).write():
-        pass
+    """Each commit of new records is a hint. No other is, nor what is rolled back, nor what this process stores itself."""
+    store(listener.database, 1)
+    store(others, 1)
     with contextlib.suppress(ZeroDivisionError), others.as_holder(TAIL).write() as connection:
-        move_to(connection, "match", 3)
+        records.insert_new(connection, [make_record(9)])
         raise ZeroDivisionError
+    for role in (LEADER, TAIL):
+        with others.as_holder(role).write() as connection:
+            move_to(connection, "match", 2)
     assert listener.count == 1
     for number in (2, 3, 4):
-        write(others, TAIL, number)
+        store(others, number)
         listener.wait_for(number)
     assert listener.count == 4
 
@@ -96,7 +97,7 @@ def test_connection_that_breaks_is_made_again(listener: Listener, others: Databa
         listener.wait_for(2)
         ((again,),) = connection.execute(LISTENERS).fetchall()
     assert again != pid
-    write(others, TAIL, 1)
+    store(others, 1)
     listener.wait_for(3)
 
 
@@ -105,7 +106,7 @@ def test_server_that_restarts(listener: Listener, others: Database) -> None:
     with postgresql.stopped():
         pass
     listener.wait_for(2)
-    write(others, TAIL, 1)
+    store(others, 1)
     listener.wait_for(3)
 
 
@@ -129,5 +130,5 @@ def test_nothing_listens_through_a_pooler() -> None:
         assert database.peers.listen(lambda: None, threading.Event()) is False
         assert not direct.execute(LISTENERS).fetchall()
         before = database.version()
-        write(database, TAIL, 1)
+        store(database, 1)
         assert database.version() != before
