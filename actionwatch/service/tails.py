@@ -59,12 +59,12 @@ class Tails:
         """Returns how many processes share the limit of requests."""
         self._kinds = kept_kinds(known_kinds(settings))
         self._upstreams = Upstreams(machine, self._rate)
+        self._changing = threading.Lock()
         self._clients: dict[str, Client] = {}
+        # Other threads read these while they change: each is replaced as a whole.
         self._account_watches: dict[str, AccountWatch] = {}
         self._steps: dict[str, SourceTail] = {}
         self._sources = {source.name: source for source in settings.sources}
-        # Other threads read these while they change: each is replaced as a whole.
-        self._changing = threading.Lock()
 
     @property
     def steps(self) -> Mapping[str, SourceTail]:

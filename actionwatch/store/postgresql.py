@@ -163,7 +163,7 @@ class PostgresqlBackend:
 
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:
-            record_hints.is_noted(connection)  # by a transaction that was rolled back
+            record_hints.take_note(connection)  # by a transaction that was rolled back
             role: str | None = connection.get_execution_options().get(ROLE)
             fence = self._leases.check([role]) if role else None
             driver: Any = connection.connection.driver_connection  # psycopg's: several statements in one round trip
@@ -178,7 +178,7 @@ class PostgresqlBackend:
 
         @event.listens_for(engine, "commit")
         def _notify(connection: Connection) -> None:
-            if record_hints.is_noted(connection):
+            if record_hints.take_note(connection):
                 driver: Any = connection.connection.driver_connection
                 driver.execute(record_hints.NOTIFY, (self._leases.id,))
 

@@ -31,7 +31,7 @@ def note_stored(connection: Connection) -> None:
     connection.info[_STORED] = True
 
 
-def is_noted(connection: Connection) -> bool:
+def take_note(connection: Connection) -> bool:
     """Return whether the transaction stores records, and forget it."""
     return bool(connection.info.pop(_STORED, False))
 

@@ -6,8 +6,6 @@ from collections.abc import Callable, Set
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection
-
 from actionwatch.alerts.self_alerts import SelfAlerts
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import AccessDenied, SourceError
@@ -65,12 +63,11 @@ class SourceWatch:
         self._alerts.begin_poll(["key_refused", "upstream_unreachable"])
         self._check_clock(state.server.skew)
         self._check_marks(report)
+        self._check_proof(report, state)
+        self._check_older()
         self._check_filters(report)
-        with self._database.read() as connection:
-            self._check_proof(connection, report, state)
-            self._check_older(connection)
-            self.records.check(connection, has_records=report.has_records)
-            self._check_vanished(connection, state)
+        self.records.check(has_records=report.has_records)
+        self._check_vanished(state)
         self._alerts.settle_ended()
 
     def _check_clock(self, skew: timedelta) -> None:
@@ -86,52 +83,56 @@ class SourceWatch:
         elif not report.unproved:
             self._alerts.end("mark_ahead")
 
-    def _check_proof(self, connection: Connection, report: PollReport, state: TailState) -> None:
+    def _check_proof(self, report: PollReport, state: TailState) -> None:
         lag = state.server.now() - state.marks.proved_through
         why = f": {report.unproved[0]}" if report.unproved else ""
         what = f"complete only through {instant(state.marks.proved_through)}{why}"
-        waiting = self._waiting_since(connection, state.server.now())
+        waiting = self._waiting_since(state.server.now())
         if waiting is not None and lag <= self._lag:
             what = f"older windows have waited since {instant(waiting)} to be checked for late records"
         self._alerts.set("proof_lagging", what, is_wrong=lag > self._lag or waiting is not None)
 
-    def _waiting_since(self, connection: Connection, now: datetime) -> datetime | None:
+    def _waiting_since(self, now: datetime) -> datetime | None:
         """Return since when a window waits that no poll had time to check; None if none waits for too long."""
-        since = unproved_windows.waiting_since(connection, self._source)
+        with self._database.read() as connection:
+            since = unproved_windows.waiting_since(connection, self._source)
         return since if since is not None and now - since > GRACE + self._lag else None
 
-    def _check_older(self, connection: Connection) -> None:
+    def _check_older(self) -> None:
         """Report older windows that stay without proof, each once. It ends when all are proved, or a person resolves it."""
-        count, unreported_count = unproved_windows.count_failed(connection, self._source, FAILURES_TO_REPORT)
+        with self._database.read() as connection:
+            count, unreported_count = unproved_windows.count_failed(connection, self._source, FAILURES_TO_REPORT)
+            if unreported_count:
+                first = unproved_windows.read_first_failed(connection, self._source, FAILURES_TO_REPORT)
         if not count:
             self._alerts.end("window_unproved")
         elif unreported_count:
-            first = unproved_windows.read_first_failed(connection, self._source, FAILURES_TO_REPORT)
             what = f"{counted(count, 'older window')} not proved: "
             what += f"{instant(first.starts_at)} to {instant(first.ends_at)}: {first.why}"
             self._alerts.report_news("window_unproved", what)
-            with self._database.write() as writing:
-                unproved_windows.note_reported(writing, self._source, FAILURES_TO_REPORT)
+            with self._database.write() as connection:
+                unproved_windows.note_reported(connection, self._source, FAILURES_TO_REPORT)
 
     def _check_filters(self, report: PollReport) -> None:
         what = f"the upstream ignored {' and '.join(sorted(report.ignored_filters))}"
         self._alerts.set("filter_ignored", what, is_wrong=bool(report.ignored_filters))
 
-    def _check_vanished(self, connection: Connection, state: TailState) -> None:
+    def _check_vanished(self, state: TailState) -> None:
         """Report records that vanished, each once. It ends when all are back, or when a person resolves the alert.
 
         What is reported is stored: a process that is killed before it reports leaves that to the next one.
         """
         known = state.marks
-        former = marks.former_names(connection, self._source)
-        count = source_records.count_vanished(connection, self._source, known.begins_at, former)
+        with self._database.read() as connection:
+            former = marks.former_names(connection, self._source)
+            count = source_records.count_vanished(connection, self._source, known.begins_at, former)
+            if count:
+                through = receipts.read_newest_time(connection, self._source)
+                reported = known.vanished_reported_through
+                vanished = source_records.read_vanished(connection, self._source, known.begins_at, reported, former)
         if not count:
             self._alerts.end("window_shrunk")
-            return
-        through = receipts.read_newest_time(connection, self._source)
-        reported = known.vanished_reported_through
-        vanished = source_records.read_vanished(connection, self._source, known.begins_at, reported, former)
-        if vanished:
+        elif vanished:
             first, last = vanished[0], vanished[-1]
             kinds = ", ".join(sorted({record.action_kind for record in vanished}))
             what = f"the upstream no longer shows {counted(count, 'record')} that it showed before"

@@ -91,18 +91,16 @@ class RecordWatch:
             unknown_kinds.insert_new(connection, self._source, added)
         self._noted_kinds = frozenset(stored.union(added))
 
-    def check(self, connection: Connection, *, has_records: bool) -> None:
-        """Report and end what follows from a poll that got responses, in which there may have been records.
-
-        `connection`: of a transaction that began after the poll.
-        """
-        self._check_kinds(connection)
+    def check(self, *, has_records: bool) -> None:
+        """Report and end what follows from a poll that got responses, in which there may have been records."""
+        self._check_kinds()
         self._check_cut()
-        self._check_fields(connection, has_records=has_records)
+        self._check_fields(has_records=has_records)
 
-    def _check_kinds(self, connection: Connection) -> None:
+    def _check_kinds(self) -> None:
         """Report the kinds that nobody declared, each once. It ends when all are declared, or a person resolves it."""
-        kinds = unknown_kinds.read(connection, self._source)
+        with self._database.read() as connection:
+            kinds = unknown_kinds.read(connection, self._source)
         declared = [kind.name for kind in kinds if kind.name in self._declared_kinds]
         unknown = [kind for kind in kinds if kind.name not in self._declared_kinds]
         news = [kind.name for kind in unknown if not kind.is_reported]
@@ -115,9 +113,9 @@ class RecordWatch:
             names = _spell_names([kind.name for kind in unknown])
             what = f"records of {count} come from {self._source}: {names}; severity medium is assumed"
             self._alerts.report_news("unknown_kind", what, is_new=bool(news))
-        with self._database.write() as writing:
-            unknown_kinds.delete(writing, self._source, declared)
-            unknown_kinds.note_reported(writing, self._source, news)
+        with self._database.write() as connection:
+            unknown_kinds.delete(connection, self._source, declared)
+            unknown_kinds.note_reported(connection, self._source, news)
 
     def _check_cut(self) -> None:
         """Report how many records were cut since the last poll; without any, it is over."""
@@ -143,18 +141,18 @@ class RecordWatch:
             raise IdentityChanged
         self._noted_fields = met
 
-    def _check_fields(self, connection: Connection, *, has_records: bool) -> None:
+    def _check_fields(self, *, has_records: bool) -> None:
         """Report fields that no record had when the organisation was first read."""
         now, met = self._clock(), self._reader.unmapped_fields
         if has_records and not self._is_settled:
-            known = self._store_first_fields(met, is_over=True)
-        else:
+            self._store_first_fields(met, is_over=True)
+        with self._database.read() as connection:
             known = seen_fields.read(connection, self._reader.organisation)
         added = _kept_fields(met, known) if self._is_settled else []
         if added:
-            with self._database.write() as writing:
-                self._insert_later(writing, added, known)
-                known = seen_fields.read(writing, self._reader.organisation)
+            with self._database.write() as connection:
+                self._insert_later(connection, added, known)
+                known = seen_fields.read(connection, self._reader.organisation)
         later = known.keys() - _first_fields(known) - {_SETTLED}
         news = sorted(name for name in later if now - known[name] < _FIELD_NEWS)
         self._alerts.set("unknown_field", _spell_news(news), is_wrong=bool(news))
@@ -171,8 +169,8 @@ class RecordWatch:
         seen_at = max(self._clock(), min(known.values()) + _FIELD_NEWS)
         seen_fields.insert_new(connection, self._reader.organisation, names, seen_at)
 
-    def _store_first_fields(self, met: frozenset[str], *, is_over: bool) -> Mapping[str, datetime]:
-        """Store the fields of the first records, and settle the identity when the poll that read these is over. Return all.
+    def _store_first_fields(self, met: frozenset[str], *, is_over: bool) -> None:
+        """Store the fields of the first records, and settle the identity when the poll that read these is over.
 
         All processes and sources of the organisation share them, so that each makes the same keys. The identity is settled
         earlier if another source does so, or if there are more fields than are kept.
@@ -187,7 +185,6 @@ class RecordWatch:
                 seen_fields.insert_new(connection, organisation, [*added, *[_SETTLED] * is_over], first_sight)
                 known = seen_fields.read(connection, organisation)
         self._settle_identity(known)
-        return known
 
     def _settle_identity(self, known: Mapping[str, datetime]) -> None:
         """Base the identity of records on the first fields, so that it does not change when a field is added."""

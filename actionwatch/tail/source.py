@@ -146,8 +146,9 @@ class SourceTail:
             self._watch.records.begin_poll(connection)
             self._catching_up.begin_poll(connection)
             known = marks.read(connection, self._state.options.name)
-            left = [] if known is not None else self._left(connection)
-        known = known or (self._take_over() if left else None)
+            is_renamed = known is None and bool(self._left(connection))
+        if is_renamed:
+            known = self._take_over()
         if known is not None:
             return known
         now = self._state.server.now()
