@@ -38,3 +38,8 @@ def spell_duration(span: timedelta) -> str:
             parts.append(f"{rest // size}{unit}")
             rest %= size
     return ("-" if seconds < 0 else "") + "".join(parts)
+
+
+def spell_seconds(seconds: float) -> str:
+    """Format a number of seconds as a duration for people, without parts of a second."""
+    return spell_duration(timedelta(seconds=round(seconds)))

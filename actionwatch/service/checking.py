@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from actionwatch.base import clock
-from actionwatch.base.durations import spell_duration
+from actionwatch.base.durations import spell_duration, spell_seconds
 from actionwatch.base.errors import ConfigError, Fault
 from actionwatch.base.plurals import counted
 from actionwatch.notifiers.base import templates_of
@@ -117,7 +117,7 @@ def _slow_rates(settings: Settings, document: Document) -> Iterator[Fault]:
         rate, storm = rate_of(receiver), build_policy(receiver).storm
         if rate is None or storm is None or (most := int(rate * storm.per.total_seconds())) >= storm.above:
             continue
-        per, waits = spell_duration(storm.per), spell_duration(timedelta(seconds=round(storm.above / rate)))
+        per, waits = spell_duration(storm.per), spell_seconds(storm.above / rate)
         what = (
             f"the rate of '{receiver.name}' allows {counted(most, 'message')} in {per}, but a storm begins above "
             f"{counted(storm.above, 'alert')} in {per}: single alerts of a storm take {waits}, and its summary follows them"

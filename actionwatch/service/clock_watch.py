@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from actionwatch.base import tracing
 from actionwatch.base.clock import STEP, Clock
-from actionwatch.base.durations import spell_duration
+from actionwatch.base.durations import spell_duration, spell_seconds
 from actionwatch.base.model import Alert
 from actionwatch.matching.self_alerts import SelfAlertStore
 from actionwatch.net.http_response import MAX_RETRY_AFTER
@@ -138,6 +138,5 @@ class ClockWatch:
 
 def _describe(step: timedelta, before: datetime) -> str:
     way = "forward" if step > timedelta(0) else "back"
-    size = timedelta(seconds=round(abs(step).total_seconds()))
     span = f"from {instant(before)} to {instant(before + step)}"
-    return f"the clock was set {way} by {spell_duration(size)}, {span}"
+    return f"the clock was set {way} by {spell_seconds(abs(step).total_seconds())}, {span}"

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from actionwatch.base import clock
-from actionwatch.base.durations import spell_duration
+from actionwatch.base.durations import spell_seconds
 from actionwatch.base.errors import DeliveryError, SourceError
 from actionwatch.instaclustr.client import Client, RetryOptions
 from actionwatch.instaclustr.probe import probing
@@ -123,11 +123,10 @@ def _clock(subject: str, page: Page) -> Outcome:
         return Outcome(subject, True, "the upstream does not return its time, so this machine's clock must be right")
     skew = page.server_date + timedelta(milliseconds=500) - clock.utc_now()
     side = "ahead of" if skew > timedelta(0) else "behind"
-    seconds = timedelta(seconds=round(abs(skew).total_seconds()))
     what = (
         "the upstream's clock agrees with ours"
         if abs(skew) <= IGNORED_SKEW
-        else f"the upstream's clock is {spell_duration(seconds)} {side} ours"
+        else f"the upstream's clock is {spell_seconds(abs(skew).total_seconds())} {side} ours"
     )
     if abs(skew) > REPORTED_SKEW:
         return Outcome(subject, False, what, "set this machine's clock (NTP), or ask the vendor")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from actionwatch.alerts.self_alerts import OwnAlerts, SelfAlerts
-from actionwatch.base.durations import spell_duration
+from actionwatch.base.durations import spell_duration, spell_seconds
 from actionwatch.base.lateness import Lateness
 from actionwatch.base.plurals import counted
 from actionwatch.instaclustr.upstream import Upstream
@@ -143,7 +143,7 @@ class PollWatch:
         is_late = late_count > 0 and late_count >= count * _LATE_SHARE
         self._late_looks = self._late_looks + 1 if is_late else 0
         if self._late_looks >= _LATE_LOOKS:
-            lag = spell_duration(timedelta(seconds=round(max(now.total - before.total, 0) / max(count, 1))))
+            lag = spell_seconds(max(now.total - before.total, 0) / max(count, 1))
             share = f"{late_count:,} of {counted(count, 'poll')} within {spell_duration(LOOK_EVERY)}"
             what = f"{share} began late; on average, polls began {lag} late"
             self._own_alerts.report("polls_late", _SUBJECT, what, _LATE_REMEDY)

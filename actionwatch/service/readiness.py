@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from actionwatch.base.durations import spell_duration
+from actionwatch.base.durations import spell_duration, spell_seconds
 from actionwatch.base.errors import StoreError
 from actionwatch.base.plurals import counted
 from actionwatch.base.reasons import Reason, SourceReason
@@ -90,11 +90,11 @@ class Readiness:
 
     def _of_store(self, facts: _Facts) -> Iterator[str]:
         if self._database.peers.term() is None:
-            silent = _spell(self._roles.silent_seconds())
+            silent = spell_seconds(self._roles.silent_seconds())
             yield Reason(f"this replica has not renewed its lease for {silent}, so other replicas do its work")
         age = self._elapsed() - facts.read_at
         if age > SILENT_AFTER.total_seconds():
-            yield Reason(f"the store has not answered for {_spell(age)}")
+            yield Reason(f"the store has not answered for {spell_seconds(age)}")
         elif facts.error is not None:
             yield Reason(facts.error, "the store does not work")
         else:
@@ -163,7 +163,3 @@ def _urgent(opened: Iterable[self_alerts.OpenSelfAlert]) -> Iterator[tuple[str, 
         if each.trouble in _URGENT:
             subject = f"source {each.subject}"
             yield each.subject, SourceReason(f"{subject}: {each.remedy}", f"{subject}: needs a person")
-
-
-def _spell(seconds: float) -> str:
-    return spell_duration(timedelta(seconds=round(seconds)))

@@ -16,7 +16,7 @@ from datetime import timedelta
 import structlog
 
 from actionwatch.alerts.self_alerts import SelfAlerts
-from actionwatch.base.durations import spell_duration
+from actionwatch.base.durations import spell_seconds
 from actionwatch.base.errors import ActionwatchError, RoleLost, StoreClosed, StoreError
 from actionwatch.base.reasons import Reason
 
@@ -170,19 +170,21 @@ class StepWatch:
             if not step.is_hung:
                 log.error("step_hung", step=name, seconds=round(now - began))
             step.is_hung = True
-            self._report(name, step, f"has been running for {_spell(now - began)} without progress", _HUNG_REMEDY)
+            self._report(
+                name, step, f"has been running for {spell_seconds(now - began)} without progress", _HUNG_REMEDY
+            )
 
     def reasons(self, has_role: Callable[[str], bool] = lambda _: True) -> Iterator[str]:
         """Describe each step that keeps failing or hangs. A failure for a role that another replica has does not count."""
         now = self._elapsed()
         if now - self._looked_at > UNWATCHED_AFTER.total_seconds():
-            yield Reason(f"the steps have not been watched for {_spell(now - self._looked_at)}")
+            yield Reason(f"the steps have not been watched for {spell_seconds(now - self._looked_at)}")
         for name, step in self._steps.copy().items():
             is_mine = step.role is None or has_role(step.role)
             if is_mine and step.failure_count > step.failures_allowed:
                 yield Reason(f"step {name}: {_spell_failures(step)}", f"step {name}: it fails")
             if step.is_hung and (began := step.began) is not None:
-                yield Reason(f"step {name}: has been running for {_spell(now - began)} without progress")
+                yield Reason(f"step {name}: has been running for {spell_seconds(now - began)} without progress")
 
     def stuck(self) -> dict[str, bool]:
         """Return the steps that made no progress for their limit, as threads that are not alive: a restart helps."""
@@ -214,7 +216,3 @@ def _try(name: str, report: Callable[[], None]) -> bool:
 def _spell_failures(step: _Step) -> str:
     times = "failed" if step.failure_count == 1 else f"failed {step.failure_count} times in a row"
     return f"{times}: {step.error}"
-
-
-def _spell(seconds: float) -> str:
-    return spell_duration(timedelta(seconds=round(seconds)))

@@ -6,7 +6,7 @@ import re
 from datetime import timedelta
 from statistics import median
 
-from actionwatch.base.durations import spell_duration
+from actionwatch.base.durations import spell_duration, spell_seconds
 from actionwatch.base.errors import BadResponse, SourceError
 from actionwatch.base.plurals import counted
 from actionwatch.instaclustr.client import read_accounts
@@ -60,7 +60,7 @@ def clock(client: ProbeClient, _: Sample) -> ProbeFinding:
     if abs(skew) <= MAX_SKEW:
         return fine("clock", f"within {spell_duration(MAX_SKEW)} of the local clock", "windows end by the local clock")
     way = "ahead of" if skew > timedelta(0) else "behind"
-    says = f"{spell_duration(timedelta(seconds=round(abs(skew).total_seconds())))} {way} the local clock"
+    says = f"{spell_seconds(abs(skew).total_seconds())} {way} the local clock"
     return fine("clock", says, "windows end by the clock of the upstream; synchronise the local clock (NTP)")
 
 
