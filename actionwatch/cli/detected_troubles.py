@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from actionwatch.base.durations import spell_duration
+from actionwatch.base.durations import spell_duration, spell_seconds
 from actionwatch.base.errors import StoreError, StoreMissing
 
 if TYPE_CHECKING:
@@ -63,21 +63,20 @@ def late_polls(
     trouble = "poll_overdue" if is_running else "service_stopped"
     runs = "the service is running but does not poll" if is_running else "no service is running on this store"
     for source, state in zip(sources, states, strict=True):
-        poll, backlog = state.poll, state.backlog
-        seen = [at for at in (poll and poll.last_poll_at, backlog and backlog.noted_at) if at]
-        if not seen:
+        last = state.last_progress_at
+        if last is None:
             what = f"never polled: {runs}" if not is_running else "not polled yet"
             yield DetectedTrouble(trouble, source.name, None, what, _REMEDIES[trouble])
             continue
-        last = max(seen)
-        backoff = poll.backoff if poll and is_running else timedelta(0)  # `run --once` does not wait
+        backoff = state.poll.backoff if state.poll and is_running else timedelta(0)  # `run --once` does not wait
         allowed = source.poll_interval * (MISSED_POLLS if is_running else _POLLS_STOPPED) + _GRACE + backoff
         if now - last > allowed:
-            what = f"last polled {spell_duration(_rounded(now - last))} ago, with a poll_interval of "
+            what = f"last polled {spell_seconds((now - last).total_seconds())} ago, with a poll_interval of "
             what += f"{spell_duration(source.poll_interval)}: {runs}"
             yield DetectedTrouble(trouble, source.name, last, what, _REMEDIES[trouble])
         elif last - now > _GRACE:
-            what = f"the last poll is {spell_duration(_rounded(last - now))} in the future: this machine's clock was set back"
+            ahead = spell_seconds((last - now).total_seconds())
+            what = f"the last poll is {ahead} in the future: this machine's clock was set back"
             yield DetectedTrouble(trouble, source.name, None, what, "set this machine's clock (NTP)")
 
 
@@ -88,7 +87,3 @@ def full_disk(path: Path) -> Iterator[DetectedTrouble]:
     what = find_shortage(path)
     if what is not None:
         yield DetectedTrouble("store_nearly_full", path.name, None, what, REMEDY)
-
-
-def _rounded(span: timedelta) -> timedelta:
-    return timedelta(seconds=round(span.total_seconds()))

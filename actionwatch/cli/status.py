@@ -5,44 +5,39 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from actionwatch.base.clock import utc_now
-from actionwatch.base.durations import spell_duration
+from actionwatch.base.durations import spell_duration, spell_seconds
 from actionwatch.base.errors import StoreError
-from actionwatch.base.model import Mode, Silence
+from actionwatch.base.model import Silence
 from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED, completing
 from actionwatch.cli.context import named_source, read_settings
-from actionwatch.cli.detected_troubles import STOPPED, DetectedTrouble, full_disk, late_polls, unopened
+from actionwatch.cli.detected_troubles import DetectedTrouble, unopened
 from actionwatch.cli.options import output_option
 from actionwatch.cli.output import console, hang, print_document, print_table, spell
 from actionwatch.tail.cursor import LATENESS_BOUNDS, overlap_for, spread
-from actionwatch.text.payloads import short_id, silence_document
+from actionwatch.text.payloads import short_id
 from actionwatch.text.times import local_times, spell_ago, spell_time
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from actionwatch.cli.snapshot import Snapshot
+    from actionwatch.queries.replicas import Replica
     from actionwatch.queries.source_health import SourceHealth
-    from actionwatch.queries.status import ReceiverState, SourceState
-    from actionwatch.queries.verdict import Sight
-    from actionwatch.settings import Receiver, Settings, Source
+    from actionwatch.queries.status import SourceState
+    from actionwatch.settings import Settings, Source
     from actionwatch.store.backlog_progress import Backlog
-    from actionwatch.store.database import StoreReader
-    from actionwatch.store.membership import Roster
-    from actionwatch.store.polls import Poll
-    from actionwatch.store.seals import Head, Waiting
     from actionwatch.store.self_alerts import OpenSelfAlert
 
 _ALIKE_SHOWN = 3  # troubles of one kind, with many sources
 _SILENCES_SHOWN = 5  # `silences list` shows all
 _COLOURS = {"everything": "bold green", "limited": "bold yellow", "blind": "bold red"}
-_LATENESS_RECORDS = 10_000  # the newest ones of all sources, to measure how late records appear
 
 
 @click.command()
@@ -73,15 +68,16 @@ def command(config: str, names: tuple[str, ...], labels: tuple[str, ...], form: 
     Exits with 1 while there are troubles: with --source or --label, not for those of other sources. An overdue poll is a
     trouble, whether or not a service runs; so are a full disk and a missing store. Creates and changes nothing.
     """
+    from actionwatch.cli.snapshot import describe, take_snapshot, without_store
     from actionwatch.store.database import StoreReader
 
     settings = read_settings(config)
     sources = _choose(settings, names, labels)
     try:
         with closing(StoreReader.open(settings.store.url)) as store:
-            found = take_snapshot(settings, store, sources)
+            found = take_snapshot(settings, store, sources, has_lateness=form == "table")
     except StoreError as exc:
-        found = _nothing(settings, sources, unopened(exc))
+        found = without_store(settings, sources, unopened(exc))
     document = describe(settings, found)
     print_document(document, form, as_text=lambda: _print(document, found, is_whole=is_whole))
     return EXIT_FAILED if found.troubles else 0
@@ -101,169 +97,6 @@ def _choose(settings: Settings, names: Sequence[str], labels: Sequence[str]) -> 
     if labels and not found:
         raise click.UsageError(f"no source has the labels {' '.join(labels)}")
     return found
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """The state of the store and its surroundings."""
-
-    sources: Sequence[SourceState]
-    healths: Mapping[str, SourceHealth]
-    receivers: Sequence[ReceiverState[Receiver]]
-    running: Mapping[str, int] = field(default_factory=dict)
-    late: Mapping[str, tuple[timedelta, list[timedelta]]] = field(default_factory=dict)
-    silences: Sequence[Silence] = ()
-    is_running: bool | None = None
-    """Whether a service runs on the store; None if the store does not say."""
-    roster: Roster | None = None
-    """The replicas; None for a store that is not shared."""
-    head: Head | None = None
-    """The newest seal."""
-    waiting: Waiting | None = None
-    """The rows that are not sealed yet."""
-    troubles: Sequence[OpenSelfAlert | DetectedTrouble]
-
-
-def take_snapshot(settings: Settings, store: StoreReader, chosen: Sequence[Source] | None = None) -> Snapshot:
-    """Read the store, and detect what no service may be left to record: that none runs, that the disk is full.
-
-    Other sources than the `chosen` ones (None: all are), and their troubles, are left out.
-    """
-    from actionwatch.queries.status import judge_sources, read_receivers, read_sources
-    from actionwatch.store import record_counts, rule_versions, seals, self_alerts, silences
-
-    chosen = settings.sources if chosen is None else chosen
-    now, intervals = utc_now(), {source.name: source.poll_interval for source in chosen}
-    others = {source.name for source in settings.sources} - intervals.keys()
-    with store.read() as connection:
-        late_by = record_counts.lateness(connection, _LATENESS_RECORDS)
-        sources = read_sources(connection, intervals)
-        opened = [each for each in self_alerts.read_all(connection) if each.subject not in others]
-        roster = store.peers.roster()
-        is_running = bool(roster.hosts)
-        late = late_polls(chosen, sources, is_running=is_running, now=now)
-        known = {trouble.trouble for trouble in opened}
-        around = [each for each in (*late, *(full_disk(store.path) if store.path else ())) if each.trouble not in known]
-        troubles = [*around, *opened]
-        return Snapshot(
-            sources=sources,
-            healths=judge_sources(sources, intervals, troubles, now),
-            receivers=read_receivers(connection, settings.receivers),
-            running=rule_versions.count_modes(connection),
-            late={source.name: (source.overlap, late_by.get(source.name, [])) for source in chosen},
-            silences=silences.read_active(connection, now),
-            is_running=is_running,
-            roster=roster if store.is_shared else None,
-            head=seals.read_head(connection),
-            waiting=seals.count_waiting(connection),
-            troubles=troubles,
-        )
-
-
-def _nothing(settings: Settings, chosen: Sequence[Source], trouble: DetectedTrouble) -> Snapshot:
-    """Return the state without a store."""
-    from actionwatch.queries.source_health import SourceHealth
-    from actionwatch.queries.status import ReceiverState, SourceState
-
-    return Snapshot(
-        sources=[SourceState(each.name) for each in chosen],
-        healths={each.name: SourceHealth.SILENT for each in chosen},
-        receivers=[ReceiverState(each.name, each) for each in settings.receivers],
-        troubles=[trouble],
-    )
-
-
-def describe(settings: Settings, found: Snapshot) -> dict[str, Any]:
-    """Return the JSON of the contract."""
-    sight, seeing = _judge(found)
-    return {
-        "sight": sight.value,
-        "seeing": seeing,
-        "sources": [
-            {
-                **each.document(),
-                **({"backlog": _backlog(each.backlog)} if each.backlog else {}),
-                **({"failing": _failing(each.poll)} if each.poll and each.poll.failures else {}),
-                **({"state": health.value} if (health := found.healths[each.name]).needs_attention else {}),
-            }
-            for each in found.sources
-        ],
-        "receivers": [
-            {
-                "name": each.name,
-                "pending": each.queue.pending,
-                "dead": each.queue.dead,
-                "last_sent": each.health.last_sent_at,
-            }
-            for each in found.receivers
-        ],
-        "rules": _count_rules(settings, found),
-        "troubles": [
-            {"trouble": trouble.trouble, "since": trouble.since, "remedy": trouble.remedy} for trouble in found.troubles
-        ],
-        "silences": [silence_document(silence, utc_now()) for silence in found.silences],
-        "seals": {
-            "head": str(found.head) if found.head else None,
-            "at": found.head and found.head.at,
-            "unsealed": found.waiting.row_count if found.waiting else 0,
-            "unsealed_is_lower_bound": found.waiting is not None and found.waiting.is_lower_bound,
-        },
-        **({"replicas": _replicas(found.roster)} if found.roster is not None else {}),
-    }
-
-
-def _replicas(roster: Roster) -> list[dict[str, Any]]:
-    """Return who runs on the store: each replica with its host, its roles and the digest of the files that it runs with."""
-    return [
-        {
-            "id": replica,
-            "host": host,
-            "roles": roster.roles_of(replica),
-            "files": roster.digests.get(replica) or None,
-        }
-        for replica, host in roster.hosts.items()
-    ]
-
-
-def _failing(poll: Poll) -> dict[str, Any]:
-    """Return how a source fails, and when a running service polls it again at the earliest."""
-    return {"polls": poll.failures, "error": poll.last_error, "resumes_at": poll.resumes_at}
-
-
-def _backlog(backlog: Backlog) -> dict[str, Any]:
-    """Return the progress of a source that catches up: range, share, rate and remaining time."""
-    rate, remaining = backlog.records_per_second, backlog.remaining
-    return {
-        "from": backlog.starts_at,
-        "to": backlog.ends_at,
-        "through": backlog.through,
-        "share": round(backlog.share, 3),
-        "records": backlog.record_count,
-        "records_per_second": None if rate is None else round(rate, 1),
-        "remaining_seconds": None if remaining is None else round(remaining.total_seconds()),
-    }
-
-
-def _count_rules(settings: Settings, found: Snapshot) -> dict[str, int]:
-    """Count the running rules and the broken files. Before the first run, count the rules of the files."""
-    from actionwatch.service import configuration
-
-    if found.running:
-        broken = sum(trouble.trouble == "rule_broken" for trouble in found.troubles)
-        return {**{mode.value: found.running.get(mode.value, 0) for mode in Mode}, "broken": broken}
-    rules = configuration.read_rules(settings)
-    counts = {mode.value: sum(rule.mode is mode for rule in rules.rules) for mode in Mode}
-    return {**counts, "broken": len({fault.file for fault in rules.faults})}
-
-
-def _judge(found: Snapshot) -> tuple[Sight, str]:
-    """Judge how much is seen, with the troubles that only a command detects."""
-    from actionwatch.queries.status import failing
-    from actionwatch.queries.verdict import judge_sight
-
-    known = [(each.trouble, f"{each.subject}: {local_times(each.what)}") for each in found.troubles]
-    unready = [what for trouble, what in known if trouble in STOPPED]
-    return judge_sight([each.name for each in found.sources], unready, known, failing(found.sources), spell_time)
 
 
 def _print(document: dict[str, Any], found: Snapshot, *, is_whole: bool) -> None:
@@ -287,9 +120,9 @@ def _print(document: dict[str, Any], found: Snapshot, *, is_whole: bool) -> None
     print_table(
         ("receiver", "pending", "dead", "last sent"), rows, nothing="no receivers: alerts are stored but not sent"
     )
-    if "replicas" in document:
+    if found.replicas is not None:
         out.print()
-        _print_replicas(document["replicas"])
+        _print_replicas(found.replicas)
     rules = document["rules"]
     shadow = f"[bold magenta]{rules['shadow']} shadow (not delivered)[/]" if rules["shadow"] else "0 shadow"
     off = f"[bold yellow]{rules['off']} off[/]" if rules["off"] else "0 off"
@@ -300,7 +133,7 @@ def _print(document: dict[str, Any], found: Snapshot, *, is_whole: bool) -> None
         if measured:
             out.print(hang(f"{source.name}:", _spell_lateness(overlap, measured)))
     _print_silences(found.silences, out)
-    if found.is_running is False and found.roster is None:
+    if found.is_running is False and found.replicas is None:
         out.print("no service is running on this store")
     _print_troubles(found.troubles, out, is_short=is_large)
 
@@ -314,7 +147,7 @@ def _print_sources(shown: Sequence[SourceState], healths: Mapping[str, SourceHea
     print_table(columns, rows, nothing="", cut=("source",), leave_out=("newest", "records") if healths else ())
     for source in shown:
         if source.backlog:
-            console().print(hang(f"{source.name}:", _spell_backlog(_backlog(source.backlog)), "yellow"))
+            console().print(hang(f"{source.name}:", _spell_backlog(source.backlog), "yellow"))
 
 
 def _print_failing(sources: Sequence[SourceState], out: Console, *, is_running: bool, is_short: bool) -> None:
@@ -353,23 +186,9 @@ def _print_troubles(troubles: Sequence[OpenSelfAlert | DetectedTrouble], out: Co
         out.print("[green]no troubles[/]")
 
 
-def _print_replicas(running: Sequence[dict[str, Any]]) -> None:
-    rows = [
-        (f"{each['host']} ({each['id'][:6]})", _spell_roles(each["roles"]), (each["files"] or "?")[:8])
-        for each in running
-    ]
+def _print_replicas(replicas: Sequence[Replica]) -> None:
+    rows = [(f"{each.host} ({each.id[:6]})", each.spelled_roles, (each.files or "?")[:8]) for each in replicas]
     print_table(("replica", "roles", "files"), rows, nothing="no replica is running on this store")
-
-
-def _spell_roles(roles: Sequence[str]) -> str:
-    """Return the roles of a replica. Those for many sources are only counted: JSON has all."""
-    from actionwatch.queries.source_health import MANY
-    from actionwatch.store.membership import is_tail_role
-
-    tailed = [role for role in roles if is_tail_role(role)]
-    if len(tailed) > MANY:
-        roles = [*(role for role in roles if role not in set(tailed)), counted(len(tailed), "source")]
-    return ", ".join(roles) or "sends"
 
 
 def _print_silences(active: Sequence[Silence], out: Console) -> None:
@@ -390,13 +209,13 @@ def _progress(source: SourceState) -> tuple[object, ...]:
     return source.record_count, *ages, spell_ago(last_poll, now)
 
 
-def _spell_backlog(backlog: dict[str, Any]) -> str:
-    rate, seconds = backlog["records_per_second"], backlog["remaining_seconds"]
+def _spell_backlog(backlog: Backlog) -> str:
+    rate, remaining = backlog.records_per_second, backlog.remaining
     speed = "" if rate is None else f", {rate:,.0f} per second"
-    left = "" if seconds is None else f", about {spell_duration(timedelta(seconds=seconds))} left"
+    left = "" if remaining is None else f", about {spell_seconds(remaining.total_seconds())} left"
     return (
-        f"catching up from {spell_time(backlog['from'])} to {spell_time(backlog['to'])}: {backlog['share']:.0%} done, "
-        f"through {spell_time(backlog['through'])}, {counted(backlog['records'], 'new record')}{speed}{left}"
+        f"catching up from {spell_time(backlog.starts_at)} to {spell_time(backlog.ends_at)}: {backlog.share:.0%} done, "
+        f"through {spell_time(backlog.through)}, {counted(backlog.record_count, 'new record')}{speed}{left}"
     )
 
 

@@ -59,6 +59,12 @@ class SourceState:
     backlog: backlog_progress.Backlog | None = None
 
     @property
+    def last_progress_at(self) -> datetime | None:
+        """When it was last polled, or read a part of a backlog; None: never."""
+        poll, backlog = self.poll, self.backlog
+        return max((at for at in (poll and poll.last_poll_at, backlog and backlog.noted_at) if at), default=None)
+
+    @property
     def proved_at(self) -> datetime:
         """Up to when it is proved, by our clock; long ago if nothing is."""
         return self.marks.proved_through - self._skew if self.marks else EPOCH
@@ -69,16 +75,15 @@ class SourceState:
 
     def facts(self, troubles: Collection[str], interval: timedelta | None, now: datetime) -> SourceFacts:
         """Return what decides about its state at a time. `troubles` are about it, and `interval` is that of its polls."""
-        poll, backlog = self.poll, self.backlog
-        progress = [at for at in (poll and poll.last_poll_at, backlog and backlog.noted_at) if at]
+        poll, last = self.poll, self.last_progress_at
         return SourceFacts(
             troubles=troubles,
             failures=poll.failures if poll else 0,
-            since_poll=now - max(progress) if progress else None,
+            since_poll=now - last if last else None,
             backoff=poll.backoff if poll else timedelta(0),
             interval=interval,
             unread=self.upstream_time(now) - self.marks.seen_through if self.marks else timedelta(0),
-            is_catching_up=backlog is not None,
+            is_catching_up=self.backlog is not None,
         )
 
     def upstream_time(self, now: datetime) -> datetime:

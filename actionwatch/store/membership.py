@@ -50,10 +50,6 @@ class Roster:
     frozen_writers: int = 0
     """How many sessions of silent processes this renewal has ended, because they held the write lock."""
 
-    def roles_of(self, replica: str) -> list[str]:
-        """Return the roles of a replica, by name."""
-        return sorted(role for role, holder in self.holders.items() if holder == replica)
-
 
 @dataclass(frozen=True, slots=True)
 class Place:

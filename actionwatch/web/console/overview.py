@@ -14,6 +14,7 @@ from actionwatch.base.clock import Spans
 from actionwatch.base.model import LEVELS
 from actionwatch.base.reasons import SourceReason
 from actionwatch.queries import names, rules
+from actionwatch.queries.replicas import list_replicas
 from actionwatch.queries.source_health import MANY, MEANINGS, survey
 from actionwatch.queries.status import read_state
 from actionwatch.queries.streams import read_streams
@@ -67,6 +68,7 @@ def show(request: Request, parts: Parts) -> Response:
             "alert_chart": _alert_chart(connection, spans),
             "record_chart": _record_chart(connection, spans),
         }
+    roster = parts.service.roster()
     shown = next((word for word, each in _RANGES.items() if each == (width, count)), "day")
     return render(
         request,
@@ -81,7 +83,8 @@ def show(request: Request, parts: Parts) -> Response:
         removed_days=_REMOVED_DAYS,
         range=shown,
         ranges=list(_RANGES),
-        roster=parts.service.roster(),
+        roster=roster,
+        replicas=list_replicas(roster) if roster is not None else [],
         spans=spans,
         **values,
     )

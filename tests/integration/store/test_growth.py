@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, event
 
 from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.base.model import Record, RecordFilter, Status
-from actionwatch.cli.status import take_snapshot
+from actionwatch.cli.snapshot import take_snapshot
 from actionwatch.service import configuration
 from actionwatch.store import (
     alerts,

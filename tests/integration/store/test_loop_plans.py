@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from actionwatch.base.clock import machine_now
-from actionwatch.cli.status import take_snapshot
+from actionwatch.cli.snapshot import take_snapshot
 from actionwatch.emulator.app import DEMO_KEY, DEMO_USER, create_app
 from actionwatch.emulator.server import running
 from actionwatch.emulator.state import Organisation
