@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actionwatch.base.errors import ConfigError, Fault
 from actionwatch.base.ids import UUID
 from actionwatch.instaclustr.identity import canonical_organisation
-from actionwatch.settings import Settings
+from actionwatch.settings import Settings, Source
 from actionwatch.settings.sources import source_places
-from actionwatch.text.yaml_document import Document, Place, read_file
+from actionwatch.text.yaml_document import Document, read_file
 
 if TYPE_CHECKING:
     from actionwatch.store.database import Database
+
+_Doubt = tuple[int, str, str]  # the index of the source, what is wrong, and the remedy
 
 
 def refuse_other_organisations(settings: Settings, config: Path, database: Database) -> None:
@@ -30,46 +32,47 @@ def refuse_other_organisations(settings: Settings, config: Path, database: Datab
     with database.read() as connection:
         known = marks.read_all(connection)
     others = [
-        (index, known[source.name].organisation)
+        (
+            index,
+            f"the store knows '{source.name}' as a source of the organisation {known[source.name].organisation}",
+            "give this source another name; to continue with the other organisation, restore its id",
+        )
         for index, source in enumerate(settings.sources)
         if source.name in known and known[source.name].organisation != canonical_organisation(source.organisation_id)
     ]
-    if not others:
-        return
-    document, *_ = read_file(config)
-    places = source_places(settings, document)
-    raise ConfigError(
-        *(
-            _fault(
-                places[index],
-                f"the store knows '{settings.sources[index].name}' as a source of the organisation {before}",
-                "give this source another name; to continue with the other organisation, restore its id",
-            )
-            for index, before in others
-        )
-    )
+    if others:
+        document, *_ = read_file(config)
+        raise ConfigError(*_faults(others, settings, document))
 
 
-def notes_on_organisations(settings: Settings, document: Document) -> Iterator[Fault]:
+def notes_on_organisations(settings: Settings, document: Document) -> list[Fault]:
     """Return a note for each source whose organisation is doubtful; `document` is that of the configuration file."""
+    return _faults(list(_doubts(settings.sources)), settings, document)
+
+
+def _doubts(sources: Sequence[Source]) -> Iterator[_Doubt]:
     first: dict[str, str] = {}
-    for source, place in zip(settings.sources, source_places(settings, document), strict=True):
+    for index, source in enumerate(sources):
         other = first.setdefault(canonical_organisation(source.organisation_id), source.name)
         if other != source.name:
-            yield _fault(
-                place,
+            yield (
+                index,
                 f"'{source.name}' reads the same organisation as '{other}'",
                 "each action counts once, for the source that stored it first: do not match or group by 'source'",
             )
-
         if not UUID.fullmatch(source.organisation_id):
-            yield _fault(
-                place,
+            yield (
+                index,
                 f"'{source.organisation_id}' is not a UUID: it may be the name of the organisation",
                 "copy the id from the console of Instaclustr",
             )
 
 
-def _fault(place: tuple[Document, Place], what: str, remedy: str) -> Fault:
-    document, source = place
-    return document.fault((*source, "organisation_id"), what, remedy)
+def _faults(doubts: Sequence[_Doubt], settings: Settings, document: Document) -> list[Fault]:
+    """Return doubts as faults at their places. The files of sources are read again for these only."""
+    places = source_places(settings, document) if doubts else []
+    found: list[Fault] = []
+    for index, what, remedy in doubts:
+        file, place = places[index]
+        found.append(file.fault((*place, "organisation_id"), what, remedy))
+    return found
