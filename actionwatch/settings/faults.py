@@ -64,7 +64,7 @@ class Reader:
         Returns: the model, or None and its faults except settled ones.
         """
         try:
-            return model.model_validate(value, context=dict(self.context)), []
+            return model.model_validate(value, context=self.context), []
         except ValidationError as exc:
             errors = exc.errors(include_url=False)
         # What an unknown key probably means is not also reported as missing.

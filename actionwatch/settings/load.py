@@ -135,7 +135,7 @@ def _read_typed(
             faults += found
             if keys is not None and options is not None:
                 whole = {**rest, "type": name, "options": options}
-                items.append(section.item.model_validate(whole, context=dict(reader.context)))
+                items.append(section.item.model_validate(whole, context=reader.context))
     return items, faults
 
 
