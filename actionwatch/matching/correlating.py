@@ -55,7 +55,6 @@ class Correlating:
         self._correlator: Correlator | None = None
         self._catch_up: CatchUp | None = None
         self._aligned: tuple[int, SourceProgress] | None = None  # to which position and beginning all of this belongs
-        self._has_ended_unexpected = False
         self._stored: StoredRows | None = None
 
     @property
@@ -80,27 +79,17 @@ class Correlating:
     def align(self, database: Database, position: int, clock: Callable[[], datetime]) -> None:
         """Find out how far rules were fed, unless it is known for this position. New and changed ones are fed from now on.
 
-        Resolves, once, the alerts about missing groups that these rules do not expect. Without any correlation, this is needed
-        once too: what the last ones have left is then deleted.
+        Ends what these rules do not expect of what others left, also without any correlation: the last ones were removed.
         """
-        if self._has_ended_unexpected and self.is_idle:
+        if self.is_aligned(position) and not self.feeding.is_too_early:
             return
-        is_aligned = self.is_aligned(position) and not self.feeding.is_too_early
-        if is_aligned and self._has_ended_unexpected:
-            return
-        correlator = None
         with database.write() as connection:
-            if not self._has_ended_unexpected:
-                end_unexpected(connection, self._rules, self._addressing, clock())
-            if not is_aligned:
-                positions.check(connection, position)
-                correlator = self._align(connection, position)
-        self._has_ended_unexpected = True
-        if correlator is not None:
-            self._cache.clear()
-            self._correlator = None if self.is_idle else correlator
-            self._catch_up = CatchUp(correlator, self.feeding, self._elapsed)
-            self._aligned = position, self.backlog.progress
+            positions.check(connection, position)
+            correlator = self._align(connection, position, clock())
+        self._cache.clear()
+        self._correlator = None if self.is_idle else correlator
+        self._catch_up = CatchUp(correlator, self.feeding, self._elapsed)
+        self._aligned = position, self.backlog.progress
 
     def hits(self, batch: Sequence[Record]) -> GroupedHits:
         """Return the hits of records, for the rules that are fed with each batch."""
@@ -167,8 +156,9 @@ class Correlating:
         """Return what went wrong with rules since the last call."""
         return [] if self._correlator is None else self._correlator.take_failures()
 
-    def _align(self, connection: Connection, position: int) -> Correlator:
+    def _align(self, connection: Connection, position: int, now: datetime) -> Correlator:
         fed_again = self.feeding.align(connection, position, self.backlog.progress)
+        end_unexpected(connection, self.feeding.rules, fed_again, self._addressing, now)
         bounds = self.feeding.bounds(lambda: self.backlog.progress)
         correlator = Correlator(self._rules, bounds, keep_reference, self._cache)
         rows = self.feeding.rows(connection)

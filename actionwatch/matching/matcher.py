@@ -192,8 +192,10 @@ class RecordMatcher:
         """Open and resolve the alerts that depend on verified time, even if no record arrived."""
         with self._database.read() as connection:
             position = positions.read(connection, MATCHED)
-            is_due = any(True for _ in self._correlating.feeding.stored().due(connection, self._verified))
-        if is_due and self._correlating.is_aligned(position):
+            is_due = self._correlating.is_aligned(position) and any(
+                True for _ in self._correlating.feeding.stored().due(connection, self._verified)
+            )
+        if is_due:
             self._commit(position, position, [], [])
 
     def _commit(

@@ -51,8 +51,7 @@ class SourceProgress:
     def of_group(self, rule: Correlation, group: Group) -> CommonProgress:
         """Return what the sources whose records a group can have have in common."""
         its = self.names.rules.get(rule.name.id)
-        # A group of an earlier version of the rule may have fewer fields.
-        if its is None or its.place is None or its.place >= len(group):
+        if its is None or its.place is None:
             return self.of_rule(rule.name.id)
         value = group[its.place]
         found = self._of_values.get((its.field, value))

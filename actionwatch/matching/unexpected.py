@@ -1,11 +1,11 @@
-"""End the absence alerts that nothing else can end: their rule was removed, or no longer expects their group.
+"""End the alerts that nothing else can end: their rule was removed, or no longer has their group.
 
-`correlating.py` calls it once for each set of rules. A group that is expected again later is judged as if for the first time.
+`correlating.py` calls it whenever the rules of this process may not be those that found what is stored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -13,24 +13,38 @@ from sqlalchemy import Connection
 from actionwatch.alerts.ledger import RESOLVED_BY, resolve
 from actionwatch.base.model import CorrelatedAlert, Group, Status
 from actionwatch.matching.addressing import Addressing
-from actionwatch.rules.correlations.order import running
-from actionwatch.rules.model import NEVER, Correlation, Rule
+from actionwatch.rules.model import Correlation
 from actionwatch.store import alert_history, alerts, correlations
 
 
-def end_unexpected(connection: Connection, rules: Sequence[Rule], addressing: Addressing, now: datetime) -> None:
-    """Forget what is missing and not expected by any of these rules. Resolve each alert that names nothing else."""
-    by_id = {rule.name.id: rule for rule in running(rules)}
+def end_unexpected(
+    connection: Connection,
+    rules: Sequence[Correlation],
+    changed: Collection[int],
+    addressing: Addressing,
+    now: datetime,
+) -> None:
+    """Forget what is missing and not expected by any of these rules. Resolve each alert that names nothing else.
+
+    `changed` are the places of the rules that are not what they were. If one groups by other fields than before, its alerts
+    of before wait for nothing, and no group shares them. A group that is expected again later is judged as if for the first
+    time.
+    """
+    by_id = {rule.name.id: rule for rule in rules}
     opened = correlations.read_open(connection)
     expected = {known.id for known in opened if _expects(by_id.get(known.rule_id), known.group)}
     shared = {known.alert_id for known in opened if known.id in expected}
     unexpected = [known for known in opened if known.id not in expected]
     # Those that wait for their time would open then, because no record of their groups is a hit now.
-    waiting = [
-        pending.id
-        for pending in correlations.read_pending(connection, NEVER)
-        if (rule := by_id.get(pending.rule_id)) is not None and not _can_have(rule, pending.group)
-    ]
+    waiting, foreign = list[str](), list[str]()
+    for place in changed:
+        rule = rules[place]
+        for name, group, is_waiting in correlations.read_current(connection, rule.name.id):
+            if len(group) != len(rule.group_fields):
+                foreign.append(name)
+            elif rule.is_absence and is_waiting and not _expects(rule, group):
+                waiting.append(name)
+    correlations.retire(connection, foreign)
     correlations.delete(connection, [*(known.id for known in unexpected), *waiting])
     for known in unexpected:
         alert = alerts.read(connection, known.alert_id)
@@ -47,11 +61,6 @@ def end_unexpected(connection: Connection, rules: Sequence[Rule], addressing: Ad
 
 def _expects(rule: Correlation | None, group: Group) -> bool:
     return rule is not None and rule.expected is not None and group in rule.expected
-
-
-def _can_have(rule: Correlation, group: Group) -> bool:
-    """Return whether a rule can have a group: it expects it, and does not group by other fields than before."""
-    return len(group) == len(rule.group_fields) and (not rule.is_absence or _expects(rule, group))
 
 
 def _why(known: CorrelatedAlert, name: str, rule: Correlation | None) -> str:

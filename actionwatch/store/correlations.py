@@ -61,6 +61,9 @@ _PENDING = (
     .where(_TABLE.pending_at <= bindparam("verified", type_=_TABLE.pending_at.type))
     .order_by(_TABLE.pending_at, _TABLE.id)
 )
+_CURRENT = select(_TABLE.id, _TABLE.group_values, _TABLE.pending_at.is_not(None)).where(
+    _TABLE.rule_id == bindparam("rule"), _TABLE.is_current
+)
 _HELD = _ALERTS.where(_TABLE.shared_id == bindparam("shared"), _TABLE.is_held == true())
 _SHARED = (_TABLE.shared_id == bindparam("shared"), _TABLE.is_current, ~_TABLE.is_quiet)
 _LEADER_BEFORE = (
@@ -127,6 +130,11 @@ def read_pending(connection: Connection, verified: datetime) -> Iterator[Pending
     return (Pending(*row) for row in connection.execute(_PENDING, {"verified": verified}))
 
 
+def read_current(connection: Connection, rule_id: str) -> Iterator[tuple[str, Group, bool]]:
+    """Yield the current alerts of a rule: the id, the group, and whether it waits for a time."""
+    return ((name, group, bool(waits)) for name, group, waits in connection.execute(_CURRENT, {"rule": rule_id}))
+
+
 def read_held(connection: Connection, shared_id: str) -> list[CorrelatedAlert]:
     """Read the alerts, of groups that share one, that wait for another to be judged."""
     return _read(connection, _HELD, shared=shared_id)
@@ -155,6 +163,13 @@ def delete(connection: Connection, ids: Collection[str]) -> None:
     """Delete alerts."""
     for some in portions(ids):
         connection.execute(CORRELATED_ALERT.delete().where(_TABLE.id.in_(some)))
+
+
+def retire(connection: Connection, ids: Collection[str]) -> None:
+    """Note that alerts are no longer current: nothing waits for them, and they share nothing."""
+    for some in portions(ids):
+        theirs = CORRELATED_ALERT.update().where(_TABLE.id.in_(some))
+        connection.execute(theirs.values(is_current=False, is_held=False, pending_at=None))
 
 
 def delete_older(connection: Connection, before: datetime, limit: int) -> int:

@@ -96,8 +96,7 @@ class Batch:
         rule, touched = context.rule, self._touched[number]
         for shown in dict.fromkeys(map(rule.merged, touched)) if rule.is_merging else ():
             for known in self._rows.alerts.held(number, shown):
-                if len(known.group) == len(rule.group_fields):  # or else the rule grouped by other fields then
-                    self._touch(number, known.group).look_again(known)
+                self._touch(number, known.group).look_again(known)
         # Groups that were touched long ago are used less than those of new records.
         folding = RuleFolding(number, context, self._rows, self._cache, self._verified, is_caching=self._is_new)
         folded = folding.fold_all(touched)

@@ -20,7 +20,7 @@ from actionwatch.store import marks
 from actionwatch.store.database import Database
 from tests.builders import NOON, make_marks, make_record
 from tests.integration.kit import Post
-from tests.integration.matching.test_correlation import HEAD, MINUTE, only, rules_of, see
+from tests.integration.matching.test_correlation import DELETED, HEAD, MINUTE, only, rules_of, see
 from tests.integration.matching.test_rule_feeding import fed_by, names, stepping
 
 HOUR = timedelta(hours=1)
@@ -269,3 +269,42 @@ def test_what_waits_from_before_a_rule_had_more_fields_does_not_stop_the_matcher
     see(post.database, NOON + 2 * HOUR)
     step.run_once()
     assert [alert.user for alert in post.alerts().values()][-1] == "bob"
+
+
+@pytest.mark.parametrize(
+    "now", [EACH, EACH.replace("userName, source", "userName, clusterId") + "alert: {group_by: [userName]}\n"]
+)
+def test_what_a_leader_with_older_rules_left_waiting_does_not_stop_the_returning_one(post: Post, now: str) -> None:
+    """Another process leads for a while with a rule that groups by fewer fields: what waits of its groups is forgotten."""
+    see(post.database, NOON)
+    returning = stepping(post, rules_of(now))
+    returning.run_once()
+    other = stepping(post, rules_of(ALL.replace("all", "each")))
+    for number in range(1, 3):
+        post.store(make_record(number, action_kind="CREATE_CLUSTER", minutes=number))
+        see(post.database, NOON + 2 * MINUTE)
+        other.run_once()
+    post.store(make_record(3, action_kind="CREATE_CLUSTER", minutes=30, user_name="bob"))
+    see(post.database, NOON + HOUR)
+    returning.run_once()
+    assert only(post).user == "bob"
+
+
+def test_groups_by_other_fields_share_no_alert_with_those_of_before(post: Post) -> None:
+    """A rule groups by one field more, and a late record begins an earlier alert: that of before stays as people know it."""
+    shared = DELETED + "correlation: {type: event_count, group-by: [BY], timespan: 10m, condition: {gte: 3}}\n"
+    shared = HEAD.format("shared") + shared + "alert: {group_by: [userName], realert: 30m}\n"
+    see(post.database, NOON)
+    post.store(*(make_record(number, minutes=number) for number in range(3)))
+    stepping(post, rules_of(shared.replace("BY", "userName, clusterId"))).run_once()
+    before = only(post)
+    step = stepping(post, rules_of(shared.replace("BY", "userName, clusterId, source")))
+    step.run_once()
+    post.store(*(make_record(number, minutes=number - 20) for number in range(10, 13)))
+    step.run_once()
+    post.store(*(make_record(number, minutes=number - 15, source="beta") for number in range(20, 23)))
+    step.run_once()
+    alerts = post.alerts()
+    assert alerts.pop(before.id) == before
+    (after,) = alerts.values()
+    assert (after.count, after.labels) == (9, {"tier": "gold"})

@@ -288,10 +288,12 @@ QUESTIONS: dict[str, Question] = {
     "open found alerts": correlations.read_open,
     "found alerts that are due": lambda c: list(correlations.read_pending(c, NOON)),
     "found alerts that are due, many": lambda c: list(correlations.read_pending(c, LATER)),
+    "current found alerts of a rule": lambda c: list(correlations.read_current(c, "rule 7")),
     "found alerts that are held": lambda c: correlations.read_held(c, LARGE),
     "newest found alerts of groups that share one": lambda c: correlations.read_shared(c, LARGE, RECENT),
     "forget what rules above count": lambda c: correlations.forget_above(c, ["rule 7"]),
     "delete found alerts": lambda c: correlations.delete(c, [f"found alert {number:05}" for number in range(FEW)]),
+    "retire found alerts": lambda c: correlations.retire(c, [f"found alert {number:05}" for number in range(FEW)]),
     "which alerts hold records": lambda c: correlations.read_held_records(
         c, [make_record(number).key for number in range(2000, 2000 + FEW)]
     ),
