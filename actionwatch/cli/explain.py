@@ -91,13 +91,15 @@ def _story(connection: Connection, settings: Settings, rules: Rules, subject: st
     first = records.read_first_of(connection, alert.id)
     if first is not None and first != shown[0]:
         shown[0] = first
-    views = _views(connection, rules, alert, shown)
+    views = _views(connection, settings, rules, alert, shown)
     lines = [line for each in shown for line in _record_lines(connection, settings, rules, each, [alert], alert, views)]
     lines += _alert_lines(connection, alert, first)
     return alert.id, sorted(lines, key=lambda line: line.at)
 
 
-def _views(connection: Connection, rules: Rules, alert: Alert, shown: Sequence[Record]) -> Mapping[int, Sequence[View]]:
+def _views(
+    connection: Connection, settings: Settings, rules: Rules, alert: Alert, shown: Sequence[Record]
+) -> Mapping[int, Sequence[View]]:
     """Return by the id of a record what the correlation of an alert counted for it."""
     rule = next((each for each in rules.rules if each.name.id == alert.rule.id), None)
     explained = [record for record in shown if not record.is_backlog]
@@ -105,7 +107,8 @@ def _views(connection: Connection, rules: Rules, alert: Alert, shown: Sequence[R
         return {}
     from actionwatch.service.stored_views import views_from_store
 
-    views = views_from_store(connection, rule, rules.rules, explained)
+    sources = [source.name for source in settings.sources]
+    views = views_from_store(connection, rule, rules.rules, explained, sources)
     return {record.id: each for record, each in zip(explained, views, strict=True)}
 
 

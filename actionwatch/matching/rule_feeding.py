@@ -53,24 +53,8 @@ class RuleFeeding:
         return {place for place, version in enumerate(self.versions) if version.fed_through is not None}
 
     def bounds(self, progress: Callable[[], SourceProgress]) -> StreamBounds:
-        """Return from which times on groups of these rules know the stream, and may alert.
-
-        A rule that depends on all of its sources has the beginning with which it was fed.
-        """
-        versions = {rule.name.id: version for rule, version in zip(self.rules, self.versions, strict=True)}
-
-        def beginning(rule: Correlation, group: Group) -> tuple[datetime | None, datetime | None]:
-            now, version = progress(), versions[rule.name.id]
-            if now.names.keeps_apart(rule):
-                return now.of_group(rule, group).beginning
-            return version.begins_at, version.alerts_from
-
-        return StreamBounds(
-            begin=lambda rule, group: beginning(rule, group)[0],
-            alerts_from=lambda rule, group: beginning(rule, group)[1],
-            since=lambda rule: versions[rule.name.id].fed_from,
-            floor=lambda rule: versions[rule.name.id].floor,
-        )
+        """Return from which times on groups of these rules know the stream, and may alert."""
+        return bounds_of({rule.name.id: its for rule, its in zip(self.rules, self.versions, strict=True)}, progress)
 
     def stored(self) -> StoredRules:
         """Return these rules, as the store knows them."""
@@ -212,6 +196,26 @@ class RuleFeeding:
             for name, start in starts.items()
             if name in changed and name not in whole and ((begin := begins[name]) is None or start > begin)
         }
+
+
+def bounds_of(versions: Mapping[str, CorrelationVersion], progress: Callable[[], SourceProgress]) -> StreamBounds:
+    """Return from which times on groups of rules know the stream, and may alert. `versions`: by the id of the rule.
+
+    A rule that depends on all of its sources has the beginning with which it was fed.
+    """
+
+    def beginning(rule: Correlation, group: Group) -> tuple[datetime | None, datetime | None]:
+        now, version = progress(), versions[rule.name.id]
+        if now.names.keeps_apart(rule):
+            return now.of_group(rule, group).beginning
+        return version.begins_at, version.alerts_from
+
+    return StreamBounds(
+        begin=lambda rule, group: beginning(rule, group)[0],
+        alerts_from=lambda rule, group: beginning(rule, group)[1],
+        since=lambda rule: versions[rule.name.id].fed_from,
+        floor=lambda rule: versions[rule.name.id].floor,
+    )
 
 
 def _is_as(version: CorrelationVersion | None, rule: Correlation, progress: SourceProgress) -> bool:

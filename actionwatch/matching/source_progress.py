@@ -80,6 +80,10 @@ class SourceProgress:
         times = [at for at in found if at is not None]
         return min(times) if times and len(times) == len(found) else None
 
+    def begins(self, rule: Correlation) -> list[datetime | None]:
+        """Return since when the groups of a rule know their records; None: one of their sources was never read."""
+        return [self._common(names).begin for names in self.names.apart(rule)]
+
     @property
     def is_past_backlog(self) -> bool:
         """Whether any source has proved the time before which its records are backlog."""

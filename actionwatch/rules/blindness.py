@@ -111,17 +111,25 @@ def _spans_of(entry: RuleEntry, until: datetime) -> Iterator[BlindSpan]:
         yield BlindSpan(entry.may_begin_at, until, Effect.OLDER, f"the file is broken: {entry.file}")
 
 
-def learning_span(rule: Correlation, begin: datetime | None, start: datetime, end: datetime) -> BlindSpan | None:
-    """Return when a rule only learned, within two times. `begin` is when the stream of all sources begins; None: not yet."""
+def learning_spans(
+    rule: Correlation, begins: Sequence[datetime | None], start: datetime, end: datetime
+) -> Iterator[BlindSpan]:
+    """Yield when a rule only learned, within two times: all of it, and then some of its groups.
+
+    `begins` are when the streams of its groups begin; None: not yet.
+    """
     if rule.type is CorrelationType.NEW_TERM and rule.is_learning:
         what = "what happened before"
     elif rule.type is CorrelationType.SPIKE:
         what = "how much is usual"
     else:
-        return None
-    until = end if begin is None else begin + rule.reach
-    why = f"it learns {what}, for {spell_duration(rule.reach)} from the beginning of the sources"
-    return BlindSpan(start, until, Effect.BLIND, why)
+        return
+    known = sorted(end if begin is None else begin + rule.reach for begin in begins) or [end]
+    length = spell_duration(rule.reach)
+    why = f"it learns {what}, for {length} from the beginning of the sources"
+    yield BlindSpan(start, known[0], Effect.BLIND, why)
+    why = f"it learns {what}, for {length} from the beginning of each source, and some began later"
+    yield BlindSpan(known[0], known[-1], Effect.DOUBT, why)
 
 
 def starved(rules: Iterable[Rule]) -> dict[str, str]:

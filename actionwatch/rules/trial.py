@@ -55,7 +55,7 @@ class TrialRule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrialResult(msgspec.Struct, frozen=True, kw_only=True, tag="result"):
-    """The alerts that rules would have opened from `start` to `end`. `notes` are probable mistakes in them.
+    """The alerts that rules would have opened from `start` to `end`. `notes`: see `rules check`, and why they may find nothing.
 
     `is_cut`: the time of `--max-time` was over before it reached the newest record.
     """

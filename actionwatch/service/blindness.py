@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from actionwatch.alerts.silences import hides_rule
 from actionwatch.base.model import Silence
 from actionwatch.base.rule_state import RuleEntry, RuleState
+from actionwatch.matching.source_progress import SourceProgress, read_progress
 from actionwatch.queries.status import read_sources
 from actionwatch.rules.blindness import (
     NOT_LOADED,
@@ -17,10 +18,11 @@ from actionwatch.rules.blindness import (
     BlindSpan,
     Effect,
     RuleBlindness,
-    learning_span,
+    learning_spans,
     merged,
     spans_of_entries,
 )
+from actionwatch.rules.correlations.sources import SourceNames, sources_of
 from actionwatch.rules.model import Rule
 from actionwatch.service.stretches import read_stretches
 from actionwatch.settings import Settings, Source
@@ -40,9 +42,8 @@ def read_blindness(
     end = max(since, _horizon(connection, settings, now))
     every = [span for source in settings.sources for span in _spans_of_source(connection, settings, source, since, now)]
     every += _unmatched(connection, settings, now)
-    known = marks.read_all(connection)
-    begins = [known[source.name].begins_at for source in settings.sources if source.name in known]
-    begin = max(begins) if begins and len(begins) == len(settings.sources) else None
+    names = SourceNames(sources_of(rules), ())
+    progress = read_progress(connection, [source.name for source in settings.sources], names)
     history = rule_history.read_since(connection, since)
     stored = silences.read_all(connection)
     by_id = {rule.name.id: rule for rule in rules if not rule.is_silent}
@@ -52,7 +53,7 @@ def read_blindness(
         if not _is_alerting(by_id.get(rule_id), entries):
             continue
         name = by_id[rule_id].name.name if rule_id in by_id else entries[-1].name
-        spans = [*_spans_of_rule(by_id.get(rule_id), entries, begin, since, end), *_silenced(name, stored)]
+        spans = [*_spans_of_rule(by_id.get(rule_id), entries, progress, since, end), *_silenced(name, stored)]
         state = entries[-1].state if entries else None
         found.append(RuleBlindness(rule_id, name, state, tuple(merged(spans, since, end))))
     return Blindness(
@@ -67,16 +68,14 @@ def _is_alerting(rule: Rule | None, entries: Sequence[RuleEntry]) -> bool:
 
 
 def _spans_of_rule(
-    rule: Rule | None, entries: Sequence[RuleEntry], begin: datetime | None, since: datetime, end: datetime
+    rule: Rule | None, entries: Sequence[RuleEntry], progress: SourceProgress, since: datetime, end: datetime
 ) -> Iterator[BlindSpan]:
     if not entries:
         yield BlindSpan(since, end, Effect.BLIND, NOT_LOADED)
         return
     yield from spans_of_entries(entries, since, end)
     if rule is not None and rule.correlation is not None:
-        learning = learning_span(rule.correlation, begin, since, end)
-        if learning is not None:
-            yield learning
+        yield from learning_spans(rule.correlation, progress.begins(rule.correlation), since, end)
 
 
 def _silenced(name: str, stored: Sequence[Silence]) -> Iterator[BlindSpan]:

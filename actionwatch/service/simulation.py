@@ -16,11 +16,11 @@ from operator import attrgetter
 from actionwatch.alerts.ledger import Ledger, LedgerEntry
 from actionwatch.base.model import Alert, Mode, Record
 from actionwatch.rules.case_runner import SimulationResult
-from actionwatch.rules.correlations.context import StreamBounds
+from actionwatch.rules.correlations.context import Beginning, StreamBounds
 from actionwatch.rules.correlations.correlator import Correlator
 from actionwatch.rules.correlations.fold_cache import FoldCache
 from actionwatch.rules.correlations.memory_rows import MemoryRows
-from actionwatch.rules.correlations.sources import VerifiedTime
+from actionwatch.rules.correlations.sources import Verified, VerifiedTime, VerifiedUntil
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.model import Correlation, CorrelationType, Rule
 
@@ -43,13 +43,18 @@ def simulate(
     """Run the rules; see `rules.case_runner.Simulate`."""
     seen = sorted((record for record in records if record.seen_at <= until), key=_SEEN_ORDER)
     bounds = StreamBounds(begin=lambda rule, _: begin or _begin(rule, start))
-    return _Run(rules, bounds, MemoryHistory()).over(seen, verified_until)
+    return _Run(rules, bounds, VerifiedTime(verified_until), MemoryHistory()).over(seen)
 
 
-def replay(rules: Sequence[Rule], records: Iterable[Record], *, begin: datetime, end: datetime) -> SimulationResult:
-    """Run the rules over records in event order, each seen when it happened. The time from begin to end counts as verified."""
-    run = _Run(rules, StreamBounds(begin=lambda *_: begin), MemoryHistory(keeps_ends_only=True), is_in_order=True)
-    return run.over(records, end)
+def replay(
+    rules: Sequence[Rule], records: Iterable[Record], *, begin: Beginning, verified: Verified
+) -> SimulationResult:
+    """Run the rules over records in event order, each seen when it happened.
+
+    Each group is known since its `begin`, and judged up to its verified time.
+    """
+    bounds, history = StreamBounds(begin=begin), MemoryHistory(keeps_ends_only=True)
+    return _Run(rules, bounds, verified, history, is_in_order=True).over(records)
 
 
 def to_replay(chosen: Sequence[Rule], rules: Sequence[Rule]) -> list[Rule]:
@@ -123,9 +128,17 @@ class _Run:
     """Runs rules over a stream of records. If it is in event order, whole batches are correlated at once."""
 
     def __init__(
-        self, rules: Sequence[Rule], bounds: StreamBounds, history: MemoryHistory, *, is_in_order: bool = False
+        self,
+        rules: Sequence[Rule],
+        bounds: StreamBounds,
+        verified: Verified,
+        history: MemoryHistory,
+        *,
+        is_in_order: bool = False,
     ) -> None:
+        """`verified`: up to when groups are judged at the end."""
         self._rules = rules
+        self._verified = verified
         self._history = history
         self._is_in_order = is_in_order
         self._cache = FoldCache()
@@ -134,7 +147,7 @@ class _Run:
         for number, spans in self._correlator.begin().items():
             self._correlator.take_again(self._rows, number, spans, VerifiedTime(None))
 
-    def over(self, records: Iterable[Record], verified_until: datetime) -> SimulationResult:
+    def over(self, records: Iterable[Record]) -> SimulationResult:
         """Process all records, in the order in which they are seen, and return the alerts."""
         engine = Engine(self._rules)
         for batch in _batches(records):
@@ -142,36 +155,38 @@ class _Run:
             ledger.add_all(engine.evaluate(batch), ())
             self._history.save(ledger.entries.values())
             if self._correlator.rules:
-                self._correlate(batch, verified_until)
-        self._conclude((), verified_until)
+                self._correlate(batch)
+        if self._verified.newest is not None:
+            self._conclude((), self._verified.newest)
         alerts = sorted(self._history.alerts.values(), key=lambda alert: (alert.first_at, alert.id))
         failures = (*engine.take_failures(), *self._correlator.take_failures())
         return SimulationResult(tuple(alerts), self._history.records, failures)
 
-    def _correlate(self, batch: Sequence[Record], verified_until: datetime) -> None:
-        """Process records. The verified time follows the clock, up to `verified_until`."""
+    def _correlate(self, batch: Sequence[Record]) -> None:
+        """Process records. The verified time follows the clock, up to the one at the end."""
         if self._is_in_order:
-            verified = min(batch[-1].occurred_at, verified_until)
-            self._conclude(batch, verified)
+            verified = self._conclude(batch, batch[-1].occurred_at)
             if self._rows.forget_before(verified):
                 self._cache.clear()  # its folds know alerts that are forgotten now
             return
         for at, together in groupby(batch, key=lambda record: record.seen_at):
-            before = min(at - _JUST_BEFORE, verified_until)
-            self._conclude((), before)
-            self._conclude(list(together), before)  # as in the service, records count before the time that they verify
-            self._conclude((), min(at, verified_until))
+            self._conclude((), at - _JUST_BEFORE)
+            # As in the service, records count before the time that they verify.
+            self._conclude(list(together), at - _JUST_BEFORE)
+            self._conclude((), at)
 
-    def _conclude(self, records: Sequence[Record], verified: datetime) -> None:
-        """Add records, and open and resolve the alerts of the time that is verified."""
-        changes = self._correlator.take_hits(self._rows, self._correlator.hits(records), VerifiedTime(verified))
+    def _conclude(self, records: Sequence[Record], now: datetime) -> Verified:
+        """Add records, and open and resolve the alerts of the time that is verified by now, which is returned."""
+        verified = VerifiedUntil(self._verified, now)
+        changes = self._correlator.take_hits(self._rows, self._correlator.hits(records), verified)
         if changes:
-            ledger = Ledger(self._history, verified, lambda _: _SOURCES)
+            ledger = Ledger(self._history, now, lambda _: _SOURCES)
             ledger.add_all((), changes)
             for change in changes:
                 change.known.report_as(ledger.reported_as[change.known.id])
             self._rows.records.hold(changes)
             self._history.save(ledger.entries.values())
+        return verified
 
 
 def ends(records: Sequence[Record]) -> tuple[Record, ...]:

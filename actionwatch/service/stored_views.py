@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
 from sqlalchemy import Connection
 
 from actionwatch.base.model import CorrelatedAlert, Group, Record
+from actionwatch.matching.rule_feeding import bounds_of
 from actionwatch.matching.source_progress import read_progress
 from actionwatch.matching.stored_rows import StoredRows, StoredRules
 from actionwatch.rules.correlations.sources import SourceNames, sources_of
@@ -16,17 +17,19 @@ from actionwatch.rules.correlations.view import View, Viewer, before, lookback_o
 from actionwatch.rules.model import Correlation, Rule
 from actionwatch.rules.prefilter import prefilter_of
 from actionwatch.store import correlations, hits, positions, records
+from actionwatch.store.correlations import CorrelationVersion
 from actionwatch.store.record_rows import place_of
 
 _ANY_ID = 2**62
 
 
 def views_from_store(
-    connection: Connection, rule: Rule, rules: Sequence[Rule], shown: Sequence[Record]
+    connection: Connection, rule: Rule, rules: Sequence[Rule], shown: Sequence[Record], sources: Sequence[str]
 ) -> list[list[View]]:
     """Return for each record what a correlation counted for it, after the stored records before it.
 
-    If the rule runs as it is, its hits and alerts are stored. If not, or if it did not run yet at that time, records are read.
+    `sources` are those that are configured. If the rule runs as it is, its hits and alerts are stored. If not, or if it did
+    not run yet at that time, records are read.
     """
     correlation = rule.correlation
     viewer = Viewer(rule, rules, shown, partial(records.read_by_ids, connection))
@@ -34,16 +37,19 @@ def views_from_store(
         return [[] for _ in shown]
     lookback = lookback_of(correlation, rules)
     since = min(record.occurred_at for record in shown) - lookback
-    rows = _stored_rows(connection, viewer.correlations, since, max(record.id for record in shown))
+    versions = correlations.read_versions(connection)
+    rows = _stored_rows(connection, viewer.correlations, versions, since, max(record.id for record in shown))
     known = _take_records(connection, viewer, prefilter_of([rule], rules).kinds, since, shown) if rows is None else []
-    progress = read_progress(connection, None, SourceNames(sources_of(rules), ()))
+    progress = read_progress(connection, sources, SourceNames(sources_of(rules), ()))
+    runs = all(_runs(rule, versions) for rule in viewer.correlations)
+    fed = bounds_of(versions, lambda: progress) if runs else None
     views = list[list[View]]()
     for record in shown:
         start = record.occurred_at - lookback
 
-        def begin(counting: Correlation, group: Group, start: datetime = start) -> datetime:
-            at = progress.of_group(counting, group).begin or start
-            return max(at, start) if correlation.is_absence else at  # ignore what was missing earlier
+        def begin(counting: Correlation, group: Group, start: datetime = start) -> datetime | None:
+            at = progress.of_group(counting, group).begin if fed is None else fed.begin(counting, group)
+            return at if at is None or not correlation.is_absence else max(at, start)  # ignore what was missing earlier
 
         if rows is None:
             views.append(viewer.views(record, begin, since=start, known=known))
@@ -53,20 +59,28 @@ def views_from_store(
 
 
 def _stored_rows(
-    connection: Connection, rules: Sequence[Correlation], since: datetime, newest_id: int
+    connection: Connection,
+    rules: Sequence[Correlation],
+    versions: Mapping[str, CorrelationVersion],
+    since: datetime,
+    newest_id: int,
 ) -> StoredRows | None:
     """Return the rows of rules, if these run as they are, and were fed with all records from a time on up to an id."""
     if positions.read(connection, positions.MATCHED) < newest_id:
         return None
-    versions, unjudged, numbers = correlations.read_versions(connection), hits.touched_rules(connection), list[int]()
+    unjudged, numbers = hits.touched_rules(connection), list[int]()
     for rule in rules:
-        fed = versions.get(rule.name.id)
-        if fed is None or fed.version != rule.version.matching or fed.fed_through is not None:
+        if not _runs(rule, versions):
             return None
-        if fed.number in unjudged or (fed.fed_from is not None and fed.fed_from > since):
+        fed = versions[rule.name.id]
+        if fed.fed_through is not None or fed.number in unjudged or (fed.fed_from is not None and fed.fed_from > since):
             return None
         numbers.append(fed.number)
     return StoredRows(connection, StoredRules.of(rules, numbers))
+
+
+def _runs(rule: Correlation, versions: Mapping[str, CorrelationVersion]) -> bool:
+    return rule.name.id in versions and versions[rule.name.id].version == rule.version.matching
 
 
 def _take_records(

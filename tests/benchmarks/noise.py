@@ -23,6 +23,7 @@ from actionwatch.emulator.state import Organisation
 from actionwatch.emulator.wire import record as wire_record
 from actionwatch.instaclustr.records import RecordReader
 from actionwatch.instaclustr.wire import parse_page
+from actionwatch.rules.correlations.sources import VerifiedTime
 from actionwatch.rules.load import load_rules
 from actionwatch.rules.model import Rule
 from actionwatch.service import configuration
@@ -102,7 +103,7 @@ def raised(rules: Sequence[Rule], records: Sequence[Record], begin: datetime, en
     """Run the rules on records of a time that is known completely; those in shadow mode as if they were live."""
     live = [replace(rule, mode=Mode.LIVE) for rule in rules]
     in_order = sorted(records, key=lambda record: (record.occurred_at, record.key))
-    outcome = replay(live, in_order, begin=begin, end=end)
+    outcome = replay(live, in_order, begin=lambda *_: begin, verified=VerifiedTime(end))
     assert not outcome.failures, outcome.failures
     return outcome.alerts
 

@@ -118,6 +118,8 @@ def command(
             found = record_source.from_upstream(spool, config, about, source, span)
         else:
             found = record_source.from_store(spool, config, about, source, span, watch.reading)
+        for note in found.notes if found is not None and not is_summary else ():
+            echo(f"note: {note}", err=True)
         outcome = run_rules(chosen, found, watch)
         if others:
             _show_changes(chosen, compared, outcome, run_rules(compared, found), form)
@@ -192,7 +194,8 @@ def run_rules(rules: Sequence[Rule], found: BacktestRecords | None, watch: Watch
         return SimulationResult((), {})
     with counting("running the rules", found.records.count) as advance:
         records = _counted(watch.running(found.records) if watch is not None else found.records, advance)
-        outcome = replay(rules, records, begin=found.begin, end=found.complete_until)
+        begin, verified = found.known_to(rules)
+        outcome = replay(rules, records, begin=begin, verified=verified)
     for failure in outcome.failures[:5]:
         echo(f"{failure.rule.name}: {failure.what} (record {failure.record_key})", err=True)
     return outcome

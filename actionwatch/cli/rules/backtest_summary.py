@@ -102,7 +102,7 @@ def summarize(
         is_cut=watch.is_cut,
         record_count=watch.count,
         rules=[_with_tests(each, rule, loaded) for each, rule in zip(results, mine, strict=True)],
-        notes=[str(note) for note in loaded.found.notes if note.file in files],
+        notes=[*found.notes, *(str(note) for note in loaded.found.notes if note.file in files)],
     )
 
 

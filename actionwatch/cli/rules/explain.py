@@ -88,8 +88,9 @@ def _views(config: str, rule: Rule, loaded: LoadedRules, record: Record, file: P
         return None
     from actionwatch.service.stored_views import views_from_store
 
-    with reading_store(config) as (_, connection):
-        (views,) = views_from_store(connection, rule, loaded.found.rules, [record])
+    with reading_store(config) as (settings, connection):
+        sources = [source.name for source in settings.sources]
+        (views,) = views_from_store(connection, rule, loaded.found.rules, [record], sources)
         return views
 
 

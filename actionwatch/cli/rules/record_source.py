@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from actionwatch.base.clock import utc_now
+from actionwatch.base.clock import to_micros, utc_now
 from actionwatch.base.errors import BadResponse, ConfigError, Fault
 from actionwatch.base.model import Entity, Record, RecordFilter, seen_at_once
+from actionwatch.base.plurals import counted
 from actionwatch.cli.context import reading_client, reading_store
 from actionwatch.cli.output import progress_bar
 from actionwatch.cli.rules.spool import Spool
@@ -30,6 +31,10 @@ from actionwatch.instaclustr.wire import parse_page
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from actionwatch.matching.source_progress import SourceProgress
+    from actionwatch.rules.correlations.context import Beginning
+    from actionwatch.rules.correlations.sources import Verified
+    from actionwatch.rules.model import Rule
     from actionwatch.rules.prefilter import Prefilter
     from actionwatch.settings import Settings
 
@@ -55,12 +60,25 @@ class TimeRange:
 
 @dataclass(frozen=True, slots=True)
 class BacktestRecords:
-    """Records in event order from `begin` to `end`, complete up to `complete_until`."""
+    """Records in event order from `begin` to `end`. `progress` is that of their sources; None: they are complete.
+
+    `notes` say why rules may find nothing.
+    """
 
     records: Spool
     begin: datetime
     end: datetime
-    complete_until: datetime
+    progress: SourceProgress | None = None
+    notes: Sequence[str] = ()
+
+    def known_to(self, rules: Sequence[Rule]) -> tuple[Beginning, Verified]:
+        """Return since when, and up to when, each group of some rules knows its records."""
+        from actionwatch.rules.correlations.sources import SourceNames, VerifiedTime, sources_of
+
+        if self.progress is None:
+            return lambda *_: self.begin, VerifiedTime(self.end)
+        progress = self.progress.named(SourceNames(sources_of(rules), self.progress.names.sources))
+        return lambda rule, group: progress.of_group(rule, group).begin, progress
 
 
 def from_file(into: Spool, path: Path, settings: Settings | None, span: TimeRange) -> BacktestRecords | None:
@@ -78,7 +96,7 @@ def from_file(into: Spool, path: Path, settings: Settings | None, span: TimeRang
     if ends is None:
         return None
     begin, end = span.within(*ends)
-    return BacktestRecords(into, begin, end, end) if begin <= end else None
+    return BacktestRecords(into, begin, end) if begin <= end else None
 
 
 def from_store(
@@ -93,16 +111,34 @@ def from_store(
 
     `within` may end early: the records of all sources come in the order of time.
     """
+    from actionwatch.matching.source_progress import SourceProgress
+    from actionwatch.rules.correlations.sources import SourceNames
     from actionwatch.store import marks
 
-    with reading_store(config) as (_, connection), counting("reading", None) as advance:
-        known = [mark for name, mark in marks.read_all(connection).items() if source in (None, name)]
+    with reading_store(config) as (settings, connection), counting("reading", None) as advance:
+        known = marks.read_all(connection)
+        names = [each.name for each in settings.sources] if source is None else [source]
+        if source is None and known.keys().isdisjoint(names):
+            names = list(known)  # a copy of a store, or renamed sources
         into.add(within(_stored(connection, about, source, span, advance)))
-    if not known:
+    read = [known[name] for name in names if name in known]
+    if not read:
         return None
-    seen = min(mark.seen_through for mark in known)
-    begin, end = span.within(max(mark.begins_at for mark in known), max(seen, into.last_at or seen))
-    return BacktestRecords(into, begin, end, min([end, *(mark.proved_through for mark in known)]))
+    seen = max(mark.seen_through for mark in read)
+    begin, end = span.within(min(mark.begins_at for mark in read), max(seen, into.last_at or seen))
+    spans = {
+        mark.name: (to_micros(max(mark.begins_at, begin)), to_micros(min(mark.proved_through, end)), to_micros(begin))
+        for mark in read
+    }
+    unread = [name for name in names if name not in known]
+    return BacktestRecords(into, begin, end, SourceProgress(spans, SourceNames({}, names)), list(_notes(unread)))
+
+
+def _notes(unread: Sequence[str]) -> Iterator[str]:
+    """Yield that sources were never read: like the service, a backtest cannot judge what depends on them."""
+    if unread:
+        which = f"{unread[0]} was" if len(unread) == 1 else f"{counted(len(unread), 'source')} were"
+        yield f"{which} not read yet: rules that wait for all sources find nothing"
 
 
 def _stored(
@@ -136,7 +172,7 @@ def from_upstream(
             advance(len(page.records))
     begin, now = query.start or into.first_at, utc_now()
     end = min(now, query.end or now)
-    return None if begin is None else BacktestRecords(into, begin, end, end)
+    return None if begin is None else BacktestRecords(into, begin, end)
 
 
 def count(config: str, about: Prefilter, origin: str, source: str | None, span: TimeRange) -> dict[str, int]:

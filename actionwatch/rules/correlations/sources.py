@@ -47,6 +47,26 @@ class VerifiedTime:
 
 
 @dataclass(frozen=True, slots=True)
+class VerifiedUntil:
+    """The same as another one, with nothing verified after a time."""
+
+    verified: Verified
+    at: datetime
+
+    @property
+    def newest(self) -> datetime | None:
+        """Return the latest of the times."""
+        return self._until(self.verified.newest)
+
+    def of(self, rule: Correlation, group: Group) -> datetime | None:
+        """Return the time for a group."""
+        return self._until(self.verified.of(rule, group))
+
+    def _until(self, time: datetime | None) -> datetime | None:
+        return None if time is None else min(time, self.at)
+
+
+@dataclass(frozen=True, slots=True)
 class RuleSources:
     """The sources of a rule. `scopes`: those that feed it (None: all); `place`: the place of their field in its groups."""
 
@@ -93,10 +113,24 @@ class SourceNames:
         if field not in self._by_value:
             found: dict[str | None, list[str]] = {}
             for name in self.sources:
-                text = name if field == _SOURCE else labels_of(name).get(field.removeprefix(LABELS))
-                found.setdefault(None if text is None else canonical(text), []).append(name)
+                found.setdefault(_value_of(name, field), []).append(name)
             self._by_value[field] = found
         return self._by_value[field].get(value, ())
+
+    def apart(self, rule: Correlation) -> Sequence[Sequence[str]]:
+        """Return for each group that the sources of a rule can have those for which it waits; most rules have one for all."""
+        its, names = self.rules.get(rule.name.id, _ANY), self.of_rule(rule.name.id)
+        if its.place is None:
+            return [names]
+        return [
+            self.of_value(its.field, value) for value in dict.fromkeys(_value_of(name, its.field) for name in names)
+        ]
+
+
+def _value_of(source: str, field: str) -> str | None:
+    """Return the value that records of a source have in a field, as groups have it."""
+    text = source if field == _SOURCE else labels_of(source).get(field.removeprefix(LABELS))
+    return None if text is None else canonical(text)
 
 
 def sources_of(rules: Sequence[Rule]) -> Mapping[str, RuleSources]:

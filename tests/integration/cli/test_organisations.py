@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
+from actionwatch.base.clock import to_micros
 from actionwatch.emulator.app import DEMO_KEY, DEMO_USER, create_app
 from actionwatch.emulator.server import running
 from actionwatch.emulator.state import Organisation
+from actionwatch.store.database import Database
 from tests.builders import CLUSTER_DELETED_RULE
 from tests.integration.cli.conftest import Called, call
 from tests.integration.notifiers.http_end import HttpEnd, Reply
@@ -28,6 +31,27 @@ name: burst
 logsource: {product: instaclustr, service: user_actions}
 detection: {selection: {actionKind: DELETE_CLUSTER}, condition: selection}
 correlation: {type: event_count, group-by: [userName], timespan: 10m, condition: {gte: 2}}
+level: high
+"""
+DAY = 24 * 60  # minutes
+NEW_USER = """\
+title: New user
+id: 44444444-4444-4444-8444-444444444444
+name: new_user
+logsource: {product: instaclustr, service: user_actions}
+detection: {selection: {actionKind: DELETE_CLUSTER}, condition: selection}
+correlation: {type: new_term, group-by: [BY], fields: [userName], history: 5d}
+level: high
+"""
+NEW_EACH, NEW_ALL = NEW_USER.replace("BY", "source"), NEW_USER.replace("group-by: [BY], ", "")
+MISSING = """\
+title: No deletion
+id: 55555555-5555-4555-8555-555555555555
+name: missing
+logsource: {product: instaclustr, service: user_actions}
+detection: {selection: {actionKind: DELETE_CLUSTER}, condition: selection}
+correlation:
+  {type: event_count, group-by: [source], timespan: 2d, condition: {lt: 1}, expect-groups: {source: [acme]}}
 level: high
 """
 
@@ -71,11 +95,19 @@ class Site:
         found: list[dict[str, Any]] = self.call("alerts", "list", "-o", "json").json
         return found
 
-    def delete(self, organisation: str, at: datetime) -> None:
-        """Let the service user delete a cluster. The records of both organisations are equal."""
+    def delete(self, organisation: str, at: datetime, user: str = "svc") -> None:
+        """Let a user delete a cluster. The records of both organisations are equal."""
         self.organisations[organisation].append(
-            "DELETE_CLUSTER", user_name="svc", at=at, description="Deleted a cluster"
+            "DELETE_CLUSTER", user_name=user, at=at, description="Deleted a cluster"
         )
+
+    def move(self, source: str, days: float, *marks: str) -> None:
+        """Move marks of a source back, as if it had stopped then."""
+        with contextlib.closing(Database(f"sqlite:///{self.folder / 'actionwatch.db'}")) as database:
+            at = to_micros(ago(days * DAY))
+            columns = ", ".join(f"{mark} = :at" for mark in marks)
+            with database.write() as connection:
+                connection.execute(text(f"UPDATE source SET {columns} WHERE name = :name"), {"at": at, "name": source})
 
 
 @pytest.fixture
@@ -164,3 +196,135 @@ def test_renamed_source_continues(site: Site) -> None:
     site.delete(ONE, ago(0.2))
     site.run()
     assert len(site.alerts()) == 3
+
+
+@pytest.fixture
+def old(site: Site) -> Site:
+    """A site whose first source begins 20 days ago; its second user appears 3 days ago."""
+    for days, user in ((19, "bob"), (3, "eve"), (0.1, "eve")):
+        site.delete(ONE, ago(days * DAY), user)
+    site.write({"acme": ONE}, NEW_EACH, start="20d")
+    site.run()
+    return site
+
+
+def backtest(site: Site, *more: str) -> list[tuple[str | None, str | None]]:
+    """Return the source and the user of each alert that the rule would have opened."""
+    called = site.call("rules", "backtest", *more, "-o", "json")
+    assert called.status == 0, called.err
+    return [(alert["group"].get("source"), alert["group"].get("userName")) for alert in called.json]
+
+
+def test_backtest_gives_each_source_its_beginning(old: Site) -> None:
+    """A source that was added an hour ago learns for itself: the time of the other one is as long as before."""
+    old.delete(OTHER, ago(5), "kim")
+    old.write({"acme": ONE, "new": OTHER}, NEW_EACH, start="1h")
+    old.run()
+    assert backtest(old) == [("acme", "eve")]
+    assert backtest(old, "--source", "new") == []
+    (row,) = [line.split() for line in old.call("rules", "backtest").out.splitlines() if "new_user" in line]
+    assert row[2:5] == ["1", "1", "0.05"], "alerts, records, and alerts a day of 20 days"
+
+
+def test_backtest_does_not_wait_for_a_removed_source(old: Site) -> None:
+    """The proof of a source that is no longer configured ends nothing: what is missing in another one is found."""
+    old.delete(OTHER, ago(5), "kim")
+    old.write({"acme": ONE, "gone": OTHER}, MISSING, start="20d")
+    old.run()
+    old.move("gone", 18, "proved_through", "seen_through")
+    assert backtest(old) == [("acme", None)] * 2, "a source that lags holds back its own groups only"
+    old.write({"acme": ONE}, MISSING)
+    assert backtest(old) == [("acme", None)] * 2
+    assert backtest(old, "--since", "60h") == [("acme", None)]
+    old.write({"acme": ONE}, MISSING.replace("[source]", "[userName]").replace("source: [acme]", "userName: [bob]"))
+    assert backtest(old) == [(None, "bob")]
+
+
+def test_backtest_knows_nothing_of_a_source_that_was_never_read(old: Site) -> None:
+    """It holds back the rules that wait for all sources, as it does in the service, and the command says so."""
+    sources = {"acme": ONE, "late": OTHER}
+    old.write(sources, NEW_EACH)
+    assert backtest(old) == [("acme", "eve")]
+    old.write(sources, NEW_ALL)
+    assert backtest(old) == []
+    note = "late was not read yet: rules that wait for all sources find nothing"
+    assert f"note: {note}\n" in old.call("rules", "backtest").err
+    assert old.call("rules", "backtest", "--summary", "-o", "json").json["notes"] == [note]
+    assert backtest(old, "--source", "acme") == [(None, "eve")]
+    old.write({"other": OTHER}, NEW_ALL)
+    assert backtest(old) == [(None, "eve")], "without any of the configured sources, all that are stored count"
+
+
+def test_backtest_compares_rules_that_group_differently(old: Site) -> None:
+    """Each of the compared rules has the beginnings of its own groups."""
+    old.write({"acme": ONE, "new": OTHER}, NEW_EACH, start="1h")
+    old.run()
+    other = old.folder / "other.yml"
+    other.write_text(NEW_ALL)
+    for rules, compared in ((NEW_EACH, NEW_ALL), (NEW_ALL, NEW_EACH)):
+        (old.folder / "rules" / "rule.yml").write_text(rules)
+        other.write_text(compared)
+        (change,) = old.call("rules", "backtest", "new_user", "--compare", str(other), "-o", "json").json
+        assert change["change"] == ("added" if rules == NEW_EACH else "removed")
+
+
+def learning(site: Site) -> list[tuple[str, float]]:
+    """Return the effects of the learning of the rule, each with its number of days, of the last 30 days."""
+    found = site.call("rules", "coverage", "--blind", "--since", "30d", "-o", "json").json
+    (rule,) = (each for each in found["rules"] if each["name"] == "new_user")
+    spans = [span for span in rule["spans"] if "it learns" in span["why"]]
+    times = [[datetime.fromisoformat(span[name]) for name in ("from", "to")] for span in spans]
+    return [
+        (span["effect"], round((end - start) / timedelta(days=1)))
+        for span, (start, end) in zip(spans, times, strict=True)
+    ]
+
+
+def test_a_rule_is_blind_only_while_all_its_groups_learn(old: Site) -> None:
+    """While a new source learns, a rule that groups by it may miss actions there; one that waits for all learns again."""
+    alone = [("cannot fire", 15)]
+    assert learning(old) == alone
+    old.write({"acme": ONE, "new": OTHER}, NEW_EACH, start="1h")
+    old.run()
+    assert learning(old) == [*alone, ("may miss actions", 15)]
+    (old.folder / "rules" / "rule.yml").write_text(NEW_EACH + "alert: {sources: [acme]}\n")
+    assert learning(old) == alone
+    (old.folder / "rules" / "rule.yml").write_text(NEW_ALL)
+    assert learning(old) == [("cannot fire", 30)]
+    old.write({"acme": ONE}, NEW_ALL)
+    assert learning(old) == alone
+
+
+def explained(site: Site, user: str = "eve") -> str:
+    """Return what the rule counted for the first record of a user, as `rules explain` reports it."""
+    key = next(each["key"] for each in site.call("records", "export").jsonl if each["userName"] == user)
+    called = site.call("rules", "explain", key, "new_user")
+    assert called.status == 0, called.err
+    return called.out
+
+
+def test_explain_has_the_beginnings_of_the_service(old: Site) -> None:
+    """A removed source makes no rule learn again. A new one does where groups wait for all sources, and no other."""
+    learns, opens = "no alert: the rule was still learning", "opens the alert "
+    assert opens in explained(old)
+    old.write({"acme": ONE, "new": OTHER}, NEW_EACH, start="1h")
+    old.run()
+    assert opens in explained(old)
+    old.write({"acme": ONE, "new": OTHER}, NEW_ALL)
+    assert learns in explained(old), "the rule does not run yet"
+    old.run()
+    assert learns in explained(old), "it runs"
+    old.write({"acme": ONE}, NEW_ALL)
+    assert learns in explained(old), "it still has the beginning with which it was fed"
+    old.run()
+    assert opens in explained(old)
+
+
+def test_explain_of_a_rule_that_runs_keeps_its_beginning(old: Site) -> None:
+    """A source that was never read does not change what a rule that runs knows; a new rule knows nothing yet."""
+    old.write({"acme": ONE}, NEW_ALL)
+    old.run()
+    old.write({"acme": ONE, "late": OTHER}, NEW_ALL)
+    assert "opens the alert " in explained(old)
+    old.write({"acme": ONE, "late": OTHER}, NEW_ALL.replace("5d", "6d"))
+    assert "no alert: the rule was still learning" in explained(old)

@@ -43,6 +43,7 @@ from tests.unit.rules.correlation.live import NESTED_RULES, RULES, VERSIONS, unc
 Patch = pytest.MonkeyPatch
 
 MINUTE = timedelta(minutes=1)
+SOURCES = ("acme",)
 HEAD = "title: {0}\nname: {0}\nlevel: high\nlogsource: {{product: instaclustr}}\n"
 DELETED = "detection: {s: {actionKind: DELETE_CLUSTER}, condition: s}\n"
 BURST = (
@@ -502,7 +503,7 @@ def test_explanation_names_the_alert_that_was_sent(post: Post, rule: str, *, is_
     named = list[str]()
     with post.database.read() as connection:
         for record in records.read_after(connection, 150, 40):
-            ((view,),) = views_from_store(connection, rules[0], rules, [record])
+            ((view,),) = views_from_store(connection, rules[0], rules, [record], SOURCES)
             if view.found is not None:
                 named.append(correlation.alert_id(view.group, view.found.origin))
                 assert named[-1:] == alerts.read_of_record(connection, record.id)
@@ -550,7 +551,7 @@ def test_explanation_reads_all_that_matters(post: Post, seed: int, *, is_running
         for rule in rules:
             if rule.correlation is None:
                 continue
-            for record, views in zip(shown, views_from_store(connection, rule, rules, shown), strict=True):
+            for record, views in zip(shown, views_from_store(connection, rule, rules, shown, SOURCES), strict=True):
                 expected = explain(rule, record, views=_views_with_all(connection, rule, rules, record))
                 assert explain(rule, record, views=views) == expected
                 view_count += len(views)
@@ -567,7 +568,7 @@ def test_explanation_reads_the_records_of_one_user_once(post: Post) -> None:
         asked = list[list[tuple[str, Any]]]()
         for shown in (its[-1:], its[-5:]):
             with questions() as found:
-                views_from_store(connection, rules[0], rules, shown)
+                views_from_store(connection, rules[0], rules, shown, SOURCES)
             asked.append(found)
         one, five = ([each for each in found if "ORDER BY record.record_key" in each[0]] for found in asked)
         assert len(one) == len(five) == 1
@@ -611,7 +612,7 @@ def test_explanation_reads_no_records_if_the_rule_runs(post: Post, why: str) -> 
     with post.database.read() as connection:
         shown = records.read_after(connection, records.newest_id(connection) - 5, 5)
         with questions() as asked:
-            assert all(views_from_store(connection, rules[0], rules, shown))
+            assert all(views_from_store(connection, rules[0], rules, shown, SOURCES))
     assert any("ORDER BY record.record_key" in text for text, _ in asked) is bool(why)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -17,7 +17,7 @@ from actionwatch.rules.blindness import (
     BlindSpan,
     Effect,
     RuleBlindness,
-    learning_span,
+    learning_spans,
     merged,
     spans_of_entries,
     starved,
@@ -267,11 +267,13 @@ def test_correlation_starves_when_a_rule_that_it_needs_is_off(
     assert {rule.mode for rule in rules} <= {Mode.LIVE, Mode.OFF}
 
 
-def _learning(text: str) -> Iterator[BlindSpan | None]:
+def _learning(text: str, *begins: datetime | None) -> list[tuple[Effect, datetime]]:
     (rule,) = (each for each in rules_in(text).rules if each.correlation is not None)
     assert rule.correlation is not None
-    for begin in (None, at(-LENGTH), at(-LENGTH * 48)):
-        yield learning_span(rule.correlation, begin, at(0), at(LENGTH))
+    start, end = at(0), at(LENGTH * 48)
+    return [
+        (span.effect, span.end) for span in merged(learning_spans(rule.correlation, begins, start, end), start, end)
+    ]
 
 
 NEW_TERM = "title: New\nname: new\n" + LOGSOURCE + "detection: {s: {actionKind: BACKUP}, condition: s}\n"
@@ -288,5 +290,24 @@ NEW_TERM = "title: New\nname: new\n" + LOGSOURCE + "detection: {s: {actionKind: 
 )
 def test_learning_rule_is_blind_until_its_history_is_known(more: str, is_learning: bool) -> None:
     """A rule that learns is blind until the stream is as old as what it compares with: here a day."""
-    ends = [span and span.end for span in _learning(NEW_TERM + more)]
-    assert ends == ([at(LENGTH), at(-LENGTH + 24 * 60), at(-LENGTH * 48 + 24 * 60)] if is_learning else [None] * 3)
+    ends = [_learning(NEW_TERM + more, begin) for begin in (None, at(-LENGTH), at(-LENGTH * 48))]
+    known = [[(Effect.BLIND, at(LENGTH * 48))], [(Effect.BLIND, at(-LENGTH + 24 * 60))], []]
+    assert ends == (known if is_learning else [[]] * 3)
+
+
+@pytest.mark.parametrize(
+    ("begins", "expected"),
+    [
+        ((at(-LENGTH), at(0)), [(Effect.BLIND, at(23 * LENGTH)), (Effect.DOUBT, at(24 * LENGTH))]),
+        ((at(0), at(-48 * LENGTH)), [(Effect.DOUBT, at(24 * LENGTH))]),
+        ((None, at(-48 * LENGTH)), [(Effect.DOUBT, at(48 * LENGTH))]),
+        ((at(0), at(0)), [(Effect.BLIND, at(24 * LENGTH))]),
+        ((), [(Effect.BLIND, at(48 * LENGTH))]),
+    ],
+)
+def test_rule_may_miss_actions_while_some_of_its_groups_learn(
+    begins: tuple[datetime | None, ...], expected: list[tuple[Effect, datetime]]
+) -> None:
+    """A rule is blind until the first of its groups knows a day, and may miss actions until the last one does."""
+    spike = "correlation: {type: spike, timespan: 3h, windows: 7, condition: {factor: 3, min: 10}}\n"
+    assert _learning(NEW_TERM + spike, *begins) == expected

@@ -16,6 +16,7 @@ from actionwatch.alerts.ledger import grouping_key
 from actionwatch.base.model import Entity, Record
 from actionwatch.base.unicode import canonical
 from actionwatch.rules.conditions import fold
+from actionwatch.rules.correlations.sources import VerifiedTime
 from actionwatch.rules.engine import Engine
 from actionwatch.service.simulation import replay
 from actionwatch.text.matchers import Labels, parse_matcher
@@ -88,7 +89,8 @@ def fired(records: list[Record], **correlation: Any) -> list[Any]:
     detection = {"s": {"actionKind": "DELETE_CLUSTER"}, "condition": "s"}
     loaded = rules_of(detection_rule(detection, name="n", correlation=correlation))
     assert loaded.faults == ()
-    outcome = replay(loaded.rules, records, begin=NOON - timedelta(days=9), end=NOON + timedelta(hours=1))
+    verified = VerifiedTime(NOON + timedelta(hours=1))
+    outcome = replay(loaded.rules, records, begin=lambda *_: NOON - timedelta(days=9), verified=verified)
     return list(outcome.alerts)
 
 

@@ -11,11 +11,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from actionwatch.base.clock import to_micros
 from actionwatch.base.model import CorrelatedAlert, Record
+from actionwatch.matching.source_progress import SourceProgress
 from actionwatch.rules.correlations import memory_rows
 from actionwatch.rules.correlations.fold_cache import MOST
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.order import running
+from actionwatch.rules.correlations.sources import SourceNames, VerifiedTime, sources_of
 from actionwatch.rules.model import Correlation, Rule
 from actionwatch.service import simulation
 from actionwatch.service.simulation import ends, replay, simulate
@@ -25,8 +28,10 @@ from tests.unit.rules.correlation.live import (
     ALL,
     END,
     FAMILIES,
+    FAMILY_RULES,
     FEED,
     NESTED,
+    NESTED_RULES,
     Fate,
     Leg,
     Service,
@@ -36,6 +41,7 @@ from tests.unit.rules.correlation.live import (
     run_to_end,
     runs,
 )
+from tests.unit.rules.correlation.live import RULES as RULES_TEXT
 
 FEW = settings(max_examples=25 if settings.get_current_profile_name() == "suite" else 2000)
 RULES = {"all kinds": ALL, "rules over rules": NESTED, "families": FAMILIES}
@@ -362,12 +368,38 @@ def test_a_replay_gives_what_a_simulation_gives(rules: str, drawn: list[Record],
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(simulation, "_BATCH", batch_size)
         patch.setattr(memory_rows, "_FEW", 0)  # it forgets after each batch
-        replayed = replay(RULES[rules], ordered, begin=START, end=END)
+        replayed = replay(RULES[rules], ordered, begin=lambda *_: START, verified=VerifiedTime(END))
     simulated = simulate(RULES[rules], ordered, begin=START, start=START, until=END, verified_until=END)
     whole = {each.id: (each.count, each.first_at, each.last_at, each.resolved_at) for each in simulated.alerts}
     assert {each.id: (each.count, each.first_at, each.last_at, each.resolved_at) for each in replayed.alerts} == whole
     kept = {alert_id: [record.key for record in held] for alert_id, held in replayed.records.items()}
     assert kept == {alert_id: [record.key for record in ends(held)] for alert_id, held in simulated.records.items()}
+
+
+@pytest.mark.parametrize("text", [RULES_TEXT, NESTED_RULES, FAMILY_RULES], ids=RULES)
+@FEW
+@given(records(), st.tuples(*[st.integers(0, 200)] * 2), st.tuples(*[st.integers(-60, 200)] * 2))
+def test_a_replay_forgets_nothing_that_a_source_that_lags_needs(
+    text: str, drawn: list[Record], begins: tuple[int, int], proved: tuple[int, int]
+) -> None:
+    """If each source is known since and up to times that differ, a backtest that forgets at once finds the same alerts."""
+    rules = loaded(text.replace("userName", "source"))
+    names = ("eve", "bob")
+    spans = {
+        name: (to_micros(at(begin)), to_micros(at(end)), 0)
+        for name, begin, end in zip(names, begins, proved, strict=True)
+    }
+    progress = SourceProgress(spans, SourceNames(sources_of(rules), names))
+    ordered = [msgspec.structs.replace(each, source=each.user_name or "") for each in sorted(drawn, key=in_event_order)]
+    found = []
+    for few, batch_size in ((0, 1), (10_000, 2000)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(simulation, "_BATCH", batch_size)
+            patch.setattr(memory_rows, "_FEW", few)
+            begin = lambda rule, group: progress.of_group(rule, group).begin  # noqa: E731
+            alerts = replay(rules, ordered, begin=begin, verified=progress).alerts
+        found.append({each.id: (each.count, each.first_at, each.last_at, each.resolved_at) for each in alerts})
+    assert found[0] == found[1]
 
 
 def _plain(rules: Sequence[Rule], records: Iterable[Record]) -> dict[str, tuple[list[str], datetime | None]]:
