@@ -71,11 +71,11 @@ _CHANGED: Mapping[str, Mapping[str, str]] = {
 class Narrowing:
     """The part of a store that may be seen: everything of these sources, and the silences that have all of these matchers.
 
-    `troubles` are those of self-alerts whose subject is a source.
+    Each matcher is given in all forms in which people write it. `troubles` are those of self-alerts whose subject is a source.
     """
 
     sources: frozenset[str]
-    matchers: tuple[str, ...]
+    matchers: tuple[tuple[str, ...], ...]
     troubles: frozenset[str]
 
 
@@ -120,9 +120,9 @@ def _rows(narrowing: Narrowing, is_sqlite: bool) -> Mapping[str, str]:
     text = _sqlite_text if is_sqlite else _postgresql_text
     contains = "instr" if is_sqlite else "strpos"
 
-    def has(column: str, members: Iterable[str], operator: str) -> str:
+    def has(column: str, members: Iterable[str]) -> str:
         found = [f"{contains}({column}, {text(each)}) > 0" for each in sorted(members)]
-        return f"({f' {operator} '.join(found)})" if found else _NOTHING
+        return f"({' OR '.join(found)})" if found else _NOTHING
 
     own = sorted(narrowing.sources)
     values = {
@@ -130,9 +130,9 @@ def _rows(narrowing: Narrowing, is_sqlite: bool) -> Mapping[str, str]:
         "own": ", ".join(map(text, own)),
         "self_rule": SELF_RULE_NAME,
         "troubles": ", ".join(map(text, sorted(narrowing.troubles))) or "NULL",
-        "is_about_source": has("labels", (_member("trouble", each) for each in narrowing.troubles), "OR"),
-        "is_grouped_by_source": has("group_values", (_member("source", each) for each in own), "OR"),
-        "is_confined": has("matchers", map(json.dumps, narrowing.matchers), "AND"),
+        "is_about_source": has("labels", (_member("trouble", each) for each in narrowing.troubles)),
+        "is_grouped_by_source": has("group_values", (_member("source", each) for each in own)),
+        "is_confined": " AND ".join(has("matchers", map(json.dumps, each)) for each in narrowing.matchers) or _NOTHING,
     }
     sees_any = bool(own)
     found = {}

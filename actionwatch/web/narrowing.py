@@ -6,6 +6,7 @@ only what is of these sources (`store/narrowing.py`), and a configuration withou
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -69,6 +70,7 @@ OPEN_PATHS = (
 REFUSED = "your token is limited to some sources, and this is about all of them: ask whoever runs actionwatch"
 _NOT_READY = Reason("actionwatch is not ready: whoever runs it sees why")
 _NO_SOURCE = Reason("no source has the labels to which your token is limited: ask whoever runs actionwatch")
+_PLAIN = re.compile(r"[\w.-]+")  # a value that a matcher may have without quotes
 _OPEN = [compile_path(path)[0] for path in OPEN_PATHS]
 
 
@@ -79,11 +81,16 @@ def may_open(path: str) -> bool:
 
 def confined(matchers: Sequence[str], labels: Mapping[str, str]) -> tuple[str, ...]:
     """Return matchers of a silence with those that confine it to labels: an alert has to match all."""
-    return tuple(dict.fromkeys([*matchers, *_matchers(labels)]))
+    missing = [forms[0] for forms in _forms(labels) if not set(forms) & set(matchers)]
+    return tuple(dict.fromkeys([*matchers, *missing]))
 
 
-def _matchers(labels: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(str(Matcher(name, "=", value)) for name, value in labels.items())
+def _forms(labels: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:
+    """Return the matcher of each label as people write it: with quotes, and without them if that means the same."""
+    return tuple(
+        (str(Matcher(name, "=", value)), *([f"{name}={value}"] if _PLAIN.fullmatch(value) else []))
+        for name, value in labels.items()
+    )
 
 
 def narrowed(parts: Parts, labels: Mapping[str, str]) -> Parts:
@@ -96,7 +103,7 @@ def narrowed(parts: Parts, labels: Mapping[str, str]) -> Parts:
         names = sources_with(labels)
         # What a source read under its former names, unless another one has such a name now.
         former = {each for name in names for each in marks.former_names(connection, name) if not is_configured(each)}
-        return Narrowing(frozenset(names | former), _matchers(labels), OF_SOURCES)
+        return Narrowing(frozenset(names | former), _forms(labels), OF_SOURCES)
 
     database = parts.database.narrowed(narrowing)
     return Parts(

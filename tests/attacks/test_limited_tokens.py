@@ -464,6 +464,10 @@ def test_a_silence_is_confined_and_shows_it(database: Database) -> None:
             assert (made.status_code, made.json()["matchers"]) == (status, preview["silence"]["matchers"])
         everything = {**SILENCE, "matchers": ['customer="globex"', "level=~.+"]}
         client.put(f"{path[:-1]}2", json=everything, headers=bearer)
+        confined = {**SILENCE, "matchers": ["customer=acme", "level=high"]}  # as people write it in a command
+        made = client.put(f"{path[:-1]}3", json=confined, headers=bearer)
+        assert made.json()["matchers"] == confined["matchers"]
+        assert client.get(f"{path[:-1]}3", headers=bearer).is_success
         client.headers.update(session(client, token))
         for alert in ("acme-alert", "globex-alert"):
             form = {"action": "silence", "span": "1h", "comment": "x", "confirmed": "1"}
@@ -472,8 +476,8 @@ def test_a_silence_is_confined_and_shows_it(database: Database) -> None:
             assert answer.status_code == (303 if alert == "acme-alert" else 404)
     with database.read() as connection:
         by_kim = [each.matchers for each in silences.read_all(connection) if each.author == "kim"]
-    assert len(by_kim) == 3
-    assert all('customer="acme"' in matchers for matchers in by_kim)
+    assert len(by_kim) == 4
+    assert all({'customer="acme"', "customer=acme"} & set(matchers) for matchers in by_kim)
 
 
 def test_a_label_reads_as_it_is_written(database: Database) -> None:

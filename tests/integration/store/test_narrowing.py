@@ -23,7 +23,7 @@ from tests.cases import in_one_test
 
 OPEN = {"record_value", "kept_filter"}
 """A dictionary for searches, and what each query asks for by person."""
-OWN = Narrowing(frozenset({"acme", "ac'me %s \\"}), ('customer="acme"',), frozenset({"key_refused"}))
+OWN = Narrowing(frozenset({"acme", "ac'me %s \\"}), (('customer="acme"', "customer=acme"),), frozenset({"key_refused"}))
 SELF = RuleName("actionwatch_self", "actionwatch_self", "actionwatch is in trouble")
 
 
@@ -75,7 +75,7 @@ def test_who_sees_no_source_sees_nothing(database: Database) -> None:
         alerts.insert_new(connection, [(make_alert(group={"source": "acme"}), "alert-1")])
         silences.write(connection, Silence("s", ('customer="acme"',), "sam", "x", NOON, NOON + QUARTER))
         marks.write(connection, make_marks())
-    nothing = Narrowing(frozenset(), ('customer="acme"',), frozenset({"key_refused"}))
+    nothing = Narrowing(frozenset(), (('customer="acme"', "customer=acme"),), frozenset({"key_refused"}))
     with narrowed(database, nothing).read() as connection:
         for table in METADATA.sorted_tables:
             if table.name not in OPEN:
@@ -133,7 +133,11 @@ MATCHERS: list[tuple[tuple[str, ...], bool]] = [
     (('customer="acme"',), True),
     (("rule=x", 'customer="acme"', "userName=~.*"), True),
     (("rule=x",), False),
-    (("customer=acme",), False),
+    (("customer=acme",), True),
+    (("customer=acmes",), False),
+    (("customer!=acme",), False),
+    (('x="customer=acme"',), False),
+    (("xcustomer=acme",), False),
     (('customer="globex"',), False),
     (('x="customer="acme""',), False),
     (('xcustomer="acme"',), False),
