@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,11 +53,25 @@ def command(config: str, is_live: bool, form: str) -> int:
     if form == "table":
         if not faults:
             echo(f"{spell(config)}: no errors, {counted(rule_count, 'rule')}")
-        for outcome in outcomes:
-            echo(one_line(str(outcome)), err=not outcome.is_ok)
+        if is_live:
+            _print_outcomes(outcomes)
     if faults:
         return EXIT_USAGE
     return 0 if all(outcome.is_ok for outcome in outcomes) else EXIT_FAILED
+
+
+def _print_outcomes(outcomes: Sequence[Outcome]) -> None:
+    """Print the results of the live checks. Those that many sources passed are only counted."""
+    from actionwatch.queries.source_health import MANY
+
+    of_sources = [each for each in outcomes if each.is_of_source]
+    passed = [each for each in of_sources if each.is_ok]
+    is_short = len({each.subject.partition(":")[0] for each in of_sources}) > MANY
+    if is_short:
+        echo(f"sources: {len(passed):,} of {counted(len(of_sources), 'check')} passed; -o json has each")
+    for each in outcomes:
+        if not (is_short and each.is_of_source and each.is_ok):
+            echo(one_line(str(each)), err=not each.is_ok)
 
 
 def _check_live(settings: Settings) -> list[Outcome]:

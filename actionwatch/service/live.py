@@ -29,6 +29,7 @@ from actionwatch.streams.driver import build_driver
 from actionwatch.tail.cursor import IGNORED_SKEW, REPORTED_SKEW
 
 _PROBE_RETRY = RetryOptions(attempts=1)  # the probe counts its requests and waits by itself
+_OF_SOURCE = "source "
 _CHECK_RETRY = RetryOptions(attempts=2, at_most=timedelta(seconds=15))
 
 
@@ -40,6 +41,11 @@ class Outcome:
     is_ok: bool
     what: str
     remedy: str = ""
+
+    @property
+    def is_of_source(self) -> bool:
+        """Whether it is about a source."""
+        return self.subject.startswith(_OF_SOURCE)
 
     def __str__(self) -> str:
         """Format it like a fault: `subject: what: remedy`."""
@@ -95,7 +101,7 @@ def _work(waiting: Iterator[tuple[Callable[[], Iterable[Outcome]], Future[list[O
 
 def _source(source: Source, shared: Upstream) -> Iterator[Outcome]:
     """Check the key, compare the clocks, and list the accounts."""
-    name = f"source {source.name}"
+    name = f"{_OF_SOURCE}{source.name}"
     connection = upstream.connection_to(source)
     with Client(connection, source=source.name, retry=_CHECK_RETRY, upstream=shared) as client:
         try:

@@ -113,6 +113,23 @@ def test_live_checks_pass(tmp_path: Path, world: World, server_context: ssl.SSLC
     assert "receivers test screen" in lines[-1]
 
 
+def test_live_checks_of_many_sources_are_counted(tmp_path: Path, world: World) -> None:
+    """With more than twenty sources, what they passed is one line; each failed check and each receiver is listed."""
+    keys = {"organisation_id": world.organisation.id, "username": DEMO_USER, "base_url": world.url}
+    sources = [{"name": f"org-{number}", "api_key": DEMO_KEY, **keys} for number in range(25)]
+    sources[7]["api_key"] = "wrong"
+    config = tmp_path / "actionwatch.yaml"
+    config.write_text(yaml.safe_dump({"sources": sources, "receivers": [{"name": "screen", "console": {}}]}))
+    (tmp_path / "rules").mkdir()
+    called = run(config, "check", "--live")
+    assert called.status == 1
+    assert "sources: 72 of 73 checks passed; -o json has each" in called.out
+    assert "receiver screen: " in called.out
+    assert "source org-" not in called.out
+    assert [line for line in called.err.splitlines() if "source org-7: key: the upstream rejected" in line]
+    assert len([item for item in run(config, "check", "--live", "-o", "json").json if "live" in item["kind"]]) == 74
+
+
 def test_live_check_asks_the_provider(tmp_path: Path, world: World) -> None:
     """What the OpenID Connect provider says about itself is checked."""
     config = configure(tmp_path, world)
