@@ -115,6 +115,18 @@ def named_source(settings: Settings, name: str | None) -> Source:
     return _named(sources, name, "source")
 
 
+def unknown_label(settings: Settings, name: str, value: str) -> str | None:
+    """Return why no source has a label, with the remedy; None if one has it."""
+    labels = [item for source in settings.sources for item in source.labels.items()]
+    values = {its for key, its in labels if key == name}
+    if not values:
+        remedy = suggest(name, sorted({key for key, _ in labels}), "labels are") or "add it to the labels of a source"
+        return f"no source has the label {name}: {remedy}"
+    if value not in values:
+        return f"no source has {name}={value}: {suggest(value, sorted(values), 'there are') or 'add the source first'}"
+    return None
+
+
 def named_receiver(settings: Settings, name: str) -> Receiver:
     """Return the receiver with this name."""
     return _named({receiver.name: receiver for receiver in settings.receivers}, name, "receiver")

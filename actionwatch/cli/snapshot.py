@@ -126,7 +126,14 @@ def describe(settings: Settings, found: Snapshot) -> dict[str, Any]:
         ],
         "rules": _count_rules(settings, found),
         "troubles": [
-            {"trouble": trouble.trouble, "since": trouble.since, "remedy": trouble.remedy} for trouble in found.troubles
+            {
+                "trouble": each.trouble,
+                "subject": each.subject,
+                "since": each.since,
+                "what": each.what,
+                "remedy": each.remedy,
+            }
+            for each in found.troubles
         ],
         "silences": [silence_document(silence, utc_now()) for silence in found.silences],
         "seals": {

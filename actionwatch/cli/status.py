@@ -16,7 +16,7 @@ from actionwatch.base.errors import StoreError
 from actionwatch.base.model import Silence
 from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED, completing
-from actionwatch.cli.context import named_source, read_settings
+from actionwatch.cli.context import named_source, read_settings, unknown_label
 from actionwatch.cli.detected_troubles import DetectedTrouble, unopened
 from actionwatch.cli.options import output_option
 from actionwatch.cli.output import console, hang, print_document, print_table, spell
@@ -95,7 +95,10 @@ def _choose(settings: Settings, names: Sequence[str], labels: Sequence[str]) -> 
     named = [named_source(settings, name) for name in dict.fromkeys(names)] if names else settings.sources
     found = [each for each in named if has_labels(each.name, matchers)]
     if labels and not found:
-        raise click.UsageError(f"no source has the labels {' '.join(labels)}")
+        equal = [each for each in matchers if each.operator == "=" and each.label != "source"]
+        unknown = filter(None, (unknown_label(settings, each.label, each.value) for each in equal))
+        why = next(unknown, f"no source has the labels {' '.join(labels)}: correct them, or leave one out")
+        raise click.UsageError(f"--label: {why}")
     return found
 
 

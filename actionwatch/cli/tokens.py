@@ -15,10 +15,9 @@ from actionwatch.base.clock import utc_now
 from actionwatch.base.plurals import counted
 from actionwatch.base.source_labels import sources_with
 from actionwatch.cli import completing
-from actionwatch.cli.context import changing_store, reading_store
+from actionwatch.cli.context import changing_store, reading_store, unknown_label
 from actionwatch.cli.options import author_option, future, output_option
 from actionwatch.cli.output import echo, print_document, print_items
-from actionwatch.text.suggestions import suggest
 from actionwatch.text.times import spell_time
 
 if TYPE_CHECKING:
@@ -109,7 +108,7 @@ def _read_limits(limits: tuple[str, ...]) -> dict[str, str] | None:
     labels: dict[str, str] = {}
     for text in limits:
         try:
-            found = parse_matcher(text)
+            found = parse_matcher(text if "=" in text else f"{text}=")
         except ValueError as exc:
             raise click.UsageError(f"--label {text}: {exc}") from exc
         if found.operator != "=" or not found.value.strip():
@@ -123,14 +122,8 @@ def _read_limits(limits: tuple[str, ...]) -> dict[str, str] | None:
 def _check_limits(labels: Mapping[str, str] | None, settings: Settings) -> None:
     """Check that a token will see something: a mistyped label would be noticed only by its person. Raises: click.UsageError."""
     for name, value in (labels or {}).items():
-        values = {its for source in settings.sources for key, its in source.labels.items() if key == name}
-        names = {key for source in settings.sources for key in source.labels}
-        if not values:
-            remedy = suggest(name, names, "labels are") or "add it to the labels of a source"
-            raise click.UsageError(f"--label: no source has the label {name}: {remedy}")
-        if value not in values:
-            remedy = suggest(value, values, "there are") or "add the source first"
-            raise click.UsageError(f"--label: no source has {name}={value}: {remedy}")
+        if why := unknown_label(settings, name, value):
+            raise click.UsageError(f"--label: {why}")
     if labels and not sources_with(labels):
         raise click.UsageError("--label: no source has all of these labels: leave one out")
 

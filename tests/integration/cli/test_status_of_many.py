@@ -93,6 +93,8 @@ def test_json_has_every_source(config: Path) -> None:
         SILENT: "silent",
     }
     assert all(list(each)[: len(KEYS)] == KEYS for each in found["sources"])
+    (trouble,) = [each for each in found["troubles"] if each["trouble"] == "key_refused"]
+    assert (trouble["subject"], trouble["what"]) == (REFUSED, "401")
     chosen = status(config, "--label", "customer=c3", "-o", "json")
     assert [each["name"] for each in chosen.json["sources"]] == ["org-03", "org-13", "org-23"]
     assert (chosen.status, chosen.json["troubles"]) == (0, [])
@@ -103,7 +105,12 @@ def test_mistakes_are_refused(config: Path) -> None:
     for arguments, message in (
         (["--source", "org-99"], "no source is named org-99"),
         (["--label", "customer"], "not a matcher"),
-        (["--label", "customer=nobody"], "no source has the labels customer=nobody"),
+        (["--label", "customer=nobody"], "no source has customer=nobody: there are: c0, c1, c2"),
+        (["--label", "custmer=c1"], "no source has the label custmer: did you mean 'customer'?"),
+        (
+            ["--label", "customer=c1", "--label", "customer=c2"],
+            "customer=c1 customer=c2: correct them, or leave one out",
+        ),
     ):
         called = status(config, *arguments)
         assert called.status == 2, arguments
