@@ -197,7 +197,7 @@ def _listed(path: Path) -> tuple[list[_Item], list[Fault]]:
 
 def _paths(folder: Path) -> Iterator[Path]:
     for path in folder.glob("*"):
-        if path.suffix in _SUFFIXES and not path.name.startswith("."):
+        if path.suffix in _SUFFIXES and not path.name.startswith(".") and not path.is_dir():
             yield path
 
 

@@ -66,7 +66,9 @@ def test_a_folder_of_sources(tmp_path: Path) -> None:
     """Each visible file is a source, named by its file unless it has a name, in the order of the files."""
     source = "organisation_id: o\nusername: u\napi_key: k\n"
     files = {"s/b.yml": source, "s/a.yaml": source, "s/c.yml": source + "name: third\n"}
-    settings = load(tmp_path, "{folder: s}", {**files, "s/.hidden.yml": "]", "s/readme.txt": "x"})
+    settings = load(
+        tmp_path, "{folder: s}", {**files, "s/.hidden.yml": "]", "s/readme.txt": "x", "s/old.yml/a.yml": "]"}
+    )
     assert [each.name for each in settings.sources] == ["a", "b", "third"]
 
 
