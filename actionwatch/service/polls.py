@@ -24,8 +24,8 @@ _SUBJECT = "sources"
 _OUT_LOOKS = 2  # in a row, before an outage is reported
 _OUT_LOOKS_ALONE = 4  # the same, of a replica that does not lead
 _LATE_REMEDY = (
-    "set a longer poll_interval, run another replica (with PostgreSQL), or give the machine more CPU; if upstream.rate is "
-    "below what the sources need in total, raise it. Nothing is lost: each poll reads what the one before missed"
+    "set a longer poll_interval, run another replica (with PostgreSQL), or give the machine more CPU; if the machine is idle, "
+    "raise upstream.threads, and upstream.rate if it is set. Nothing is lost: each poll reads what the one before missed"
 )
 _OUT_REMEDY = (
     "see the status page of the vendor, and check base_url, proxy and the network here. One poll at a time tries it: "
