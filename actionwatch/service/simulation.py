@@ -165,8 +165,9 @@ class _Run:
     def _correlate(self, batch: Sequence[Record]) -> None:
         """Process records. The verified time follows the clock, up to the one at the end."""
         if self._is_in_order:
-            verified = self._conclude(batch, batch[-1].occurred_at)
-            if self._rows.forget_before(verified):
+            now = batch[-1].occurred_at
+            self._conclude(batch, now)
+            if self._rows.forget_before(now):
                 self._cache.clear()  # its folds know alerts that are forgotten now
             return
         for at, together in groupby(batch, key=lambda record: record.seen_at):
@@ -175,8 +176,8 @@ class _Run:
             self._conclude(list(together), at - _JUST_BEFORE)
             self._conclude((), at)
 
-    def _conclude(self, records: Sequence[Record], now: datetime) -> Verified:
-        """Add records, and open and resolve the alerts of the time that is verified by now, which is returned."""
+    def _conclude(self, records: Sequence[Record], now: datetime) -> None:
+        """Add records, and open and resolve the alerts of the time that is verified by now."""
         verified = VerifiedUntil(self._verified, now)
         changes = self._correlator.take_hits(self._rows, self._correlator.hits(records), verified)
         if changes:
@@ -186,7 +187,6 @@ class _Run:
                 change.known.report_as(ledger.reported_as[change.known.id])
             self._rows.records.hold(changes)
             self._history.save(ledger.entries.values())
-        return verified
 
 
 def ends(records: Sequence[Record]) -> tuple[Record, ...]:

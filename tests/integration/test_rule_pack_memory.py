@@ -63,9 +63,8 @@ def test_a_replay_of_the_shipped_rules_holds_no_more_once_their_windows_are_full
         batch = a_day_of(day, ids)
         hits = correlator.hits(batch)
         counted |= {correlator.rules[number].name.name for number in hits}
-        verified = VerifiedTime(batch[-1].occurred_at)
-        rows.records.hold(correlator.take_hits(rows, hits, verified))
-        rows.forget_before(verified)
+        rows.records.hold(correlator.take_hits(rows, hits, VerifiedTime(batch[-1].occurred_at)))
+        rows.forget_before(batch[-1].occurred_at)
         if day >= full:
             size = early if day < full + CYCLE else late
             size |= objects_held([correlator, rows])  # the greatest count of each type

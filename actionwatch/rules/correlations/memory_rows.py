@@ -78,13 +78,11 @@ class MemoryHits:
         """All rules are evaluated at once."""
         raise NotImplementedError
 
-    def forget_before(self, verified: Verified) -> None:
-        """Forget what cannot matter to hits after the verified time of their group."""
+    def forget_before(self, at: datetime) -> None:
+        """Forget what cannot matter to hits after a time, up to which all was judged that ever will be."""
         for rule, groups in zip(self._rules, self._groups, strict=True):
             for group, its in list(groups.items()):
-                at = verified.of(rule, group)
-                if at is not None:
-                    del its[: _count_over(rule, its, at)]
+                del its[: _count_over(rule, its, at)]
                 if not its:
                     del groups[group]
         self.count = sum(len(its) for groups in self._groups for its in groups.values())
@@ -172,11 +170,9 @@ class MemoryAlerts:
             if self._rules[number].is_merging:
                 del self._shared[number][self._rules[number].merged(known.group)][name]
 
-    def forget_before(self, verified: Verified) -> None:
-        """Forget what cannot matter to hits after the verified time of their group."""
-        needed = {
-            name: each for name, (number, each) in self._alerts.items() if self._is_needed(number, each, verified)
-        }
+    def forget_before(self, at: datetime) -> None:
+        """Forget what cannot matter to hits after a time, up to which all was judged that ever will be."""
+        needed = {name: each for name, (number, each) in self._alerts.items() if self._is_needed(number, each, at)}
         kept = {*needed, *(each.leader for each in needed.values())}
         self.drop([name for name in self._alerts if name not in kept])
         for tables in (self._groups, self._shared):
@@ -184,7 +180,7 @@ class MemoryAlerts:
                 for group in [group for group, its in groups.items() if not its]:
                     del groups[group]
 
-    def _is_needed(self, number: int, known: CorrelatedAlert, verified: Verified) -> bool:
+    def _is_needed(self, number: int, known: CorrelatedAlert, at: datetime) -> bool:
         """Return whether a later hit can change an alert, or what it fires depends on it."""
         if not known.is_current:
             return False
@@ -194,8 +190,7 @@ class MemoryAlerts:
         _, leader = self._alerts.get(known.leader or "", (number, known))
         if rule.is_absence and leader.back_at is None:
             return True  # the alert that groups share is still open
-        at = verified.of(rule, known.group)
-        return at is None or known.until + rule.reach >= at
+        return known.until + rule.reach >= at
 
 
 class MemoryRecords:
@@ -232,12 +227,12 @@ class MemoryRows:
         self.records = records or MemoryRecords()
         self._left_count = 0
 
-    def forget_before(self, verified: Verified) -> bool:
-        """Forget what cannot matter to hits after verified times, if that is much of what there is. Return whether it is."""
+    def forget_before(self, at: datetime) -> bool:
+        """Forget what cannot matter to hits after a time, if that is much of what there is. Return whether it is."""
         if self.hits.count < 2 * self._left_count + _FEW:
             return False
-        self.hits.forget_before(verified)
-        self.alerts.forget_before(verified)
+        self.hits.forget_before(at)
+        self.alerts.forget_before(at)
         self.records.keep({each.alert_id for each in self.alerts})
         self._left_count = self.hits.count
         return True

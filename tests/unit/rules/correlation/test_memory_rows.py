@@ -180,7 +180,7 @@ def test_a_replay_of_a_long_stream_holds_few_hits(rules: Sequence[Rule], monkeyp
             moment, kinds[number % 4], user=users[number % 3], cluster="xy"[number % 2], key=f"{number:04}"
         )
         rows.records.hold(correlator.take_hits(rows, correlator.hits([made]), VerifiedTime(at(moment))))
-        rows.forget_before(VerifiedTime(at(moment)))
+        rows.forget_before(at(moment))
         if number % 500 == 499:
             sizes.append(objects_held(rows))
     greatest = [max(size[name] for size in sizes[1:]) for name in ("Hit", "CorrelatedAlert", "list")]
@@ -202,12 +202,12 @@ def test_what_a_later_hit_is_counted_with_is_not_forgotten(monkeypatch: pytest.M
         add(rows, 0, hit(minute))
         add(rows, 1, hit(minute))
         add(rows, 2, hit(minute, minute // 10 % 2))
-    assert rows.forget_before(VerifiedTime(at(60)))
+    assert rows.forget_before(at(60))
     assert held(rows) == [50, 60, 70, 80, 90]
     assert [minutes(each.at) for each in rows.hits.since(1, GROUP, START)] == [50, 60, 70, 80, 90]
     assert [minutes(each.at) for each in rows.hits.since(2, GROUP, START)] == [40, 50, 60, 70, 80, 90]
-    assert not rows.forget_before(VerifiedTime(at(500))), "less than half of it is over"
-    rows.hits.forget_before(VerifiedTime(at(500)))
+    assert not rows.forget_before(at(500)), "less than half of it is over"
+    rows.hits.forget_before(at(500))
     assert [[minutes(each.at) for each in rows.hits.since(number, GROUP, START)] for number in range(3)] == [
         [],
         [90],
@@ -229,7 +229,7 @@ def test_an_alert_that_can_still_change_is_not_forgotten(monkeypatch: pytest.Mon
     ]
     rows.alerts.put(0, known)
     add(rows, 0, *[hit(1_000)] * 3)
-    rows.forget_before(VerifiedTime(at(1_000) + timedelta(microseconds=1)))
+    rows.forget_before(at(1_000) + timedelta(microseconds=1))
     assert {each.id for each in rows.alerts} == {"open", "waits", "held", "joined"}
 
 
@@ -246,8 +246,8 @@ def test_a_missing_group_is_known_as_long_as_the_alert_that_it_shares(monkeypatc
     rows = MemoryRows([absence])
     leader, back = alert("a", 1, ("eve",)), alert("b", 2, ("bob",), leader="a", back_at=at(12))
     rows.alerts.put(0, [leader, back])
-    rows.alerts.forget_before(VerifiedTime(at(5_000)))
+    rows.alerts.forget_before(at(5_000))
     assert {each.id for each in rows.alerts} == {"a", "b"}
     leader.back_at = at(5_000)
-    rows.alerts.forget_before(VerifiedTime(at(9_000)))
+    rows.alerts.forget_before(at(9_000))
     assert not list(rows.alerts)
