@@ -85,8 +85,8 @@ class SelfAlerts(Protocol):
         """Report that a problem ended, and `why` if that is not obvious. Does nothing if there is none."""
         ...
 
-    def settle_all(self, troubles: Collection[str], subject: str) -> None:
-        """Report that several problems of one subject ended, where they are open."""
+    def settle_all(self, ended: Collection[tuple[str, str]]) -> None:
+        """Report that several problems ended, each a trouble and its subject, where they are open."""
         ...
 
     def settle_others(self, trouble: str, subjects: set[str], why: Callable[[str], str] = ...) -> None:
@@ -128,10 +128,10 @@ class OwnAlerts:
         self._self_alerts.settle_trouble(trouble, self._placed(subject), why)
         self._reported.discard((trouble, subject))
 
-    def settle_all(self, troubles: Collection[str], subject: str) -> None:
+    def settle_all(self, ended: Collection[tuple[str, str]]) -> None:
         """Report that several problems of this replica ended."""
-        self._self_alerts.settle_all(troubles, self._placed(subject))
-        self._reported.difference_update((trouble, subject) for trouble in troubles)
+        for trouble, subject in self._reported.intersection(ended):
+            self.settle_trouble(trouble, subject)
 
     def settle_others(self, trouble: str, subjects: set[str], why: Callable[[str], str] = lambda _: "") -> None:
         """Settle a problem of this replica for every subject except these; the leader settles what others leave."""

@@ -77,11 +77,11 @@ class SelfAlertStore:
             if opened:
                 self._resolve(connection, opened, self._clock(), why)
 
-    def settle_all(self, troubles: Collection[str], subject: str) -> None:
-        """Report that several troubles of one subject are over. Costs one read if there is none."""
+    def settle_all(self, ended: Collection[tuple[str, str]]) -> None:
+        """Report that several troubles are over, each with its subject. Costs one read if there is none."""
         with self._database.read() as connection:
-            opened = self_alerts.read_open(connection, troubles, subject)
-        for trouble in opened:
+            opened = {(found.trouble, found.subject) for found in self_alerts.read_all(connection)}
+        for trouble, subject in sorted(opened.intersection(ended)):
             self.settle_trouble(trouble, subject)
 
     def settle_others(self, trouble: str, subjects: set[str], why: Callable[[str], str] = lambda _: "") -> None:

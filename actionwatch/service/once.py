@@ -76,6 +76,7 @@ def run_once(app: App, wait: timedelta) -> Round:
             attempt("disk", functools.partial(check_disk, app.database.path, app.self_alerts))
         attempt("clock", clock_watch.run_once)  # reading a backlog may have taken hours
         attempt("match", app.matcher.run_once)
+        steps.look()  # what ended is delivered in this round
         due_until = app.clock() + wait
         for name, stream in app.streams.items():
             attempt(f"stream {name}", functools.partial(_send, stream))
@@ -83,6 +84,7 @@ def run_once(app: App, wait: timedelta) -> Round:
         if is_first_today:
             attempt("prune", app.apply_retention)
         attempt("seal", Sealing(app.leading, app.clock).seal_all)
+        steps.look()
     return Round(failures, due_until)
 
 

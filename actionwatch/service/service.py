@@ -204,8 +204,8 @@ class Service:
         if self.leads():
             self.steps.attempt("reload", self.reloader.settle_sources)
         else:  # the leader may have done that before this process polled them for the last time
-            for name in set(ended) - set(begun):
-                self.steps.attempt("reload", functools.partial(self._app.self_alerts.settle_all, OF_SOURCES, name))
+            over = [(trouble, name) for name in set(ended) - set(begun) for trouble in OF_SOURCES]
+            self.steps.attempt("reload", functools.partial(self._app.self_alerts.settle_all, over))
         if self._replicas is not None:
             self._replicas.use(settings)
         self._app.record_signal.set()

@@ -48,6 +48,8 @@ class _Step:
     """When the current run began or last made progress; None between two runs."""
     progressed_to: object = None
     is_hung: bool = False
+    has_succeeded: bool = False
+    """Whether its last run did."""
     is_open: bool = True
     """Whether a self-alert may be open; at the start, an earlier process may have opened it."""
 
@@ -95,13 +97,13 @@ class StepWatch:
         """Watch a step no longer. Its self-alert is over."""
         with self._lock:
             step = self._steps.pop(name)
-        self._settle(name, step)
+        _try(name, functools.partial(step.self_alerts.settle_trouble, _TROUBLE, name))
 
     def forget(self, name: str) -> None:
         """Forget how a step went, because another replica runs it now. Its next success here settles what is open."""
         step = self._steps[name]
         with self._lock:
-            step.failure_count, step.is_open = 0, True
+            step.failure_count, step.has_succeeded, step.is_open = 0, False, True
 
     def names(self) -> list[str]:
         """Return the names of the steps."""
@@ -133,8 +135,7 @@ class StepWatch:
             return False
         step.end()
         with self._lock:
-            step.failure_count = 0
-        self._settle(name, step)
+            step.failure_count, step.has_succeeded = 0, True
         return True
 
     def error_of(self, name: str) -> str:
@@ -150,13 +151,13 @@ class StepWatch:
         else:
             log.error("step_failed", step=name, error=repr(exc), exc_info=exc)
         with self._lock:
-            step.failure_count += 1
+            step.failure_count, step.has_succeeded = step.failure_count + 1, False
             step.error = str(exc) if isinstance(exc, ActionwatchError) else repr(exc)
         if step.failure_count > step.failures_allowed:
             self._report(name, step, _spell_failures(step), _FAILED_REMEDY)
 
     def look(self) -> None:
-        """Report each step that hangs."""
+        """Report each step that hangs, and settle what is open about those that succeed again."""
         now = self._looked_at = self._elapsed()
         for name, step in self._steps.copy().items():
             began = step.began
@@ -173,6 +174,7 @@ class StepWatch:
             self._report(
                 name, step, f"has been running for {spell_seconds(now - began)} without progress", _HUNG_REMEDY
             )
+        self._settle_open()
 
     def reasons(self, has_role: Callable[[str], bool] = lambda _: True) -> Iterator[str]:
         """Describe each step that keeps failing or hangs. A failure for a role that another replica has does not count."""
@@ -193,12 +195,23 @@ class StepWatch:
         return dict.fromkeys([*found, *["the watch of the steps"] * is_unwatched], False)
 
     def _report(self, name: str, step: _Step, what: str, remedy: str) -> None:
-        step.is_open = True
+        step.is_open, step.has_succeeded = True, False
         _try(name, functools.partial(step.self_alerts.report, _TROUBLE, name, what, remedy))
 
-    def _settle(self, name: str, step: _Step) -> None:
-        if step.is_open and _try(name, functools.partial(step.self_alerts.settle_trouble, _TROUBLE, name)):
-            step.is_open = False
+    def _settle_open(self) -> None:
+        """Settle all together: a replica that begins to tail has thousands of steps, nearly always with nothing open."""
+        for alerts in (self._self_alerts, self._own_alerts):
+            over = {
+                name: step
+                for name, step in self._steps.copy().items()
+                if step.self_alerts is alerts and step.is_open and step.has_succeeded
+            }
+            for step in over.values():
+                step.is_open = False  # before anything is settled: a failure meanwhile reports it again
+            ended = [(_TROUBLE, name) for name in over]
+            if ended and not _try("watch the steps", functools.partial(alerts.settle_all, ended)):
+                for step in over.values():
+                    step.is_open = True
 
 
 def _try(name: str, report: Callable[[], None]) -> bool:

@@ -6,6 +6,7 @@ Sweeps do this with older windows, and polls with the part of their window that 
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections import Counter
 from datetime import datetime
 
@@ -34,17 +35,21 @@ class Comparison:
         """Whether the upstream's counts per kind are usable."""
         return self._state.is_total_trusted and self._state.has_kind_counts and self._state.gives_counts
 
-    @property
-    def bounds(self) -> Bounds:
-        """Chooses bounds at which counts can be compared."""
-        return Bounds(self._state.unit, self._is_quiet)
+    def bounds(self, connection: Connection) -> Bounds:
+        """Return what chooses bounds at which counts can be compared, by the records that a transaction sees."""
+        is_quiet = functools.partial(source_records.is_quiet, connection, self._state.source)
+        return Bounds(self._state.unit, is_quiet)
 
     def is_unchanged(self, window: Window, report: PollReport, *, is_overlap: bool = False) -> bool:
         """Return whether the upstream counts what is stored, of each kind. False also if that cannot be compared.
 
         `is_overlap`: the window differs little from the last one that was compared so, and is not counted in the store again.
         """
-        if not self.is_possible or not self.bounds.is_conclusive(window):
+        if not self.is_possible:
+            return False
+        with self._state.database.read() as connection:
+            is_conclusive = self.bounds(connection).is_conclusive(window)
+        if not is_conclusive:
             return False
         counted = self._ask_counts(window, report)
         if counted is None:
@@ -79,8 +84,9 @@ class Comparison:
         """Cut a window in halves, at an instant without a record near it; return nothing if there is no such instant."""
         if not window.is_divisible(self._state.least):
             return []
-        bounds = self.bounds
-        middle = bounds.before(window.start + (window.end - window.start) / 2)
+        with self._state.database.read() as connection:
+            bounds = self.bounds(connection)
+            middle = bounds.before(window.start + (window.end - window.start) / 2)
         if middle <= window.start + bounds.step:  # the other half is not shorter
             return []
         return [Window(window.start, middle), Window(middle, window.end)]
@@ -109,7 +115,3 @@ class Comparison:
 
     def _count(self, connection: Connection, start: datetime, end: datetime) -> Counter[str]:
         return source_records.count_kinds(connection, self._state.source, start, end)
-
-    def _is_quiet(self, start: datetime, end: datetime) -> bool:
-        with self._state.database.read() as connection:
-            return source_records.is_quiet(connection, self._state.source, start, end)

@@ -2,28 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
-from dataclasses import replace
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from actionwatch.alerts.self_alerts import SelfAlerts
+from actionwatch.alerts.self_alerts import OF_SOURCES, SelfAlerts
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import AccessDenied, SourceError
+from actionwatch.base.model import Record
 from actionwatch.base.plurals import counted
 from actionwatch.instaclustr.records import RecordReader
-from actionwatch.store import marks, receipts, source_records, unproved_windows
+from actionwatch.store import marks, receipts, self_alerts, source_records, unproved_windows
 from actionwatch.store.database import Database
 from actionwatch.store.polls import Poll
+from actionwatch.store.unproved_windows import UnprovedWindow
 from actionwatch.tail.backoff import LONGEST
 from actionwatch.tail.cursor import REPORTED_SKEW
 from actionwatch.tail.planning import GRACE, lag_limit
-from actionwatch.tail.record_watch import RecordWatch
+from actionwatch.tail.record_watch import KnownNames, RecordWatch
 from actionwatch.tail.source_alerts import SourceAlerts
 from actionwatch.tail.state import PollReport, TailState
 from actionwatch.tail.sweeping import FAILURES_TO_REPORT
 from actionwatch.text.payloads import instant
 
 UNREACHABLE_POLLS = 3  # failures in a row: a single lost response is not worth an alert
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What the store says about a source when a poll has ended: all that is checked then, from one read."""
+
+    names: KnownNames
+    open_troubles: Sequence[str]
+    waiting_since: datetime | None
+    """When the first of the older windows that were not checked yet was due."""
+    failed_count: int
+    """Older windows that stay without proof."""
+    unreported: UnprovedWindow | None
+    """The first of them, if one is not reported yet."""
+    vanished_count: int
+    vanished: Sequence[Record]
+    """Those that are not reported yet."""
+    vanished_through: datetime | None
 
 
 class SourceWatch:
@@ -59,16 +79,42 @@ class SourceWatch:
             self._alerts.report("upstream_unreachable", what, error.remedy)
 
     def note_poll(self, report: PollReport, state: TailState) -> None:
-        """Report and settle what follows from a poll that got responses."""
+        """Report and settle what follows from a poll that got responses.
+
+        What is stored is read first, and nothing is reported in that transaction: each report needs a connection, and threads
+        that hold one while they wait for another wait for each other.
+        """
+        stored = self._read(state.marks)
         self._alerts.begin_poll(["key_refused", "upstream_unreachable"])
         self._check_clock(state.server.skew)
         self._check_marks(report)
-        self._check_proof(report, state)
-        self._check_older()
+        self._check_proof(report, state, stored)
+        self._check_older(stored)
         self._check_filters(report)
-        self.records.check(has_records=report.has_records)
-        self._check_vanished(state)
-        self._alerts.settle_ended()
+        self.records.check(stored.names, has_records=report.has_records)
+        self._check_vanished(state, stored)
+        self._alerts.settle_ended(stored.open_troubles)
+
+    def _read(self, known: marks.Marks) -> _Stored:
+        with self._database.read() as connection:
+            count, unreported_count = unproved_windows.count_failed(connection, self._source, FAILURES_TO_REPORT)
+            former = marks.former_names(connection, self._source)
+            vanished_count = source_records.count_vanished(connection, self._source, known.begins_at, former)
+            reported = known.vanished_reported_through
+            return _Stored(
+                self.records.read(connection),
+                self_alerts.read_open(connection, OF_SOURCES, self._source),
+                unproved_windows.waiting_since(connection, self._source),
+                count,
+                unproved_windows.read_first_failed(connection, self._source, FAILURES_TO_REPORT)
+                if unreported_count
+                else None,
+                vanished_count,
+                source_records.read_vanished(connection, self._source, known.begins_at, reported, former)
+                if vanished_count
+                else (),
+                receipts.read_newest_time(connection, self._source) if vanished_count else None,
+            )
 
     def _check_clock(self, skew: timedelta) -> None:
         ahead = "ahead of" if skew > timedelta(0) else "behind"
@@ -83,31 +129,23 @@ class SourceWatch:
         elif not report.unproved:
             self._alerts.end("mark_ahead")
 
-    def _check_proof(self, report: PollReport, state: TailState) -> None:
-        lag = state.server.now() - state.marks.proved_through
+    def _check_proof(self, report: PollReport, state: TailState, stored: _Stored) -> None:
+        now = state.server.now()
+        lag, waiting = now - state.marks.proved_through, stored.waiting_since
+        is_waiting = waiting is not None and now - waiting > GRACE + self._lag
         why = f": {report.unproved[0]}" if report.unproved else ""
         what = f"complete only through {instant(state.marks.proved_through)}{why}"
-        waiting = self._waiting_since(state.server.now())
-        if waiting is not None and lag <= self._lag:
+        if waiting is not None and is_waiting and lag <= self._lag:  # no poll had time to check them
             what = f"older windows have waited since {instant(waiting)} to be checked for late records"
-        self._alerts.set("proof_lagging", what, is_wrong=lag > self._lag or waiting is not None)
+        self._alerts.set("proof_lagging", what, is_wrong=lag > self._lag or is_waiting)
 
-    def _waiting_since(self, now: datetime) -> datetime | None:
-        """Return since when a window waits that no poll had time to check; None if none waits for too long."""
-        with self._database.read() as connection:
-            since = unproved_windows.waiting_since(connection, self._source)
-        return since if since is not None and now - since > GRACE + self._lag else None
-
-    def _check_older(self) -> None:
+    def _check_older(self, stored: _Stored) -> None:
         """Report older windows that stay without proof, each once. It ends when all are proved, or a person resolves it."""
-        with self._database.read() as connection:
-            count, unreported_count = unproved_windows.count_failed(connection, self._source, FAILURES_TO_REPORT)
-            if unreported_count:
-                first = unproved_windows.read_first_failed(connection, self._source, FAILURES_TO_REPORT)
-        if not count:
+        first = stored.unreported
+        if not stored.failed_count:
             self._alerts.end("window_unproved")
-        elif unreported_count:
-            what = f"{counted(count, 'older window')} not proved: "
+        elif first is not None:
+            what = f"{counted(stored.failed_count, 'older window')} not proved: "
             what += f"{instant(first.starts_at)} to {instant(first.ends_at)}: {first.why}"
             self._alerts.report_news("window_unproved", what)
             with self._database.write() as connection:
@@ -117,25 +155,17 @@ class SourceWatch:
         what = f"the upstream ignored {' and '.join(sorted(report.ignored_filters))}"
         self._alerts.set("filter_ignored", what, is_wrong=bool(report.ignored_filters))
 
-    def _check_vanished(self, state: TailState) -> None:
+    def _check_vanished(self, state: TailState, stored: _Stored) -> None:
         """Report records that vanished, each once. It ends when all are back, or when a person resolves the alert.
 
         What is reported is stored: a process that is killed before it reports leaves that to the next one.
         """
-        known = state.marks
-        with self._database.read() as connection:
-            former = marks.former_names(connection, self._source)
-            count = source_records.count_vanished(connection, self._source, known.begins_at, former)
-            if count:
-                through = receipts.read_newest_time(connection, self._source)
-                reported = known.vanished_reported_through
-                vanished = source_records.read_vanished(connection, self._source, known.begins_at, reported, former)
-        if not count:
+        if not stored.vanished_count:
             self._alerts.end("window_shrunk")
-        elif vanished:
-            first, last = vanished[0], vanished[-1]
-            kinds = ", ".join(sorted({record.action_kind for record in vanished}))
-            what = f"the upstream no longer shows {counted(count, 'record')} that it showed before"
+        elif stored.vanished:
+            first, last = stored.vanished[0], stored.vanished[-1]
+            kinds = ", ".join(sorted({record.action_kind for record in stored.vanished}))
+            what = f"the upstream no longer shows {counted(stored.vanished_count, 'record')} that it showed before"
             what += f". New since the last report: {kinds} between {instant(first.occurred_at)} and {instant(last.occurred_at)}"
             self._alerts.report_news("window_shrunk", what)
-            state.commit(replace(known, vanished_reported_through=through))
+            state.commit(replace(state.marks, vanished_reported_through=stored.vanished_through))

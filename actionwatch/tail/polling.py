@@ -103,7 +103,9 @@ class Poller:
         """Return the part of a window that need not be read: it can be counted, or else several polls have read it."""
         known = self._state.marks
         if is_counted:
-            return proved_part(window, known.proved_through, known.begins_at, self._comparison.bounds)
+            with self._state.database.read() as connection:
+                bounds = self._comparison.bounds(connection)
+                return proved_part(window, known.proved_through, known.begins_at, bounds)
         if len(self._read_through) < _READINGS:
             return None
         return read_part(window, min(self._read_through[0], known.proved_through), self._state.unit)

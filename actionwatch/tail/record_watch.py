@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
@@ -13,6 +14,7 @@ from actionwatch.instaclustr.field_values import MAX_UNMAPPED_FIELDS
 from actionwatch.instaclustr.records import MAX_RECORD_CHARS, RecordReader
 from actionwatch.store import seen_fields, unknown_kinds
 from actionwatch.store.database import Database
+from actionwatch.store.unknown_kinds import UnknownKind
 from actionwatch.tail.source_alerts import SourceAlerts
 from actionwatch.text.escaping import shorten
 from actionwatch.text.raw_records import is_cut
@@ -33,6 +35,14 @@ def kept_kinds(kinds: Iterable[str]) -> frozenset[str]:
 
 class IdentityChanged(Exception):
     """The identity of records was settled while pages were read: read again what is not stored yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownNames:
+    """The unknown kinds of a source, and the fields of its organisation with the time when each was first met."""
+
+    kinds: Sequence[UnknownKind]
+    fields: Mapping[str, datetime]
 
 
 class RecordWatch:
@@ -91,16 +101,22 @@ class RecordWatch:
             unknown_kinds.insert_new(connection, self._source, added)
         self._noted_kinds = frozenset(stored.union(added))
 
-    def check(self, *, has_records: bool) -> None:
-        """Report and end what follows from a poll that got responses, in which there may have been records."""
-        self._check_kinds()
-        self._check_cut()
-        self._check_fields(has_records=has_records)
+    def read(self, connection: Connection) -> KnownNames:
+        """Read what `check` compares."""
+        fields = seen_fields.read(connection, self._reader.organisation)
+        return KnownNames(unknown_kinds.read(connection, self._source), fields)
 
-    def _check_kinds(self) -> None:
+    def check(self, known: KnownNames, *, has_records: bool) -> None:
+        """Report and end what follows from a poll that got responses, in which there may have been records.
+
+        `known` was read after that poll.
+        """
+        self._check_kinds(known.kinds)
+        self._check_cut()
+        self._check_fields(known.fields, has_records=has_records)
+
+    def _check_kinds(self, kinds: Sequence[UnknownKind]) -> None:
         """Report the kinds that nobody declared, each once. It ends when all are declared, or a person resolves it."""
-        with self._database.read() as connection:
-            kinds = unknown_kinds.read(connection, self._source)
         declared = [kind.name for kind in kinds if kind.name in self._declared_kinds]
         unknown = [kind for kind in kinds if kind.name not in self._declared_kinds]
         news = [kind.name for kind in unknown if not kind.is_reported]
@@ -141,13 +157,11 @@ class RecordWatch:
             raise IdentityChanged
         self._noted_fields = met
 
-    def _check_fields(self, *, has_records: bool) -> None:
+    def _check_fields(self, known: Mapping[str, datetime], *, has_records: bool) -> None:
         """Report fields that no record had when the organisation was first read."""
         now, met = self._clock(), self._reader.unmapped_fields
         if has_records and not self._is_settled:
-            self._store_first_fields(met, is_over=True)
-        with self._database.read() as connection:
-            known = seen_fields.read(connection, self._reader.organisation)
+            known = self._store_first_fields(met, is_over=True)
         added = _kept_fields(met, known) if self._is_settled else []
         if added:
             with self._database.write() as connection:
@@ -169,9 +183,10 @@ class RecordWatch:
         seen_at = max(self._clock(), min(known.values()) + _FIELD_NEWS)
         seen_fields.insert_new(connection, self._reader.organisation, names, seen_at)
 
-    def _store_first_fields(self, met: frozenset[str], *, is_over: bool) -> None:
+    def _store_first_fields(self, met: frozenset[str], *, is_over: bool) -> Mapping[str, datetime]:
         """Store the fields of the first records, and settle the identity when the poll that read these is over.
 
+        Returns: all fields that are stored now.
         All processes and sources of the organisation share them, so that each makes the same keys. The identity is settled
         earlier if another source does so, or if there are more fields than are kept.
         """
@@ -185,6 +200,7 @@ class RecordWatch:
                 seen_fields.insert_new(connection, organisation, [*added, *[_SETTLED] * is_over], first_sight)
                 known = seen_fields.read(connection, organisation)
         self._settle_identity(known)
+        return known
 
     def _settle_identity(self, known: Mapping[str, datetime]) -> None:
         """Base the identity of records on the first fields, so that it does not change when a field is added."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from actionwatch.alerts.self_alerts import SelfAlerts
 
@@ -60,6 +60,8 @@ class SourceAlerts:
         """Let the next `settle_ended` end the alert of a trouble."""
         self._ended.append(trouble)
 
-    def settle_ended(self) -> None:
-        """End what is over, all together: one read, after nearly every poll."""
-        self._self_alerts.settle_all(self._ended, self._source)
+    def settle_ended(self, opened: Collection[str]) -> None:
+        """End what is over, of the troubles that were open when the poll ended: nearly always none."""
+        for trouble in self._ended:
+            if trouble in opened:
+                self._self_alerts.settle_trouble(trouble, self._source)

@@ -89,7 +89,8 @@ class Sweeper:
                 unfinished = unproved_windows.unchecked_reaches(connection, self._state.source)
                 waiting = unproved_windows.read_due(connection, self._state.source, now, LONGEST_WAIT, oldest)
                 passed = unproved_windows.read_passed(connection, self._state.source, oldest, FAILURES_TO_REPORT)
-        wholes = sweep_windows(self._reaches, polled_from, now, self._state.marks.begins_at, self._comparison.bounds)
+            bounds = self._comparison.bounds(connection)
+            wholes = sweep_windows(self._reaches, polled_from, now, self._state.marks.begins_at, bounds)
         if known is not None:
             wholes.insert(0, (self._state.options.overlap, known))
         swept = [reach for reach, _ in wholes]
@@ -99,7 +100,7 @@ class Sweeper:
         # What polls count is only to be read.
         counted = known if self._comparison.is_possible else None
         planned = [(reach, whole) for reach, whole in wholes if reach in due and (whole != counted or reach in to_read)]
-        failing = self._failing([whole for _, whole in planned])
+        failing = self._failing([whole for _, whole in planned]) if has_waiting else []
         added = [
             self._state.to_check(part, reach, now, must_read=reach in to_read)
             for reach, whole in planned

@@ -39,7 +39,7 @@ class Reports:
     def settle_trouble(self, trouble: str, subject: str, why: str = "") -> None:
         """Settle nothing: the watch settles all others at once."""
 
-    def settle_all(self, troubles: Collection[str], subject: str) -> None:
+    def settle_all(self, ended: Collection[tuple[str, str]]) -> None:
         """Settle nothing: the watch never does."""
 
     def settle_others(self, trouble: str, subjects: set[str], why: Callable[[str], str] = str) -> None:

@@ -64,10 +64,10 @@ def test_problems_that_ended_together_cost_one_read(post: Post) -> None:
     reported = ("key_refused", "acme"), ("mark_ahead", "acme"), ("clock_skew", "acme"), ("key_refused", "other")
     for trouble, subject in reported:
         post.troubles.report(trouble, subject, "", "")
-    post.troubles.settle_all(["key_refused", "clock_skew", "records_cut"], "acme")
+    post.troubles.settle_all([(each, "acme") for each in ("key_refused", "clock_skew", "records_cut")])
     assert sorted(post.open_troubles()) == ["key_refused other", "mark_ahead acme"]
     with statements() as run:
-        post.troubles.settle_all(["key_refused", "clock_skew", "records_cut"], "acme")
+        post.troubles.settle_all([(each, "acme") for each in ("key_refused", "clock_skew", "records_cut")])
     assert len([statement for statement in run if "self_alert" in statement]) == 1
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,9 +11,11 @@ import pytest
 from actionwatch.base.errors import AccessDenied, RateLimited, SourceUnavailable
 from actionwatch.instaclustr.field_values import MAX_UNMAPPED_FIELDS
 from actionwatch.instaclustr.records import RecordReader
-from actionwatch.store import marks, receipts, records, seen_fields, source_records, unproved_windows
+from actionwatch.matching.self_alerts import SelfAlertStore
+from actionwatch.store import marks, receipts, records, seen_fields, self_alerts, source_records, unproved_windows
 from actionwatch.store.database import Database
 from actionwatch.store.polls import Poll
+from actionwatch.store.tables import SELF_ALERT
 from actionwatch.store.unproved_windows import UnprovedWindow
 from actionwatch.tail.backoff import LONGEST
 from actionwatch.tail.health import SourceWatch
@@ -24,6 +25,7 @@ from actionwatch.tail.source_alerts import REMEDIES
 from actionwatch.tail.state import PollReport, TailOptions, TailState
 from actionwatch.text.raw_records import cut_record
 from tests.builders import NOON, Clock, make_marks, make_receipt, make_record
+from tests.upstreams import addressing
 
 SOURCE = "acme"
 SECOND, MINUTE, HOUR, DAY = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))
@@ -31,39 +33,37 @@ LAG = 10 * MINUTE
 """The limit of `proof_lagging` for a source that is polled each 30 seconds or less."""
 
 
-@dataclass
-class Open:
-    """The self-alerts that are open: what is wrong by the problem and its subject."""
+class Reported(SelfAlertStore):
+    """Self-alerts in the store, and how often one was reported and one changed."""
 
-    found: dict[tuple[str, str], str] = field(default_factory=dict)
-    report_count: int = 0
-    update_count: int = 0
+    def __init__(self, database: Database, clock: Clock) -> None:
+        super().__init__(database, addressing(), clock)
+        self._database = database
+        self.report_count = 0
+        self.update_count = 0
+
+    @property
+    def found(self) -> dict[str, str]:
+        """What is wrong, by the trouble."""
+        with self._database.read() as connection:
+            return {each.trouble: each.what for each in self_alerts.read_all(connection)}
 
     def report(self, trouble: str, subject: str, what: str, remedy: str) -> None:
         """Open an alert."""
-        assert remedy == REMEDIES.get(trouble, remedy)
-        self.found.setdefault((trouble, subject), what)
+        assert (subject, remedy) == (SOURCE, REMEDIES.get(trouble, remedy))
+        super().report(trouble, subject, what, remedy)
         self.report_count += 1
 
     def update(self, trouble: str, subject: str, what: str) -> None:
         """Change what an open alert says."""
-        if self.found.get((trouble, subject), what) != what:
-            self.found[trouble, subject] = what
-            self.update_count += 1
+        before = self.found
+        super().update(trouble, subject, what)
+        self.update_count += before != self.found
 
-    def settle_trouble(self, trouble: str, subject: str, why: str = "") -> None:
-        """Resolve an alert."""
-        self.found.pop((trouble, subject), None)
-
-    def settle_all(self, troubles: Collection[str], subject: str) -> None:
-        """Resolve alerts of one subject."""
-        for trouble in troubles:
-            self.settle_trouble(trouble, subject)
-
-    def settle_others(self, trouble: str, subjects: set[str], why: Callable[[str], str] = lambda _: "") -> None:
-        """Resolve the alerts of a problem, except those of some subjects."""
-        for key in [key for key in self.found if key[0] == trouble and key[1] not in subjects]:
-            del self.found[key]
+    def forget(self) -> None:
+        """Let no trouble be open, as after a person resolved each."""
+        with self._database.write() as connection:
+            connection.execute(SELF_ALERT.delete())
 
 
 class Watched:
@@ -74,12 +74,11 @@ class Watched:
         database: Database,
         poll_interval: timedelta = 30 * SECOND,
         kinds: Sequence[str] = ("BACKUP",),
-        found: Open | None = None,
     ) -> None:
         self.database = database
         self.clock = Clock()
         self.reader = RecordReader(SOURCE, organisation_id="org")
-        self.open = found or Open()
+        self.open = Reported(database, self.clock)
         self.state = TailState(TailOptions(SOURCE, "org"), database, self.clock)
         self.state.commit(make_marks(begins_at=NOON - DAY))
         self.watch = SourceWatch(SOURCE, poll_interval, kept_kinds(kinds), self.reader, database, self.open, self.clock)
@@ -90,7 +89,7 @@ class Watched:
         """Report a poll that found records of these kinds; return the open problems of the source and what is wrong."""
         self.watch.records.note_records([make_record(action_kind=kind) for kind in kinds])
         self.watch.note_poll(PollReport(has_records=bool(kinds), **report), self.state)
-        return {trouble: what for (trouble, _), what in self.open.found.items()}
+        return self.open.found
 
     def add(self, *windows: UnprovedWindow) -> None:
         """Store windows that the sweeps have yet to check."""
@@ -166,10 +165,10 @@ def test_older_windows_that_wait_too_long(watched: Watched) -> None:
     since = "older windows have waited since 2026-11-25T12:00:00.000Z to be checked for late records"
     assert watched.poll() == {"proof_lagging": since}
     watched.clock.now += LAG
-    watched.open.found.clear()
+    watched.open.forget()
     assert watched.poll()["proof_lagging"].startswith("complete only through")
     watched.state.commit(make_marks(proved_through=watched.clock() - LAG))
-    watched.open.found.clear()
+    watched.open.forget()
     assert watched.poll() == {"proof_lagging": since}
 
 
@@ -219,7 +218,7 @@ def test_records_that_were_cut_are_reported(watched: Watched) -> None:
         cut_record(make_record(number, action_kind="BACKUP", raw="{}" + " " * 40_000), 32_768) for number in (1, 2, 2)
     ]
     watched.watch.records.note_records([*large[:1], make_record(action_kind="BACKUP")])
-    assert watched.open.found["records_cut", SOURCE].startswith("1 record had more than 32,768 characters")
+    assert watched.open.found["records_cut"].startswith("1 record had more than 32,768 characters")
     watched.watch.records.note_records(large[1:])
     assert watched.poll()["records_cut"].endswith(f"The newest is {large[1].key}")
     assert watched.poll() == {}
@@ -230,7 +229,7 @@ def test_unknown_kinds_are_known_to_the_next_process(watched: Watched) -> None:
     """A process knows which kinds the one before reported, and which it stored but did not come to report."""
     watched.poll("LOGIN")
     watched.watch.records.note_records([make_record(action_kind="LOGOUT")])
-    again = Watched(watched.database, found=watched.open)
+    again = Watched(watched.database)
     assert again.poll("LOGIN") == kinds_from("2 unknown kinds", "LOGOUT, LOGIN")
     assert again.poll("LOGIN", "LOGOUT") == kinds_from("2 unknown kinds", "LOGOUT, LOGIN")
     assert again.open.update_count == 1
@@ -239,20 +238,20 @@ def test_unknown_kinds_are_known_to_the_next_process(watched: Watched) -> None:
 def test_unknown_kinds_end_when_all_are_declared(watched: Watched) -> None:
     """A declared kind is no longer named, and without any other the alert resolves, although their records remain."""
     watched.poll("LOGIN", "LOGOUT")
-    again = Watched(watched.database, kinds=("BACKUP", "LOGIN"), found=watched.open)
+    again = Watched(watched.database, kinds=("BACKUP", "LOGIN"))
     assert again.poll() == kinds_from("1 unknown kind", "LOGOUT")
-    again = Watched(watched.database, kinds=("BACKUP", "LOGIN", "LOGOUT"), found=watched.open)
+    again = Watched(watched.database, kinds=("BACKUP", "LOGIN", "LOGOUT"))
     assert again.poll("LOGIN") == {}
-    again = Watched(watched.database, found=watched.open)
+    again = Watched(watched.database)
     assert again.poll("LOGOUT") == kinds_from("1 unknown kind", "LOGOUT")
 
 
 def test_unknown_kinds_that_a_person_resolved_stay_resolved(watched: Watched) -> None:
     """After a person resolved the alert, only a kind that it did not name opens another one."""
     watched.poll("LOGIN", "LOGOUT")
-    watched.open.found.clear()
+    watched.open.forget()
     assert watched.poll("LOGIN") == {}
-    again = Watched(watched.database, kinds=("BACKUP", "LOGOUT"), found=watched.open)
+    again = Watched(watched.database, kinds=("BACKUP", "LOGOUT"))
     assert again.poll("LOGIN") == {}
     assert again.poll("ZOOM") == kinds_from("2 unknown kinds", "ZOOM, LOGIN")
 
@@ -423,7 +422,7 @@ def test_long_wait_is_reported_at_once(watched: Watched) -> None:
     assert watched.open.found == {}
     watched.watch.note_failure(error, failed(1, 20 * MINUTE))
     what = "a poll failed: too many requests; the next one starts in 20m"
-    assert watched.open.found == {("upstream_unreachable", SOURCE): what}
+    assert watched.open.found == {"upstream_unreachable": what}
 
 
 def test_failures(watched: Watched) -> None:
@@ -432,8 +431,8 @@ def test_failures(watched: Watched) -> None:
     watched.watch.note_failure(error, failed(2))
     assert watched.open.found == {}
     watched.watch.note_failure(error, failed(3))
-    assert watched.open.found == {("upstream_unreachable", SOURCE): "3 polls failed in a row: the line is dead"}
+    assert watched.open.found == {"upstream_unreachable": "3 polls failed in a row: the line is dead"}
     assert watched.poll() == {}
     watched.watch.note_failure(AccessDenied("the key is wrong", "change it"), failed(1))
-    assert watched.open.found == {("key_refused", SOURCE): "the key is wrong"}
+    assert watched.open.found == {"key_refused": "the key is wrong"}
     assert watched.poll() == {}

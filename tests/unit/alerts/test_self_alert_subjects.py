@@ -27,9 +27,9 @@ class Reported:
         """Keep the call."""
         self.calls.append(("settle", trouble, subject, why))
 
-    def settle_all(self, troubles: Collection[str], subject: str) -> None:
+    def settle_all(self, ended: Collection[tuple[str, str]]) -> None:
         """Keep the call."""
-        self.calls.append(("settle_all", *troubles, subject))
+        self.calls.append(("settle_all", *(name for each in ended for name in each)))
 
     def settle_others(self, trouble: str, subjects: set[str], why: Callable[[str], str] = lambda _: "") -> None:
         """Keep the call."""
@@ -54,14 +54,13 @@ def test_own_alerts_are_about_this_replica() -> None:
     own.report("step_failing", "deliver", "failed", "look")
     own.update("step_failing", "deliver", "failed twice")
     own.settle_trouble("step_failing", "deliver")
-    own.settle_all(["step_failing", "store_nearly_full"], "deliver")
+    own.settle_all([("step_failing", "deliver"), ("store_nearly_full", "deliver")])
     own.settle_others("step_failing", {"reload"})
     subject = "deliver on replica web-1 (3f9ac1)"
     assert reported.calls == [
         ("report", "step_failing", subject, "failed", "look"),
         ("update", "step_failing", subject, "failed twice"),
         ("settle", "step_failing", subject, ""),
-        ("settle_all", "step_failing", "store_nearly_full", subject),
     ]
 
 
@@ -74,7 +73,7 @@ def test_own_alerts_that_are_left_are_settled() -> None:
     own.settle_trouble("template_failing", "a")
     own.report("template_failing", "d", "failed", "look")
     own.report("template_failing", "e", "failed", "look")
-    own.settle_all(["template_failing", "step_failing"], "e")
+    own.settle_all([("template_failing", "e"), ("step_failing", "e")])
     reported.calls.clear()
     own.settle_others("template_failing", {"d"}, lambda subject: f"{subject} changed")
     own.settle_others("template_failing", {"d"})

@@ -23,6 +23,7 @@ class Reported:
 
     opened: dict[str, str] = field(default_factory=dict)
     error: Exception | None = None
+    read_count: int = 0
 
     def report(self, trouble: str, subject: str, what: str, remedy: str) -> None:
         """Record a report."""
@@ -40,8 +41,11 @@ class Reported:
             raise self.error
         self.opened.pop(subject, None)
 
-    def settle_all(self, troubles: Collection[str], subject: str) -> None:
-        """Settle nothing: the watch never does."""
+    def settle_all(self, ended: Collection[tuple[str, str]]) -> None:
+        """Record the problems that ended."""
+        self.read_count += 1
+        for trouble, subject in ended:
+            self.settle_trouble(trouble, subject)
 
     def settle_others(self, trouble: str, subjects: set[str], why: Callable[[str], str] = lambda _: "") -> None:
         """Record the problems that ended."""
@@ -86,8 +90,9 @@ class Bench:
         assert outcomes == [False]
 
     def succeed(self) -> None:
-        """Let the step succeed once."""
+        """Let the step succeed once, and look at it."""
         assert self.watch.attempt("match", lambda: None)
+        self.watch.look()
 
     @property
     def reasons(self) -> list[str]:
@@ -175,6 +180,7 @@ def test_a_step_that_hangs_is_reported_until_it_ends(bench: Bench) -> None:
         assert bench.watch.stuck() == {"step match": False}
 
     assert bench.watch.attempt("match", run)
+    bench.watch.look()
     assert (bench.reasons, bench.reported.opened) == ([], {})
     assert bench.watch.stuck() == {}
 
@@ -216,6 +222,27 @@ def test_a_step_of_a_role_begins_anew(bench: Bench) -> None:
     assert bench.reported.opened
     bench.succeed()
     assert bench.reported.opened == {}
+
+
+def test_many_steps_that_succeed_are_settled_together(bench: Bench) -> None:
+    """One look settles what an earlier process reported about any of them; the next one finds nothing to ask for."""
+    bench.reported.opened = {"tail 7": "failed", "tail 9": "failed", "match": "failed"}
+    for number in range(100):
+        bench.watch.add(f"tail {number}", role=f"tail {number}")
+        assert number == 9 or bench.watch.attempt(f"tail {number}", lambda: None)
+    for _ in range(3):
+        bench.watch.look()
+    assert (bench.reported.opened, bench.reported.read_count) == ({"tail 9": "failed", "match": "failed"}, 1)
+
+
+def test_a_failure_before_the_look_keeps_what_is_open(bench: Bench) -> None:
+    """A step that succeeded once and fails again is not settled."""
+    bench.watch.add("match", failures=1)
+    bench.fail(ValueError("odd"))
+    assert bench.watch.attempt("match", lambda: None)
+    bench.fail(ValueError("odd"))
+    bench.watch.look()
+    assert bench.reported.opened == {"match": "failed: ValueError('odd')"}
 
 
 def test_steps_of_each_process_have_their_own_reports() -> None:
