@@ -30,7 +30,7 @@ UNREACHABLE_POLLS = 3  # failures in a row: a single lost response is not worth 
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """What the store says about a source when a poll has ended: all that is checked then, from one read."""
+    """The state of a source in the store when a poll has ended: all that is checked then, from one read."""
 
     names: KnownNames
     open_troubles: Sequence[str]
@@ -63,6 +63,7 @@ class SourceWatch:
         """`is_out` returns whether the upstream answers no source: then one self-alert speaks for all."""
         self._is_out = is_out
         self._source = source
+        self._reader = reader
         self._lag = lag_limit(poll_interval)
         self._database = database
         self._alerts = SourceAlerts(source, self_alerts)
@@ -102,7 +103,7 @@ class SourceWatch:
             vanished_count = source_records.count_vanished(connection, self._source, known.begins_at, former)
             reported = known.vanished_reported_through
             return _Stored(
-                self.records.read(connection),
+                KnownNames.read(connection, self._source, self._reader.organisation),
                 self_alerts.read_open(connection, OF_SOURCES, self._source),
                 unproved_windows.waiting_since(connection, self._source),
                 count,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Self
 
 from sqlalchemy import Connection
 
@@ -43,6 +44,11 @@ class KnownNames:
 
     kinds: Sequence[UnknownKind]
     fields: Mapping[str, datetime]
+
+    @classmethod
+    def read(cls, connection: Connection, source: str, organisation: str) -> Self:
+        """Read those of a source."""
+        return cls(unknown_kinds.read(connection, source), seen_fields.read(connection, organisation))
 
 
 class RecordWatch:
@@ -100,11 +106,6 @@ class RecordWatch:
             added = sorted(unknown - stored)[: max(MAX_KINDS - len(stored), 0)]
             unknown_kinds.insert_new(connection, self._source, added)
         self._noted_kinds = frozenset(stored.union(added))
-
-    def read(self, connection: Connection) -> KnownNames:
-        """Read what `check` compares."""
-        fields = seen_fields.read(connection, self._reader.organisation)
-        return KnownNames(unknown_kinds.read(connection, self._source), fields)
 
     def check(self, known: KnownNames, *, has_records: bool) -> None:
         """Report and end what follows from a poll that got responses, in which there may have been records.
