@@ -29,7 +29,7 @@ from rich.text import Text
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import LEVELS, MESSAGE_TYPES, Event, Message
 from actionwatch.text.escaping import one_line, shorten, steps
-from actionwatch.text.payloads import explain_command, short_id
+from actionwatch.text.payloads import explain_command, short_id, shown_labels
 from actionwatch.text.times import spell_time
 
 _BAR = "▌ "
@@ -142,6 +142,8 @@ class Card:
         line = Text(overflow="fold").append(self._spelling.value(rule), _QUIET)
         style = _RESOLVED if self._is_resolved else _QUIET
         line.append(self._spelling.plain(_SEPARATOR) if rule else "", _QUIET).append(self._state(), style)
+        for name, value in shown_labels(self._data).items():
+            line.append(self._spelling.plain(_SEPARATOR) + self._spelling.value(f"{name}={value}"), _QUIET)
         if (alert_id := self._data.get("id")) and not self._data.get("url"):
             line.append(self._spelling.plain(_SEPARATOR) + self._spelling.value(explain_command(str(alert_id))), _QUIET)
         return line

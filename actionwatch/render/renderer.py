@@ -26,7 +26,7 @@ from actionwatch.render.filters import Link, unless_in
 from actionwatch.render.samples import sample_messages
 from actionwatch.render.template_folders import SUFFIX, TemplateFolders, files_of
 from actionwatch.text.escaping import one_line, shorten, visible, without_slack_markup
-from actionwatch.text.payloads import instant
+from actionwatch.text.payloads import instant, shown_labels
 from actionwatch.text.sandbox import SandboxedEnvironment, fill
 
 _SUMMARY = MESSAGE_TYPES[Event.SUMMARY]
@@ -201,12 +201,16 @@ class _Document(dict[str, Any]):
 
 
 def _shown_fields(message: Message) -> Iterator[tuple[str, str]]:
-    """Leave out the fields that a message shows elsewhere: the time, the kind, and a description that the body contains."""
+    """Leave out the fields that a message shows elsewhere: the time, the kind, and a description that the body contains.
+
+    The labels of the rule and of the source follow.
+    """
     body = str(message.data.get("body") or "")[:_MAX_BODY_CHARS]
     for name, value in message.fields:
         is_repeated = name == "description" and not unless_in(value, body)
         if name not in _SHOWN_ELSEWHERE and not is_repeated:
             yield name, value
+    yield from shown_labels(message.data).items()
 
 
 def plain(name: str, message: Message) -> str:

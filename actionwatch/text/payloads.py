@@ -25,6 +25,7 @@ ALERTS_SHOWN = 50  # in a summary, and of those that an alert inhibits
 _SHORT_ID = 8  # characters of an id, of 32 random bits: among 1,000 alerts, two share them once in 8,000 stores
 _CAUSES_SHOWN = 20  # of the silences or mute intervals that suppressed most alerts
 _RULES_SHOWN = 10  # of each cause
+_OWN_LABELS = ("trouble", "mode", "test")  # of actionwatch itself: the rest of a message says the same
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,6 +160,11 @@ def short_id(name: str) -> str:
 def explain_command(alert_id: str) -> str:
     """Return the command that prints the history of an alert, for messages."""
     return f"actionwatch explain {short_id(alert_id)}"
+
+
+def shown_labels(alert: Mapping[str, Any]) -> dict[str, str]:
+    """Return the labels of an alert in a message that people want to see: those of its rule and source. A summary has none."""
+    return {name: value for name, value in (alert.get("labels") or {}).items() if name not in _OWN_LABELS}
 
 
 def instant(at: datetime) -> str:

@@ -47,7 +47,7 @@ def test_card_shows_who_what_where_when_and_the_runbook() -> None:
         "▌  CRITICAL  Cluster payments-prod deleted  ×3\n"
         "▌ eve@example.com · DELETE_CLUSTER · payments-prod in payments\n"
         "▌ 2026-11-25 09:00:43 UTC · since 08:58:43 · 2h late\n"
-        "▌ cluster_deleted · opened · actionwatch explain alert-1\n"
+        "▌ cluster_deleted · opened · team=payments · actionwatch explain alert-1\n"
         "▌ → Ask eve.\n"
         "\n"
     )

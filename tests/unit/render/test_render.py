@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -319,6 +320,15 @@ def test_the_rows_of_a_plain_text_are_aligned() -> None:
     rows = [(line, value) for line in lines for label, value in values.items() if line.startswith(label)]
     assert len(rows) == len(values)
     assert len({line.index(value, line.index(":")) for line, value in rows}) == 1
+
+
+@pytest.mark.parametrize("name", ["slack.json", "email.html", "email.txt", "apprise.txt"])
+def test_labels_of_the_rule_and_the_source_are_shown(name: str) -> None:
+    """A message names the customer; the labels of actionwatch itself are left out, because the rest says the same."""
+    sent = message(labels={"customer": "Initech GmbH", "trouble": "unseen-trouble"})
+    text = Renderer([SHIPPED]).render((name,), sent)[0].texts[name]
+    assert re.search(r"Customer\W.*Initech GmbH", text, re.DOTALL)
+    assert "unseen-trouble" not in text
 
 
 @pytest.mark.parametrize("name", ["email.html", "email.txt"])
