@@ -36,9 +36,15 @@ class CommonProgress:
 class SourceProgress:
     """The progress of all sources at one moment, as each group of a rule depends on it. See `Verified`."""
 
-    def __init__(self, spans: Mapping[str, Span], names: SourceNames) -> None:
-        """`spans` are those of the sources that were ever polled, `names` says which ones count."""
+    def __init__(
+        self, spans: Mapping[str, Span], names: SourceNames, named_from: Mapping[str, int] | None = None
+    ) -> None:
+        """`spans` are those of the sources that were ever polled, `names` says which ones count.
+
+        `named_from`: since when renamed sources have their names.
+        """
         self.names = names
+        self._named_from = named_from or {}
         self._spans = {name: spans[name] for name in names.sources if name in spans}
         self._of_rules: dict[str, CommonProgress] = {}
         self._of_values: dict[tuple[str, str | None], CommonProgress] = {}
@@ -58,7 +64,7 @@ class SourceProgress:
         if found is None:
             # A source that is no longer read has no proof: its groups are judged with all others.
             names = self.names.of_value(its.field, value)
-            found = self._common(names) if names else self.of_rule(rule.name.id)
+            found = self._common(names, is_by_name=its.is_by_name) if names else self.of_rule(rule.name.id)
             self._of_values[its.field, value] = found
         return found
 
@@ -82,7 +88,10 @@ class SourceProgress:
 
     def begins(self, rule: Correlation) -> list[datetime | None]:
         """Return since when the groups of a rule know their records; None: one of their sources was never read."""
-        return [self._common(names).begin for names in self.names.apart(rule)]
+        its = self.names.rules.get(rule.name.id)
+        if its is None or its.place is None:
+            return [self.of_rule(rule.name.id).begin]
+        return [self._common(names, is_by_name=its.is_by_name).begin for names in self.names.apart(rule)]
 
     @property
     def is_past_backlog(self) -> bool:
@@ -102,20 +111,20 @@ class SourceProgress:
 
     def named(self, names: SourceNames) -> SourceProgress:
         """Return the same for the names of now: rules and labels may have changed."""
-        return self if self.names is names else SourceProgress(self._spans, names)
+        return self if self.names is names else SourceProgress(self._spans, names, self._named_from)
 
     def until(self, at: datetime) -> SourceProgress:
         """Return the same with nothing verified after a time."""
         end = to_micros(at)
         spans = {name: (begin, min(proved, end), start) for name, (begin, proved, start) in self._spans.items()}
-        return SourceProgress(spans, self.names)
+        return SourceProgress(spans, self.names, self._named_from)
 
     def joined(self, other: SourceProgress) -> SourceProgress:
         """Return the same with what is verified here or there."""
         spans = dict(self._spans)
         for name, (begin, proved, start) in spans.items():
             spans[name] = begin, max(proved, other._spans.get(name, (0, proved, 0))[1]), start
-        return SourceProgress(spans, self.names)
+        return SourceProgress(spans, self.names, self._named_from)
 
     def _beginnings(self, rule: Correlation) -> Sequence[tuple[datetime | None, datetime | None]]:
         """Return the beginnings on which what is stored of a rule depends: those of its groups, or of those that it expects."""
@@ -125,10 +134,13 @@ class SourceProgress:
             its = [self.of_group(rule, group) for group in rule.expected or ()]
         return [each.beginning for each in its]
 
-    def _common(self, names: Sequence[str]) -> CommonProgress:
+    def _common(self, names: Sequence[str], *, is_by_name: bool = False) -> CommonProgress:
+        """`is_by_name`: the earlier records of a source that was renamed are in other groups."""
         if not names or any(name not in self._spans for name in names):
             return CommonProgress(names=tuple(names))
         begins, proved, alerts = zip(*(self._spans[name] for name in names), strict=True)
+        if is_by_name:
+            begins = (*begins, *(self._named_from[name] for name in names if name in self._named_from))
         return CommonProgress(
             from_micros(max(begins)), from_micros(min(proved)), from_micros(max(alerts)), tuple(names)
         )
@@ -138,4 +150,5 @@ def read_progress(connection: Connection, sources: Sequence[str] | None, known: 
     """Read the progress of sources (None: all that were ever polled). `known` are names of before, for the same rules."""
     spans = marks.read_spans(connection)
     wanted = sorted(spans) if sources is None else sources
-    return SourceProgress(spans, known if known.are_of(wanted) else SourceNames(known.rules, wanted))
+    names = known if known.are_of(wanted) else SourceNames(known.rules, wanted)
+    return SourceProgress(spans, names, marks.read_renamed(connection))

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import BigInteger, Connection, bindparam, select, type_coerce
+from sqlalchemy import BigInteger, Connection, bindparam, func, select, type_coerce
 
 from actionwatch.store.statements import columns_of, upsert
 from actionwatch.store.tables import BACKLOG, POLL, SOURCE, SWEEP, UNKNOWN_KIND, UNPROVED_WINDOW
@@ -47,6 +47,11 @@ _SPANS = select(
     SOURCE.c.name, *(type_coerce(SOURCE.c[name], BigInteger) for name in ("begins_at", "proved_through", "alerts_from"))
 ).where(SOURCE.c.renamed_to.is_(None))
 _RENAMED = select(SOURCE.c.renamed_to, SOURCE.c.name).where(SOURCE.c.renamed_to.is_not(None))
+_NAMED_FROM = (
+    select(SOURCE.c.renamed_to, type_coerce(func.max(SOURCE.c.seen_through), BigInteger).label("through"))
+    .where(SOURCE.c.renamed_to.is_not(None))
+    .group_by(SOURCE.c.renamed_to)
+)
 _ADVANCE = (
     SOURCE.update()
     .where(
@@ -82,6 +87,11 @@ def read_spans(connection: Connection) -> dict[str, tuple[int, int, int]]:
     By name, for each source of `read_all`. Whoever needs no more reads a thousand sources in a tenth of the time.
     """
     return {name: (begins, proved, alerts) for name, begins, proved, alerts in connection.execute(_SPANS)}
+
+
+def read_renamed(connection: Connection) -> dict[str, int]:
+    """Read up to when renamed sources were read under their former names, in microseconds."""
+    return {row.renamed_to: row.through for row in connection.execute(_NAMED_FROM)}
 
 
 def read_many(connection: Connection, names: Collection[str]) -> dict[str, Marks]:

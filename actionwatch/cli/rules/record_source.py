@@ -144,8 +144,10 @@ def _notes(unread: Sequence[str]) -> Iterator[str]:
 def _stored(
     connection: Connection, about: Prefilter, source: str | None, span: TimeRange, advance: Callable[[int], None]
 ) -> Iterator[Record]:
-    from actionwatch.store import record_search, records
+    """Yield the records of a source, or of all: those of a renamed one as if it had always had its name."""
+    from actionwatch.store import marks, record_search, records
 
+    owners = marks.owners(connection, marks.read_all(connection) if source is None else [source])
     if source is None:
         only = [("action_kind", about.kinds)] if about.kinds else []
         newest = records.newest_id(connection)
@@ -154,9 +156,11 @@ def _stored(
         wanted = RecordFilter(kinds=about.kinds or (), since=span.since, until=span.until)
         found = record_search.stream(connection, wanted)
     for record in found:
-        if source in (None, record.source):
+        name = owners.get(record.source)
+        if source is None or name is not None:
             advance(1)
-            yield seen_at_once(record)
+            seen = seen_at_once(record)
+            yield seen if name in (None, record.source) else msgspec.structs.replace(seen, source=name)
 
 
 def from_upstream(

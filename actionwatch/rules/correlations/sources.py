@@ -74,6 +74,11 @@ class RuleSources:
     place: int | None = None
     field: str = ""
 
+    @property
+    def is_by_name(self) -> bool:
+        """Whether each group has the records of one source, under one name."""
+        return self.field == _SOURCE
+
 
 _ANY = RuleSources()
 

@@ -295,6 +295,27 @@ def test_a_rule_is_blind_only_while_all_its_groups_learn(old: Site) -> None:
     assert learning(old) == alone
 
 
+def test_groups_of_a_renamed_source_begin_with_its_name(old: Site) -> None:
+    """Rules that group by source alert about nobody who was known under the former name, and about nothing that is missing.
+
+    They learn again for this source, which is reported. Backtests have all of its records under the name of now.
+    """
+    opened = [(alert["source"], alert["group"]) for alert in old.alerts()]
+    assert opened == [("acme", {"source": "acme", "userName": "eve"})]
+    old.organisations[ONE].append("CREATE_CLUSTER", user_name="svc", at=ago(60), description="Created a cluster")
+    old.run()
+    old.delete(ONE, ago(1), "eve")
+    expecting = MISSING.replace("[acme]", "[renamed]").replace("DELETE_CLUSTER", "CREATE_CLUSTER")
+    old.write({"renamed": ONE}, f"{NEW_EACH}---\n{expecting}")
+    old.run()
+    assert [(alert["source"], alert["group"]) for alert in old.alerts()] == opened
+    assert learning(old) == [("cannot fire", 30)]
+    assert backtest(old, "new_user") == [("renamed", "eve")]
+    assert backtest(old, "new_user", "--source", "renamed") == [("renamed", "eve")]
+    (old.folder / "rules" / "rule.yml").write_text(NEW_ALL)
+    assert learning(old) == [("cannot fire", 15)], "all records of all sources, whatever their names were"
+
+
 def explained(site: Site, user: str = "eve") -> str:
     """Return what the rule counted for the first record of a user, as `rules explain` reports it."""
     key = next(each["key"] for each in site.call("records", "export").jsonl if each["userName"] == user)

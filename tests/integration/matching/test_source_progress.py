@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -308,3 +309,26 @@ def test_groups_by_other_fields_share_no_alert_with_those_of_before(post: Post) 
     assert alerts.pop(before.id) == before
     (after,) = alerts.values()
     assert (after.count, after.labels) == (9, {"tier": "gold"})
+
+
+def test_groups_of_a_renamed_source_begin_with_its_name(database: Database) -> None:
+    """Records before have a former name. Groups without a name of a source begin where their sources do."""
+    with database.write() as connection:
+        for name, hours in (("first", 1), ("beta", 5)):
+            at = NOON + hours * HOUR
+            marks.write(connection, make_marks(name=name, begins_at=NOON, seen_through=at, proved_through=at))
+        for before, name, hours in (("first", "second", 3), ("second", "acme", 4)):
+            known = marks.read(connection, before)
+            assert known is not None
+            marks.write(connection, replace(marks.rename(connection, known, name), seen_through=NOON + hours * HOUR))
+    cases = (EACH, ("eve", "acme"), 3), (EACH, ("eve", "beta"), 0), (ALL, ("eve",), 0), (BY_CUSTOMER, ("acme",), 0)
+    for text, group, hours in cases:
+        rules = rules_of(text)
+        with database.read() as connection:
+            progress = read_progress(connection, ["acme", "beta"], SourceNames(sources_of(rules), ()))
+        for each in (
+            progress,
+            progress.until(NOON + 2 * HOUR),
+            progress.named(SourceNames(sources_of(rules), ["acme", "beta"])),
+        ):
+            assert each.of_group(running(rules)[-1], group).begin == NOON + hours * HOUR, text
