@@ -26,6 +26,7 @@ from actionwatch.tail.reading import WindowReader
 from actionwatch.tail.receipt_writer import WindowRole
 from actionwatch.tail.state import ALLOWED_SKEW, GaveWay, PollReport, TailState
 from actionwatch.tail.sweeping import Sweeper
+from actionwatch.text.payloads import instant
 
 _MAX_HALVINGS = 12  # per poll: a window that never agrees must not keep a source from its newest records
 _READINGS = 2  # of each instant, if counts are unusable, before it is read less often
@@ -129,7 +130,8 @@ class Poller:
             self._state.marks = replace(known, **moved)
             marks.write(connection, self._state.marks)
         report.mark_ahead = max(ahead.values())
-        log.error("mark_ahead", source=known.name, mark=report.mark_ahead, continues_from=sound)
+        mark, continues_from = instant(report.mark_ahead), instant(sound)
+        log.error("mark_ahead", source=known.name, mark=mark, continues_from=continues_from)
 
     def _marks_ahead(self) -> dict[str, datetime]:
         known = self._state.marks

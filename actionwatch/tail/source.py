@@ -32,6 +32,7 @@ from actionwatch.tail.record_writer import RecordWriter
 from actionwatch.tail.rounds import Rounds
 from actionwatch.tail.state import GaveWay, PollReport, Stopped, TailOptions, TailState
 from actionwatch.tail.sweeping import Sweeper
+from actionwatch.text.payloads import instant
 
 log = structlog.get_logger()
 
@@ -169,7 +170,7 @@ class SourceTail:
                 return None
             latest = max(left, key=lambda each: (each.mark, each.name))
             renamed = marks.rename(connection, latest, self._state.options.name)
-        log.info("source_renamed", source=renamed.name, before=latest.name, mark=renamed.mark)
+        log.info("source_renamed", source=renamed.name, before=latest.name, mark=instant(renamed.mark))
         return renamed
 
     def _left(self, connection: Connection) -> list[marks.Marks]:

@@ -65,6 +65,9 @@ def test_totals_and_exceptions_are_shown_worst_first(config: Path) -> None:
     assert "30 sources: 1 refused, 1 silent, 28 current" in called.out
     assert rows(called) == [REFUSED, SILENT]
     assert re.search(r"^org-17 +refused +0 ", called.out, re.MULTILINE)
+    assert re.search(r"^org-03 +0 +never +\d", status(config, "--source", "org-03").out, re.MULTILINE), (
+        "it has no newest record"
+    )
     assert re.search(r"key_refused: org-17, since 1h\S* ago: 401", called.out)
 
 
