@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -82,19 +82,20 @@ def look_back(connection: Connection, settings: Settings, rules: Sequence[Rule])
     """Return what polls and sweeps of the sources, these rules after a restart, and the streams can still need."""
     sources = settings.sources
     known = marks.read_all(connection)
+    configured = {source.name for source in sources}
+    continued = [(source, _marks_of(source, known, configured)) for source in sources]
     asked = {
-        source.name: oldest_asked(source, known[source.name], unproved_windows.read(connection, source.name))
-        for source in sources
-        if source.name in known
+        its.name: oldest_asked(source, its, unproved_windows.read(connection, its.name))
+        for source, its in continued
+        if its is not None
     }
     # The upstream returns these records again. A deleted one would be stored as new, and alert again.
     of_sources = [Needed(since, source=name) for name, since in asked.items()]
-    if len(asked) < len(sources):
-        moment = ALWAYS  # a source was not polled yet: it is unknown how far back the stored records matter
-    else:
-        newest = records.newest_time(connection, records.newest_id(connection))
-        proved = [known[name].proved_through for name in asked]
-        moment = min([*asked.values(), *proved, *([newest] if newest else [])], default=ALWAYS)
+    proved = [known[name].proved_through for name in asked]
+    newest = records.newest_time(connection, records.newest_id(connection))
+    moment = min([*asked.values(), *proved, *([newest] if newest else [])], default=ALWAYS)
+    # When a source is read for the first time, rules that wait for all may be fed again with the records since it begins.
+    moment = min([moment, *(_beginning(source, moment) for source, its in continued if its is None)])
     by_id = {rule.name.id: rule for rule in rules}
     of_rules = [
         Needed(moment - span if moment > ALWAYS + span else ALWAYS, kinds=prefilter_of([by_id[rule_id]], rules).kinds)
@@ -105,6 +106,21 @@ def look_back(connection: Connection, settings: Settings, rules: Sequence[Rule])
     if ALWAYS + realert < found_since < _NEVER:
         found_since -= realert  # the first of several alerts that are reported as one may have fired that much earlier
     return Lookback((*of_sources, *of_rules), found_since, tuple(each.name for each in settings.streams))
+
+
+def _marks_of(source: Source, known: Mapping[str, Marks], configured: Collection[str]) -> Marks | None:
+    """Return the marks of a source, or those with which its first poll will continue, because it was renamed."""
+    if source.name in known:
+        return known[source.name]
+    left = [its for name, its in known.items() if name not in configured and its.organisation == source.organisation_id]
+    return max(left, key=lambda its: (its.mark, its.name), default=None)
+
+
+def _beginning(source: Source, now: datetime) -> datetime:
+    """Return when a source begins whose first poll is still to come."""
+    if source.start == "now" or now == ALWAYS:
+        return now
+    return now - source.start if isinstance(source.start, timedelta) else source.start
 
 
 def oldest_asked(source: Source, known: Marks, unproved: Iterable[UnprovedWindow]) -> datetime:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -202,6 +203,34 @@ def test_nothing_is_deleted_before_every_source_was_polled(post: Post) -> None:
     post.clock.advance(days=300)
     assert prune_with(post, rules_of(NEW_USER)) == {"records": 1}
     assert stored(post) == ["DELETE_CLUSTER"]
+
+
+def test_a_source_that_was_never_read_keeps_what_its_beginning_can_need(post: Post) -> None:
+    """A key that is refused from the first poll on does not end retention: rules may need the records since its start."""
+    see(post.database, NOON)
+
+    def since(*others: Source) -> datetime:
+        with post.database.read() as connection:
+            return look_back(connection, Settings(sources=(SOURCE, *others)), rules_of(NEW_USER)).needed[-1].since
+
+    def late(start: Any) -> Source:
+        return SOURCE.model_copy(update={"name": "late", "organisation_id": "y", "start": start})
+
+    alone = since()
+    assert since(late("now")) == alone
+    assert since(late(200 * DAY)) == alone - 200 * DAY
+    assert since(late(NOON - 200 * DAY)) == since(late(NOON - 300 * DAY)) + 100 * DAY < alone
+    assert since(late(NOON)) == alone
+
+
+def test_a_source_that_was_renamed_and_not_read_yet_keeps_what_it_can_ask_for(post: Post) -> None:
+    """Its next poll continues under the new name, and asks for the same records as before."""
+    see(post.database, NOON)
+    settings = Settings(sources=(SOURCE.model_copy(update={"name": "renamed", "organisation_id": "org"}),))
+    with post.database.read() as connection:
+        (needed,) = look_back(connection, settings, ()).needed
+        assert needed == look_back(connection, Settings(sources=(SOURCE,)), ()).needed[0]
+    assert needed.source == "acme"
 
 
 def test_dead_letter_is_kept_until_it_is_dropped(post: Post) -> None:
