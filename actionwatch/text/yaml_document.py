@@ -69,7 +69,8 @@ def read_bounded(path: Path, folder: Path | None = None) -> str:
     except UnsuitableFile as exc:
         raise ConfigError(Fault(str(path), 0, 0, f"the file is {exc.strerror}", exc.remedy)) from exc
     except OSError as exc:
-        raise ConfigError(Fault(str(path), 0, 0, f"cannot read the file: {exc.strerror}")) from exc
+        remedy = "check the path, and that the user of actionwatch may read it"
+        raise ConfigError(Fault(str(path), 0, 0, f"cannot read the file: {exc.strerror}", remedy)) from exc
     except UnicodeDecodeError as exc:
         raise ConfigError(Fault(str(path), 0, 0, "the file is not UTF-8 text", "save it as UTF-8")) from exc
 

@@ -181,7 +181,7 @@ def test_unreadable_file_is_a_fault_with_the_reason(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text("a: 1")
     assert [document.value for document in read_file(path)] == [{"a": 1}]
-    with pytest.raises(ConfigError, match="cannot read the file: No such file"):
+    with pytest.raises(ConfigError, match="cannot read the file: No such file or directory: check the path"):
         read_file(tmp_path / "b.yaml")
     with pytest.raises(ConfigError, match="cannot read the file: Is a directory"):
         read_file(tmp_path)
