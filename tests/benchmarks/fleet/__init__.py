@@ -259,10 +259,10 @@ def _add_figures(run: Run, table: Table, replicas: int) -> None:
     memory = run.samples.memory_by_minute(run.read_once + WARM_SECONDS, run.ended)
     print(f"  memory by minute: {', '.join(f'{each:.0f}' for each in memory)} MiB")
     table.add("memory of a process, at most", max(memory), " MiB", 200)
-    later = memory[len(memory) // 3 :]
+    later = memory[-max(len(memory) // 3, 3) :]  # after what happens in the middle, which is one step
     if len(later) > 2:
         slope = statistics.linear_regression(range(len(later)), later).slope
-        table.add("growth of memory in a minute, in the last two thirds", slope, " MiB", 1)
+        table.add("growth of memory in a minute, in the last third", slope, " MiB", 1)
 
 
 def _gaps(reads: Sequence[tuple[float, bool]], spans: Sequence[tuple[float, float]]) -> Iterator[float]:
