@@ -32,12 +32,13 @@ def name_history(connection: Connection, organisation: str) -> dict[str, list[tu
     return found
 
 
-def note_listed(connection: Connection, organisation: str, at: datetime) -> None:
+def note_listed(connection: Connection, organisation: str, at: datetime, *, is_first: bool) -> None:
     """Store when the accounts of an organisation were listed, even if there are none."""
+    if is_first:
+        begin(connection, organisation, LinkedAccount(_LISTED, ""), at, until=at)
+        return
     is_it = (_TABLE.organisation == organisation, _TABLE.account_id == _LISTED)
-    if not connection.execute(LINKED_ACCOUNT.update().where(*is_it).values(valid_to=at)).rowcount:
-        begin(connection, organisation, LinkedAccount(_LISTED, ""), at)
-        end(connection, organisation, _LISTED, at)
+    connection.execute(LINKED_ACCOUNT.update().where(*is_it).values(valid_to=at))
 
 
 def listed_at(connection: Connection, organisation: str) -> datetime | None:
@@ -47,15 +48,17 @@ def listed_at(connection: Connection, organisation: str) -> datetime | None:
     return found
 
 
-def begin(connection: Connection, organisation: str, account: LinkedAccount, at: datetime) -> None:
-    """Store the state of an account that is valid from now on."""
+def begin(
+    connection: Connection, organisation: str, account: LinkedAccount, at: datetime, until: datetime | None = None
+) -> None:
+    """Store the state of an account that is valid from now on, or until a time that is known already."""
     values = {
         "organisation": organisation,
         "account_id": account.id,
         "name": account.name,
         "raw": account.raw,
         "valid_from": at,
-        "valid_to": None,
+        "valid_to": until,
     }
     connection.execute(LINKED_ACCOUNT.insert().values(values))
 

@@ -101,7 +101,7 @@ class AccountWatch:
             is_first = accounts.listed_at(connection, self._organisation) is None
             known = accounts.read_current(connection, self._organisation)
             found = [] if is_first else [self._record(*change, now) for change in _changes(known, listed)]
-            accounts.note_listed(connection, self._organisation, now)
+            accounts.note_listed(connection, self._organisation, now, is_first=is_first)
             for account_id in [key for key in known if _used(known[key]) != _used(listed.get(key))]:
                 accounts.end(connection, self._organisation, account_id, now)
             for account in [account for key, account in listed.items() if known.get(key) != account]:

@@ -11,7 +11,7 @@ import base64
 import html
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 _LEAST_CHARS = 4  # shorter texts are no secrets, and redacting them would make texts unreadable
@@ -41,17 +41,14 @@ class Redaction:
         known |= {spelling for login in logins for spelling in _as_base64(":".join(login))}
         # The longest first: replacing a part of a secret first would leave the rest visible.
         self._spellings = sorted(known, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, self._spellings)))
-        self._heads = _Heads(self._spellings)
+        self._wholes = _Wanted(self._spellings)
         # `https://` is no secret, although secrets begin with it.
         schemes = {each for text in texts if (found := _SCHEME.match(text)) for each in _spellings(found[0])}
         public = {
             each: max((len(scheme) for scheme in schemes if each.startswith(scheme)), default=0) for each in known
         }
         leasts = {each: count + _LEAST_BEGINNING_CHARS for each, count in public.items()}
-        self._beginnings = {each[:least] for each, least in leasts.items() if len(each) > least}
-        self._beginning = re.compile("|".join(map(re.escape, sorted(self._beginnings))))
-        self._heads_of_beginnings = _Heads(self._beginnings)
+        self._beginnings = _Wanted(sorted({each[:least] for each, least in leasts.items() if len(each) > least}))
         self._longest = max(map(len, known), default=0)
         self._mark = mark
 
@@ -70,14 +67,16 @@ class Redaction:
         return self._without_beginnings(text, is_end=False)[:limit]
 
     def _without_whole(self, text: str) -> str:
-        return self._pattern.sub(lambda _: self._mark, text) if self._heads.is_any_in(text) else text
+        pattern = self._wholes.pattern_for(text)
+        return text if pattern is None else pattern.sub(lambda _: self._mark, text)
 
     def _without_beginnings(self, text: str, *, is_end: bool) -> str:
         """Replace beginnings of secrets, which a server has cut: all of them, or one with which the text ends."""
-        if not self._heads_of_beginnings.is_any_in(text):
+        pattern = self._beginnings.pattern_for(text)
+        if pattern is None:
             return text
         made, at = "", 0
-        while (found := self._beginning.search(text, at)) is not None:
+        while (found := pattern.search(text, at)) is not None:
             end = found.start() + self._common(text[found.start() : found.start() + self._longest])
             if is_end and end < len(text):
                 made, at = made + text[at : found.start() + 1], found.start() + 1
@@ -90,25 +89,29 @@ class Redaction:
         return max(_common_length(text, spelling) for spelling in self._spellings if spelling[:1] == text[:1])
 
 
-class _Heads:
-    """Says whether a text may contain one of others, in a time that does not depend on how many they are.
+class _Wanted:
+    """What is searched in texts, in a time that does not depend on how many they are.
 
-    A fleet has a key for each of a thousand sources, and each key has several spellings.
+    A fleet has a key for each of a thousand sources, and each key has several spellings: a pattern of all takes a second to
+    compile, and megabytes.
     """
 
-    def __init__(self, texts: Iterable[str]) -> None:
-        self._texts = list(texts)
-        heads = {text[:_HEAD_CHARS] for text in self._texts}
-        self._by_length = {length: {each for each in heads if len(each) == length} for length in set(map(len, heads))}
+    def __init__(self, texts: Sequence[str]) -> None:
+        """The first ones are preferred to later ones that are found at the same place."""
+        self._texts = texts
+        heads = {text[:_HEAD_CHARS] for text in texts}
+        self._heads = {length: {each for each in heads if len(each) == length} for length in set(map(len, heads))}
 
-    def is_any_in(self, text: str) -> bool:
-        """Return whether the beginning of one of them is in the text; of a few, whether one of them is."""
+    def pattern_for(self, text: str) -> re.Pattern[str] | None:
+        """Return a pattern of those that may be in a text; None if none is, as in nearly every text."""
         if len(self._texts) <= _FEW:
-            return any(each in text for each in self._texts)
-        return any(
-            not heads.isdisjoint([text[at : at + length] for at in range(len(text) - length + 1)])
-            for length, heads in self._by_length.items()
-        )
+            found = [each for each in self._texts if each in text]
+        else:
+            heads = set[str]()
+            for length, known in self._heads.items():
+                heads |= known.intersection([text[at : at + length] for at in range(len(text) - length + 1)])
+            found = [each for each in self._texts if each[:_HEAD_CHARS] in heads] if heads else []
+        return re.compile("|".join(map(re.escape, found))) if found else None
 
 
 def _common_length(one: str, other: str) -> int:
@@ -146,6 +149,15 @@ _KEPT_IN_URLS = ("", "/", "-_.!~*'()", ";,/?:@&=+$-_.!~*'()#")  # a part, a path
 
 
 def _spellings(secret: str) -> Iterator[str]:
+    yield secret
+    if not (secret.isascii() and secret.isalnum()):  # such a key is spelled one way by all of these
+        yield from _quoted(secret)
+    data = secret.encode("utf-8", "replace")
+    yield from (data.hex(), data.hex().upper())
+    yield from _as_base64(secret)
+
+
+def _quoted(secret: str) -> Iterator[str]:
     for text in dict.fromkeys(_as_json(secret, *each) for each in _JSON_NUMBERED):
         yield from (text, text.replace("/", r"\/"), _as_json(text, "", False))
     yield from (_as_html(secret, quotes) for quotes in (*_HTML_QUOTES, _HTML_OF_GO))
@@ -153,9 +165,6 @@ def _spellings(secret: str) -> Iterator[str]:
     for quoted in (secret, *urls, quote(urls[1], safe="")):
         yield quoted
         yield re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), quoted)
-    data = secret.encode("utf-8", "replace")
-    yield from (data.hex(), data.hex().upper())
-    yield from _as_base64(secret)
 
 
 def _as_base64(text: str) -> Iterator[str]:

@@ -153,7 +153,7 @@ def test_names_of_accounts_are_kept_as_long_as_records_may_need_them(post: Post)
         return {key: [name for _, name in found] for key, found in history.items() if key}
 
     with post.database.write() as connection:
-        accounts.note_listed(connection, "org", NOON)
+        accounts.note_listed(connection, "org", NOON, is_first=True)
         for hour, name in enumerate(("first", "second", "third")):
             accounts.end(connection, "org", "a", NOON + hour * HOUR)
             accounts.begin(connection, "org", LinkedAccount("a", name), NOON + hour * HOUR)

@@ -191,7 +191,7 @@ def test_account_names_keep_their_times(database: Database) -> None:
         assert accounts.read_current(connection, "acme") == {"a-1": LinkedAccount("a-1", "New", {})}
         assert accounts.name_history(connection, "acme") == {"a-1": [(LATER, "Old"), (None, "New")]}
         for at in (NOON, LATER):
-            accounts.note_listed(connection, "other", at)
+            accounts.note_listed(connection, "other", at, is_first=at == NOON)
             assert accounts.listed_at(connection, "other") == at
         assert accounts.read_current(connection, "other") == {}
 
