@@ -237,7 +237,8 @@ def choose(roster: Roster, roles: Sequence[str]) -> Move:
     free = [name for name in roles if name not in roster.holders]
     if free and len(mine) < share:
         return Move(take=free[: share - len(mine)])
-    fewest = min((count for name, count in counts.items() if name != roster.mine), default=len(mine))
+    # Others may be about to take what is free: what is given meanwhile would move without need.
+    fewest = min((count for name, count in counts.items() if name != roster.mine), default=len(mine)) + len(free)
     if len(mine) - fewest > 1:
         return Move(give=mine[::-1], give_count=max(min(len(mine) - share, (len(mine) - fewest) // 2), 1))
     return Move()

@@ -90,7 +90,7 @@ class Redaction:
 
 
 class _Wanted:
-    """What is searched in texts, in a time that does not depend on how many they are.
+    """Texts that are searched in others, in a time that does not depend on how many they are.
 
     A fleet has a key for each of a thousand sources, and each key has several spellings: a pattern of all takes a second to
     compile, and megabytes.

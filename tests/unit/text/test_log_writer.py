@@ -37,12 +37,13 @@ def read_all(reading: int, writer: LogWriter) -> bytes:
     found = bytearray()
 
     def is_over() -> bool:
+        is_written = writer.flush(0)  # before reading: what is written later is read the next time
         try:
             while True:
                 found.extend(os.read(reading, 65_536))
                 pause(0.0001)  # gives the writer its turn
         except BlockingIOError:
-            return writer.flush(0)
+            return is_written
 
     wait_until(is_over, "all lines are written")
     return bytes(found)
