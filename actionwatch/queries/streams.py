@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from actionwatch.base.source_labels import is_configured
 from actionwatch.settings import Stream
 from actionwatch.store import streams
 from actionwatch.store.streams import Health, KeptMessage, Mark
@@ -31,8 +32,9 @@ class StreamState:
 
     @property
     def complete_through(self) -> datetime | None:
-        """Through when the stream has stated that it sent all records of all sources; None if it has not."""
-        return min((mark.complete_through for mark in (self.marks or {}).values()), default=None)
+        """Through when the stream has stated that it sent all records of all configured sources; None if it has not."""
+        marks = [mark for name, mark in (self.marks or {}).items() if is_configured(name)]
+        return min((mark.complete_through for mark in marks), default=None)
 
     @property
     def status(self) -> str:

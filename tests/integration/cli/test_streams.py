@@ -70,6 +70,13 @@ def test_list_shows_what_a_person_needs(lake: Desk) -> None:
     assert "lake" in out
     assert "running" in out
     assert "complete through" in out
+    lake.change("UPDATE stream_mark SET complete_through = 0, begins_at = 0")
+    assert "1970-01-01" in lake.call("streams", "list").out
+    lake.write(name="renamed")
+    assert lake.call("run", "--once").status == 0
+    assert "1970-01-01" not in lake.call("streams", "list").out, (
+        "what a source sent that is gone is not what the stream lacks"
+    )
 
 
 def test_paused_stream_sends_nothing_until_it_is_resumed(lake: Desk) -> None:
