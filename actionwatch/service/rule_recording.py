@@ -36,13 +36,14 @@ class Moment:
     begins_at: datetime
 
     @classmethod
-    def of(cls, at: datetime, matched: datetime | None, *, is_start: bool) -> Moment:
-        """Return the moment of a change, when everything up to `matched` was read and matched; None: nothing was read yet.
+    def of(cls, at: datetime, matched: tuple[datetime, datetime] | None, *, is_start: bool) -> Moment:
+        """Return the moment of a change, when everything up to two times was read and matched: of all sources, and of any.
 
-        At a start, nothing is being matched. On a reload, a batch that began before it may still be matched as before.
+        None: nothing was read yet. At a start, nothing is being matched. On a reload, a batch that began before it may still be
+        matched as before.
         """
-        may_begin = ALWAYS if matched is None else matched
-        return cls(at, may_begin, may_begin if is_start else max(at, may_begin))
+        of_all, of_any = matched or (ALWAYS, ALWAYS)
+        return cls(at, of_all, of_any if is_start else max(at, of_any))
 
 
 def reconcile(connection: Connection, stored: Sequence[StoredVersion], at: datetime) -> None:
@@ -73,7 +74,7 @@ def record(
 
     The versions that run now are stored, and those that no longer run are not deleted yet.
     """
-    moment = Moment.of(at, rule_history.matched_through(connection, sources), is_start=is_start)
+    moment = Moment.of(at, rule_history.matched_between(connection, sources), is_start=is_start)
     recorded = rule_history.read_newest(connection)
     stored = {each.rule_id: each for each in rule_versions.read_all(connection)}
     broken = {fault.file for fault in running.rules.faults}

@@ -350,11 +350,11 @@ def oldest_time_after(connection: Connection, position: int) -> datetime | None:
     return oldest
 
 
-def oldest_in_time_after(connection: Connection, position: int) -> datetime | None:
-    """Return the oldest time of the records after a local id that may alert and did not appear late; None without any."""
+def oldest_in_time_after(connection: Connection, position: int) -> dict[str, datetime]:
+    """Return by source the oldest time of the records after a local id that may alert and did not appear late."""
     is_it = (RECORD.c.id > position, ~RECORD.c.is_backlog, RECORD.c.is_time_readable, RECORD.c.late_by.is_(None))
-    oldest: datetime | None = connection.execute(select(func.min(RECORD.c.occurred_at)).where(*is_it)).scalar()
-    return oldest
+    oldest = select(RECORD.c.source, func.min(RECORD.c.occurred_at).label("at")).where(*is_it).group_by(RECORD.c.source)
+    return {row.source: row.at for row in connection.execute(oldest)}
 
 
 def has_any_that_may_alert(connection: Connection, after_id: int) -> bool:

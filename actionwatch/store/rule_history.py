@@ -59,14 +59,21 @@ def read_since(
 
 
 def matched_through(connection: Connection, sources: Collection[str]) -> datetime | None:
-    """Return the time up to which the actions of these sources were read and matched; None before the first poll.
+    """Return the time up to which the actions of all of these sources were read and matched; None before the first poll."""
+    both = matched_between(connection, sources)
+    return None if both is None else both[0]
+
+
+def matched_between(connection: Connection, sources: Collection[str]) -> tuple[datetime, datetime] | None:
+    """Return the times up to which the actions of all of these sources, and of any, were read and matched; None: of none.
 
     Late records are left out: they are matched by what runs when they appear.
     """
     known = marks.read_all(connection)
-    seen = [known[name].seen_through for name in sources if name in known]
     unmatched = records.oldest_in_time_after(connection, min(positions.read_both(connection)))
-    return min([*seen, *([unmatched] if unmatched else [])]) if seen else None
+    seen = {name: known[name].seen_through for name in sources if name in known}
+    matched = [min(at, unmatched.get(name, at)) for name, at in seen.items()]
+    return (min([*matched, *unmatched.values()]), max(matched)) if matched else None
 
 
 def delete_older(connection: Connection, before: datetime, limit: int) -> int:

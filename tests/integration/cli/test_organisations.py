@@ -295,6 +295,20 @@ def test_a_rule_is_blind_only_while_all_its_groups_learn(old: Site) -> None:
     assert learning(old) == alone
 
 
+def test_a_rule_does_not_apply_to_what_another_source_had_read_before_it(old: Site) -> None:
+    """While a source lags, a rule that is added is blind up to what the others have read, because it was matched without it."""
+    old.write({"acme": ONE, "late": OTHER}, NEW_EACH)
+    old.run()
+    old.move("late", 10, "seen_through", "proved_through", "mark")
+    old.write({"acme": ONE, "late": OTHER}, f"{NEW_EACH}---\n{CLUSTER_DELETED_RULE}")
+    before = datetime.now(UTC)
+    old.run()
+    rules = old.call("rules", "coverage", "--blind", "--since", "30d", "-o", "json").json["rules"]
+    (added,) = (each["spans"] for each in rules if each["name"] == "cluster_deleted")
+    assert [span["why"] for span in added] == ["it was not loaded yet"]
+    assert before - datetime.fromisoformat(added[0]["to"]) < timedelta(days=1)
+
+
 def test_groups_of_a_renamed_source_begin_with_its_name(old: Site) -> None:
     """Rules that group by source alert about nobody who was known under the former name, and about nothing that is missing.
 

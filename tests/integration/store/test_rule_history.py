@@ -114,7 +114,11 @@ def test_matched_through_is_the_oldest_that_waits(database: Database) -> None:
         marks.write(connection, replace(make_marks(seen_through=NOON + HOUR), name="other"))
         assert rule_history.matched_through(connection, ["acme", "new"]) == NOON + 2 * HOUR
         assert rule_history.matched_through(connection, ["acme", "other"]) == NOON + HOUR
+        assert rule_history.matched_between(connection, ["acme", "other"]) == (NOON + HOUR, NOON + 2 * HOUR)
         records.insert_new(connection, [make_record(number, minutes=number) for number in (1, 2, 3)])
+        minute = timedelta(minutes=1)
+        assert rule_history.matched_between(connection, ["acme", "other"]) == (NOON + minute, NOON + HOUR)
+        assert rule_history.matched_between(connection, ["other"]) == (NOON + minute, NOON + HOUR)
         assert rule_history.matched_through(connection, ["acme"]) == NOON + timedelta(minutes=1)
         for step, position in ((positions.MATCHED, 3), (positions.CORRELATED, 2)):
             move_to(connection, step, position)

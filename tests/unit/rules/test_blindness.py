@@ -59,7 +59,7 @@ class Model:
         if not is_start and not self.has_progress:
             self.in_progress, self.has_progress = self.state, True  # a batch may be matched as it was before
         has_run = self.state is not None and self.state not in GONE
-        moment = Moment.of(at(now), at(self.matched), is_start=is_start)
+        moment = Moment.of(at(now), (at(self.matched), at(self.matched)), is_start=is_start)
         self.entries.append(
             RuleEntry(
                 at=moment.at,
