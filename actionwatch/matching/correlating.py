@@ -74,7 +74,7 @@ class Correlating:
         beginning = self.backlog.progress
         if self._aligned is None or self._aligned[0] != position:
             return False
-        return beginning.has_beginning_of(self._aligned[1], self.feeding.rules)
+        return self.is_idle or beginning.has_beginning_of(self._aligned[1], self.feeding.rules)
 
     def align(self, database: Database, position: int, clock: Callable[[], datetime]) -> None:
         """Find out how far rules were fed, unless it is known for this position. New and changed ones are fed from now on.

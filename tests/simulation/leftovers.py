@@ -28,7 +28,7 @@ from actionwatch.store.tables import (
     TOUCHED_GROUP,
     UNPROVED_WINDOW,
 )
-from tests.simulation.correlations import correlation
+from tests.simulation.correlations import ABSENCES, correlation
 from tests.simulation.site import BROKEN, SILENCES, SLACK_TEMPLATE, Setup, rule_id
 
 _OLD = (
@@ -121,7 +121,7 @@ def _of_alerts(connection: Connection, setup: Setup) -> Iterator[str]:
     lasting = {row.reported_as or row.id for row in opened}
     lasting |= {each.alert_id for each in self_alerts.read_all(connection)}
     reopened = select(ALERT_HISTORY.c.alert_id).where(ALERT_HISTORY.c.stage == "reopened")  # a person ends these
-    of_what_lasts = ALERT.c.rule_id.in_((SELF_RULE.id, rule_id("missing")))
+    of_what_lasts = ALERT.c.rule_id.in_((SELF_RULE.id, *map(rule_id, ABSENCES)))
     its = of_what_lasts, ALERT.c.status != "resolved", ALERT.c.id.not_in(reopened)
     for row in connection.execute(select(ALERT).where(*its)):
         if row.id not in lasting:

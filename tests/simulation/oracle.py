@@ -7,7 +7,7 @@ judges how the records of each source came into the store, `correlations.py` wha
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,7 +21,7 @@ from actionwatch.store.positions import CORRELATED, MATCHED
 from actionwatch.store.tables import ALERT, ALERT_HISTORY, ALERT_RECORD, DELIVERY, MESSAGE_REFERENCE, RECEIVER, RECORD
 from tests.builders import NOON
 from tests.simulation import correlations
-from tests.simulation.correlations import CORRELATIONS
+from tests.simulation.correlations import CORRELATIONS, Sources
 from tests.simulation.leftovers import can_forget, leftovers, outlived
 from tests.simulation.network import Receiver
 from tests.simulation.plan import Schedule
@@ -33,7 +33,7 @@ from tests.upstreams import World
 HALF_AN_HOUR = timedelta(minutes=30)
 # Built once, because each round of a schedule runs them.
 _IS_OF_DAY = and_(DELIVERY.c.event == "summary", DELIVERY.c.attempts == 0)
-_WAITS = select(DELIVERY.c.id, DELIVERY.c.attempts, DELIVERY.c.due_at).where(
+_WAITS = select(DELIVERY.c.id, DELIVERY.c.event, DELIVERY.c.attempts, DELIVERY.c.due_at).where(
     DELIVERY.c.status == "pending", ~_IS_OF_DAY
 )
 _PAUSES = select(RECEIVER.c.name, RECEIVER.c.paused_until).where(RECEIVER.c.paused_until.is_not(None))
@@ -58,6 +58,7 @@ class Oracle:
         self._rules_always_on = set(RULES) | set(CORRELATIONS)
         self._receivers_always_there = set(schedule.setup.receivers.values())
         self._people = schedule.setup.people
+        self._are_sources_steady = True
         self._silences_always_on = set(SILENCES)
         self._was_stepped = False
         self._alive_ago = timedelta(0)
@@ -101,11 +102,14 @@ class Oracle:
             self._note_stuck(f"leases of {left}, which are dead")
 
     def waits(self) -> dict[tuple[str, int], datetime]:
-        """Return until when each message waits, with its number of attempts, and each pause. A digest has a time of day."""
+        """Return until when each message waits, with its number of attempts, and each pause. A digest has a time of day.
+
+        A message that reports something else from now on, for example the end of its alert, is another one.
+        """
         with self._database.read() as connection:
             rows = connection.execute(_WAITS).all()
             found = {(row.name, -1): row.paused_until for row in connection.execute(_PAUSES)}
-        return found | {(row.id, row.attempts): row.due_at for row in rows}
+        return found | {(f"{row.event} {row.id}", row.attempts): row.due_at for row in rows}
 
     def check_waits(self, before: Mapping[tuple[str, int], datetime], step: timedelta) -> None:
         """Check that what still waits does so for as long as before a step of the clock."""
@@ -178,7 +182,7 @@ class Oracle:
             source.judge()
         self._check_counters()
         self._check_alerts(ends)
-        self._check_correlations()
+        self.check_correlations()
         self._check_seals()
 
     def judge_retention(self, before: datetime) -> None:
@@ -189,16 +193,20 @@ class Oracle:
                 self.wrong += outlived(connection, before)
 
     def _use(self, setup: Setup) -> None:
+        self._are_sources_steady &= setup.sources == self._setup.sources
         self._setup = setup
         for source in self.sources.values():
             source.setup = setup
 
-    def _check_correlations(self) -> None:
+    def check_correlations(self, refused: Collection[str] = ()) -> None:
+        """Check what correlations have found of what is stored, while these kinds of source are refused."""
         setup, always = self._setup, self._rules_always_on
+        sources = Sources(setup.customers_by_name(), self._are_sources_steady)
         with self._database.read() as connection:
-            self.wrong += correlations.differences(
-                connection, setup.correlations, setup.people, always, setup.sources.values()
-            )
+            if refused and not correlations.is_level(connection):
+                return
+            self.wrong += correlations.differences(connection, setup.correlations, setup.people, always, sources)
+        self.tally.behind += 0 < len(refused) < len(setup.sources)
 
     def _check_counters(self) -> None:
         """The counters must be the numbers of rows, and the ids must have no gap: nothing is deleted here."""

@@ -59,8 +59,9 @@ def schedule_of(seed: int) -> Schedule:
         page_size=chance.choice((4, 7, 20, 1000)),
         start=chance.choice(("now", "20m", "2h")),
         overlap=chance.choice(("5m", "15m")),
-        sources={FIRST: FIRST} | ({SECOND: SECOND} if chance.random() < 0.3 else {}),
-        correlations=tuple(sorted(chance.sample(sorted(CORRELATIONS), chance.choice((0, 2, 4, 6))))),
+        sources={FIRST: FIRST} | ({SECOND: SECOND} if chance.random() < 0.4 else {}),
+        customers=chance.choice(({}, {FIRST: "one"}, {FIRST: "one", SECOND: "one"}, {FIRST: "one", SECOND: "two"})),
+        correlations=tuple(sorted(chance.sample(sorted(CORRELATIONS), chance.choice((0, 2, 4, 6, 10))))),
         is_inhibiting=chance.random() < 0.3,
     ).with_files(chance)
     events: list[str] = []
@@ -72,6 +73,8 @@ def schedule_of(seed: int) -> Schedule:
         if chance.random() < 0.4:
             events.append(chance.choice(DISTURBANCES))
         events.append("run")
+    if SECOND in setup.sources and chance.random() < 0.5:
+        events.append("outage")  # of one source, or of both
     events += ["decide"] * chance.randrange(3)  # now there are alerts
     timeline = tuple(Event(what, chance.getrandbits(32)) for what in events)
     return Schedule(seed, nature, setup, timeline, settling=chance.choice((1, 1, 1, 2)))

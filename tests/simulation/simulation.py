@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import stamina
 import structlog
@@ -247,10 +248,14 @@ class Simulation:
             account = self.worlds[FIRST].organisation.inventory.accounts[0] if chance.random() < 0.7 else None
             ago = chance.uniform(25, chance.choice((300, 3000))) if is_late else chance.uniform(0, 25)
             where = SECOND if SECOND in self.schedule.setup.sources and chance.random() < 0.4 else FIRST
-            fields = {"account": account} if where == FIRST else {"description": f"beta {self.worlds[SECOND].logged}"}
+            fields = {"account": account} if where == FIRST else self._second_fields()
             logged = self.worlds[where].log(kind, ago=ago, user_name=chance.choice(USERS), **fields)
             if is_late:
                 self.oracle.sources[where].late.add((logged.kind, logged.description))
+
+    def _second_fields(self) -> dict[str, Any]:
+        """Return what shows that an action is of the second source."""
+        return {"description": f"beta {self.worlds[SECOND].logged}"}
 
     def trouble_upstream(self, chance: random.Random) -> None:
         """Let the upstream do something wrong for a time."""
@@ -313,14 +318,21 @@ class Simulation:
         self.start()
 
     def outage(self, chance: random.Random) -> None:
-        """Let an upstream, or both, not be reached for hours, while the service tries."""
+        """Let an upstream, or both, not be reached for hours, while the service tries and people act.
+
+        Correlations are checked each time: when it ends, all sources catch up, and nothing shows what each of them held back.
+        """
         kinds = sorted(self.setup.sources)
-        self.network.refusing = set(chance.sample(kinds, chance.randint(1, len(kinds))))
+        self.network.refusing = set(chance.sample(kinds, chance.choice((1, 1, len(kinds)))))
         for _ in range(chance.randint(1, 4)):
             self.time.advance(seconds=chance.choice((600, 3600)))
+            for kind in kinds if chance.random() < 0.7 else ():
+                fields = self._second_fields() if kind == SECOND else {}
+                self.worlds[kind].log(chance.choice(LATE_KINDS), ago=20, user_name=chance.choice(USERS), **fields)
             self._poll_sources()
             for name in ("clock", "match", "deliver"):
                 self._step(name)
+            self.oracle.check_correlations(self.network.refusing)
         self.network.refusing = set()
 
     def clock(self, chance: random.Random) -> None:

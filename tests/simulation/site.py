@@ -72,6 +72,8 @@ class Setup:
     """
 
     sources: dict[str, str] = field(default_factory=lambda: {FIRST: FIRST})
+    customers: dict[str, str] = field(default_factory=dict)
+    """The label `customer` of the sources that have one."""
     receivers: dict[str, str] = field(default_factory=lambda: {HOOK: HOOK})
     rules: tuple[str, ...] = tuple(RULES)
     correlations: tuple[str, ...] = ()
@@ -96,6 +98,10 @@ class Setup:
             if not (folder / name).exists() or (folder / name).read_text() != text:
                 (folder / name).write_text(text)
         return _read(json.dumps(self._document(folder, organisations)), folder)
+
+    def customers_by_name(self) -> dict[str, str | None]:
+        """Return the customer of each source, by its name."""
+        return {name: self.customers.get(kind) for kind, name in self.sources.items()}
 
     def texts(self) -> dict[str, str]:
         """Return the text of each file beside the configuration."""
@@ -131,6 +137,7 @@ class Setup:
                     "username": DEMO_USER,
                     "api_key": DEMO_KEY,
                     "base_url": UPSTREAMS[kind],
+                    "labels": {"customer": self.customers[kind]} if kind in self.customers else {},
                     "start": self.start,
                     "page_size": self.page_size,
                     "overlap": self.overlap,

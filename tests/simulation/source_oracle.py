@@ -252,10 +252,13 @@ class SourceOracle:
             return any(set(labels.values()) & set(troubles) for labels in connection.execute(wanted).scalars())
 
     def _is_beyond_sweeps(self, action: Action) -> bool:
-        """Return whether an action appeared in the first window, and was left behind by the sweeps before they were due."""
+        """Return whether an action appeared late, and was left behind by the sweeps before they were due.
+
+        That happens to what appears in the first window, and before an outage: docs/proof.md, "The promise", last row.
+        """
         is_promised = (action.kind, action.description, action.at) in self._promised
-        is_behind = self._starts_with_sweeps and action.at < self._reach()
-        return action.description == APPEARED and is_behind and not is_promised
+        is_late = self._starts_with_sweeps if action.description == APPEARED else seen_as(action) in self.late
+        return is_late and action.at < self._reach() and not is_promised
 
     def _check_vanished(self) -> None:
         """Each stored record that vanished upstream must be marked and reported, within the reach of the sweeps.

@@ -27,6 +27,8 @@ class Tally:
     reloads: int = 0
     field_changes: int = 0
     stores_moved: int = 0
+    behind: int = 0
+    """Comparisons of correlations while one source was refused and another one was not."""
     retentions: int = 0
     """Schedules in which the rows were judged that retention leaves."""
     states: set[str] = field(default_factory=set)
