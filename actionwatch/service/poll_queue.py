@@ -7,7 +7,8 @@ Pure except for the clock it gets; `polls.py` runs it with threads.
   the threads: one that reads a backlog gives way at the end of a window, and waits for its next turn.
 - An upstream that does not answer has at most half of the threads too. During an outage, one poll at a time tries it.
 - A poll waits here, and not in a thread, while the limit of requests of its upstream is used up.
-- More sources than threads spread over their interval: each has its second poll at a random time within it.
+- More sources than threads spread over their interval: each has its second poll, and its second listing of accounts, at a random
+  time within it.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class Turn:
     upstream: Upstream
     run: Callable[[], Ended]
     is_poll: bool = True
+    rest: float = 0.0
+    """For how many seconds the first run may wait."""
     due: float = 0.0
     began: float | None = None
     """When the run began that has not ended; None between two."""
@@ -95,9 +98,9 @@ class PollQueue:
         self._lateness = Lateness()
 
     def add(self, turns: Iterable[Turn]) -> None:
-        """Add the steps of a source, due now, in their order."""
+        """Add the steps of a source, due now or after their rest, in their order."""
         for turn in turns:
-            turn.due = self._elapsed()
+            turn.due = self._elapsed() + turn.rest
             self._turns.setdefault(turn.source, []).append(turn)
             lane = self._lanes.setdefault(turn.upstream, _Lane(turn.upstream))
             if turn.is_poll:
@@ -165,7 +168,7 @@ class PollQueue:
     def _next_due(self, turn: Turn, now: float, ended: Ended) -> float:
         if ended.gave_way:
             return now
-        if turn.is_poll and not turn.is_spread and self._is_large:
+        if not turn.is_spread and self._is_large:
             turn.is_spread = True
             return now + max(self._chance() * turn.interval, ended.waits)
         return max(turn.due + turn.interval, now + ended.waits)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 from actionwatch.service.app import App
 from actionwatch.service.jobs import attempt_as
@@ -42,14 +43,18 @@ class SourceSteps:
         self.work[listing] = self._step(role, listing, lambda: app.tails.account_watches[source].run_once())
         self.work[polling] = self._step(role, polling, lambda: app.tails.steps[source].run_once())
 
+        rest = timedelta(0)
+
         def begin() -> None:
+            nonlocal rest
             app.tails.begin(source)
+            rest = app.tails.account_watches[source].may_rest()
             for step in (listing, polling):
                 self._steps.forget(step)
 
         def run_now() -> None:
             app.tails.upstream_of(source).sources.add(source)
-            self._polls.add(*self._turns(source))
+            self._polls.add(*self._turns(source, rest))
 
         def end() -> None:
             self._polls.remove(source)
@@ -67,11 +72,12 @@ class SourceSteps:
     def _step(self, role: str, step: str, run: Callable[[], object]) -> Callable[[], None]:
         return lambda: attempt_as(self._steps, self._roles, role, step, run)
 
-    def _turns(self, source: str) -> Iterator[Turn]:
-        """Yield the listing first, because the first poll waits a little for it."""
+    def _turns(self, source: str, rest: timedelta) -> Iterator[Turn]:
+        """Yield the listing first, because the first poll waits a little for it, unless it may rest."""
         listing, polling = _steps_of(source)
         upstream, interval = self._app.tails.upstream_of(source), self._app.tails.sources[source].poll_interval
-        yield Turn(source, listing, LIST_EVERY.total_seconds(), upstream, self._listing(listing), is_poll=False)
+        every, list_accounts = LIST_EVERY.total_seconds(), self._listing(listing)
+        yield Turn(source, listing, every, upstream, list_accounts, is_poll=False, rest=rest.total_seconds())
         yield Turn(source, polling, interval.total_seconds(), upstream, self._polling(source, polling))
 
     def _listing(self, step: str) -> Callable[[], Ended]:

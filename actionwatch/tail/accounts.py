@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from actionwatch.alerts.self_alerts import SelfAlerts
-from actionwatch.base.clock import to_micros
+from actionwatch.base.clock import is_due, to_micros
 from actionwatch.base.errors import AccessDenied, SourceError
 from actionwatch.base.ids import stable_id
 from actionwatch.base.model import Entity, LinkedAccount, Record
@@ -86,6 +86,19 @@ class AccountWatch:
         finally:
             self._listing_count += 1
             self._no_wait.set()
+
+    def may_rest(self) -> timedelta:
+        """Return how long the next listing may wait, because another process has just listed them for the same store.
+
+        Then polls need not wait for it: the names are stored. Raises: StoreError.
+        """
+        with self._database.read() as connection:
+            listed_at = accounts.listed_at(connection, self._organisation)
+        now = self._clock()
+        if listed_at is None or is_due(listed_at, LIST_EVERY, now):
+            return timedelta(0)
+        self._no_wait.set()
+        return listed_at + LIST_EVERY - now
 
     def _list(self) -> int:
         try:

@@ -544,3 +544,21 @@ def test_windows_without_proof_are_reported_by_the_next_process(world: World, da
     OperatorActions(database, addressing(), world.clock).resolve(opened.alert_id, "sam")
     on.poll()
     assert open_troubles(database) == [], "it is reported again after a person resolved it"
+
+
+def test_listing_of_another_process_is_recent(database: Database) -> None:
+    """A process that takes over a source lists its accounts when the next listing is due, also if the clock was set back."""
+    clock = Clock()
+
+    def watch() -> AccountWatch:
+        return AccountWatch(SOURCE, Accounts(), database, clock, reporting(database, clock), organisation="org")
+
+    first = watch()
+    assert first.may_rest() == timedelta(0)
+    first.run_once()
+    clock.advance(minutes=2)
+    assert watch().may_rest() == timedelta(minutes=3)
+    clock.advance(minutes=3)
+    assert watch().may_rest() == timedelta(0)
+    clock.advance(minutes=-10)
+    assert watch().may_rest() == timedelta(0)

@@ -268,3 +268,11 @@ def test_refused_request_slows_all_down_for_a_while() -> None:
     for _ in range(3):
         pace.wait()
     assert len(slept) == before
+
+
+def test_first_run_may_rest() -> None:
+    """A step that another process has just run begins later, and then once per interval."""
+    fleet = Fleet()
+    fleet.add(fleet.upstream(), ["a"], rest=4.0)
+    fleet.run(20)
+    assert [at for at, _ in fleet.began] == [4.0, 14.0]
