@@ -46,7 +46,8 @@ class SourceProgress:
         self.names = names
         self._named_from = named_from or {}
         self._spans = {name: spans[name] for name in names.sources if name in spans}
-        self._of_rules: dict[str, CommonProgress] = {}
+        self._of_rules: dict[tuple[str, ...], CommonProgress] = {}
+        """By the names of the sources that feed a rule: nearly all rules have the same, and those may be a thousand."""
         self._of_values: dict[tuple[str, str | None], CommonProgress] = {}
         self.newest = from_micros(max(proved for _, proved, _ in self._spans.values())) if self._spans else None
 
@@ -70,9 +71,10 @@ class SourceProgress:
 
     def of_rule(self, rule_id: str) -> CommonProgress:
         """Return what all sources that feed a rule have in common."""
-        found = self._of_rules.get(rule_id)
+        names = self.names.of_rule(rule_id)
+        found = self._of_rules.get(names)
         if found is None:
-            found = self._of_rules[rule_id] = self._common(self.names.of_rule(rule_id))
+            found = self._of_rules[names] = self._common(names)
         return found
 
     def oldest(self, rules: Sequence[Correlation]) -> datetime | None:

@@ -244,9 +244,7 @@ def _before(at: datetime, span: timedelta) -> datetime:
     return at - span if at > ALWAYS + span else ALWAYS
 
 
-@functools.lru_cache(
-    maxsize=4_000
-)  # 400 bytes each; the groups of a batch come again and again, and a digest takes 1 µs
+@functools.lru_cache(maxsize=4_000)  # 400 bytes each; the groups of a batch come again, and a digest takes 1 µs
 def digest(rule_id: str, kind: str, values: Group) -> str:
     """Return the id of a group, or of the groups that share an alert: a third of the length of most values."""
     text = msgspec.json.encode((rule_id, kind, values))
