@@ -7,7 +7,7 @@ Pure except for the clock it gets; `polls.py` runs it with threads.
   the threads: one that reads a backlog gives way at the end of a window, and waits for its next turn.
 - An upstream that does not answer has at most half of the threads too. During an outage, one poll at a time tries it.
 - A poll waits here, and not in a thread, while the limit of requests of its upstream is used up.
-- More sources than threads spread over their interval: each has its second poll, and its second listing of accounts, at a random
+- More sources than threads spread over their interval: each has its second poll, and second listing of accounts, at a random
   time within it.
 """
 
