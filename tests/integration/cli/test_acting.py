@@ -111,7 +111,7 @@ def test_a_wrong_key_is_a_trouble(desk: Desk) -> None:
     status = desk.call("status", "-o", "json")
     assert status.status == 1
     (trouble,) = status.json["troubles"]
-    assert list(trouble) == ["trouble", "since", "remedy"]
+    assert list(trouble) == ["trouble", "subject", "since", "what", "remedy"]
     assert trouble["trouble"] == "key_refused"
     assert "key_refused" in desk.call("status").out
     (alert,) = desk.call("alerts", "list", "-o", "json").json
