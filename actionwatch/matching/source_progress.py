@@ -46,8 +46,9 @@ class SourceProgress:
         self.names = names
         self._named_from = named_from or {}
         self._spans = {name: spans[name] for name in names.sources if name in spans}
-        self._of_rules: dict[tuple[str, ...], CommonProgress] = {}
-        """By the names of the sources that feed a rule: nearly all rules have the same, and those may be a thousand."""
+        self._of_rules: dict[str, CommonProgress] = {}
+        self._of_names: dict[tuple[str, ...], CommonProgress] = {}
+        """By the sources that feed a rule: nearly all rules have the same. Those may be a thousand: no key for a group."""
         self._of_values: dict[tuple[str, str | None], CommonProgress] = {}
         self.newest = from_micros(max(proved for _, proved, _ in self._spans.values())) if self._spans else None
 
@@ -63,18 +64,23 @@ class SourceProgress:
         value = group[its.place]
         found = self._of_values.get((its.field, value))
         if found is None:
-            # A source that is no longer read has no proof: its groups are judged with all others.
             names = self.names.of_value(its.field, value)
-            found = self._common(names, is_by_name=its.is_by_name) if names else self.of_rule(rule.name.id)
-            self._of_values[its.field, value] = found
+            if (
+                not names
+            ):  # a source that is no longer read has no proof: its groups are judged with all others of the rule
+                return self.of_rule(rule.name.id)
+            found = self._of_values[its.field, value] = self._common(names, is_by_name=its.is_by_name)
         return found
 
     def of_rule(self, rule_id: str) -> CommonProgress:
         """Return what all sources that feed a rule have in common."""
-        names = self.names.of_rule(rule_id)
-        found = self._of_rules.get(names)
+        found = self._of_rules.get(rule_id)
         if found is None:
-            found = self._of_rules[names] = self._common(names)
+            names = self.names.of_rule(rule_id)
+            found = self._of_names.get(names)
+            if found is None:
+                found = self._of_names[names] = self._common(names)
+            self._of_rules[rule_id] = found
         return found
 
     def oldest(self, rules: Sequence[Correlation]) -> datetime | None:

@@ -120,6 +120,18 @@ def test_each_group_waits_for_its_sources(text: str, group: tuple[str | None, ..
     assert progress.of(rule, group) == NOON + hours * HOUR
 
 
+def test_groups_of_a_removed_source_wait_for_the_sources_of_their_own_rule() -> None:
+    """Rules for other sources, which have the same group, change nothing about it, whichever is asked first."""
+    own = EACH + SCOPE.format("acme")
+    gold = own.replace("each", "gold").replace("[acme]", "['tier=\"gold\"']")
+    progress, last = progress_of(f"{own}---\n{gold}", {"acme": 3, "acme-test": 2, "beta": 1})
+    first = running(rules_of(own))[-1]
+    group = ("eve", "removed")
+    for _ in range(2):
+        assert progress.of(first, group) == NOON + 3 * HOUR
+        assert progress.of(last, group) == NOON + HOUR
+
+
 def test_a_source_that_was_never_read_holds_back_its_own_groups_only() -> None:
     """Other groups have their verified time; a rule for some sources does not know others."""
     for text, group, hours in (
