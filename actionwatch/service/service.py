@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from actionwatch.alerts.self_alerts import OF_SOURCES
+from actionwatch.alerts.self_alerts import OF_SOURCES, SelfAlerts
 from actionwatch.base import tracing
 from actionwatch.base.errors import ActionwatchError, Fault
+from actionwatch.matching.self_alerts import SelfAlertStore
 from actionwatch.service.app import App
 from actionwatch.service.buttons import listen
 from actionwatch.service.clock_watch import ClockWatch
@@ -80,7 +81,7 @@ class Service:
         self._stop_seconds = stop_seconds
         self.threads = Threads(on_death)
         elapsed = app.machine.elapsed
-        self.steps = StepWatch(app.leading_alerts, elapsed, own_alerts=app.own_alerts)
+        self.steps = StepWatch(app.self_alerts, elapsed, app.own_alerts, functools.partial(_alerts_of, app))
         self.polls = Polls(app.settings.upstream.threads, elapsed, app.machine.chance)
         self.source_steps = SourceSteps(app, self.steps, self.polls)
         roles = [
@@ -300,3 +301,8 @@ def _build_traces(options: Telemetry | None) -> TraceExporter | None:
     except ValueError as exc:
         raise ActionwatchError(f"telemetry: {exc}: fix or remove this variable of the environment") from exc
     return TraceExporter(options)
+
+
+def _alerts_of(app: App, role: str) -> SelfAlerts:
+    """Return self-alerts that this process reports only while it has a role."""
+    return SelfAlertStore(app.database.as_holder(role), app.addressing, app.clock)

@@ -36,7 +36,6 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class _Step:
-    self_alerts: SelfAlerts
     role: str | None
     """The role for which it runs; None if every replica runs it."""
     failures_allowed: int
@@ -66,10 +65,15 @@ class StepWatch:
         self_alerts: SelfAlerts,
         elapsed: Callable[[], float] = time.monotonic,
         own_alerts: SelfAlerts | None = None,
+        of_role: Callable[[str], SelfAlerts] | None = None,
     ) -> None:
-        """`self_alerts` are for steps that one replica at a time runs, `own_alerts` for those that each runs."""
+        """`self_alerts` are for steps that one replica at a time runs, `own_alerts` for those that each runs.
+
+        `of_role` returns those in which only the replica that has a role reports; by default, they are `self_alerts`.
+        """
         self._self_alerts = self_alerts
         self._own_alerts = own_alerts or self_alerts
+        self._of_role = of_role or (lambda _: self_alerts)
         self._elapsed = elapsed
         self._steps: dict[str, _Step] = {}
         """Other threads add and remove some: go through a copy."""
@@ -89,15 +93,15 @@ class StepWatch:
         `progress` returns what changes while a long run moves on; it is asked only when a run is longer than HUNG_AFTER.
         `role`: only the replica that has it runs the step.
         """
-        alerts = self._own_alerts if role is None else self._self_alerts
         with self._lock:
-            self._steps[name] = _Step(alerts, role, failures - 1, progress)
+            self._steps[name] = _Step(role, failures - 1, progress)
 
     def remove(self, name: str) -> None:
         """Watch a step no longer. Its self-alert is over."""
         with self._lock:
             step = self._steps.pop(name)
-        _try(name, functools.partial(step.self_alerts.settle_trouble, _TROUBLE, name))
+        alerts = self._own_alerts if step.role is None else self._self_alerts
+        _try(name, functools.partial(alerts.settle_trouble, _TROUBLE, name))
 
     def forget(self, name: str) -> None:
         """Forget how a step went, because another replica runs it now. Its next success here settles what is open."""
@@ -112,7 +116,8 @@ class StepWatch:
     def start(self) -> None:
         """Settle what an earlier process reported about steps that this one does not have."""
         # A step that each replica runs is reported with the name of the replica: without it, by a file that was copied.
-        known = {name for name, step in self._steps.copy().items() if step.self_alerts is self._self_alerts}
+        is_alone = self._own_alerts is self._self_alerts
+        known = {name for name, step in self._steps.copy().items() if is_alone or step.role is not None}
         self._self_alerts.settle_others(_TROUBLE, known, lambda name: f"the step {name} no longer runs")
 
     def attempt(self, name: str, work: Callable[[], object]) -> bool:
@@ -196,15 +201,16 @@ class StepWatch:
 
     def _report(self, name: str, step: _Step, what: str, remedy: str) -> None:
         step.is_open, step.has_succeeded = True, False
-        _try(name, functools.partial(step.self_alerts.report, _TROUBLE, name, what, remedy))
+        alerts = self._own_alerts if step.role is None else self._of_role(step.role)
+        _try(name, functools.partial(alerts.report, _TROUBLE, name, what, remedy))
 
     def _settle_open(self) -> None:
         """Settle all together: a replica that begins to tail has thousands of steps, nearly always with nothing open."""
-        for alerts in (self._self_alerts, self._own_alerts):
+        for alerts, is_own in ((self._self_alerts, False), (self._own_alerts, True)):
             over = {
                 name: step
                 for name, step in self._steps.copy().items()
-                if step.self_alerts is alerts and step.is_open and step.has_succeeded
+                if (step.role is None) is is_own and step.is_open and step.has_succeeded
             }
             for step in over.values():
                 step.is_open = False  # before anything is settled: a failure meanwhile reports it again

@@ -254,3 +254,19 @@ def test_steps_of_each_process_have_their_own_reports() -> None:
     for name in ("deliver", "match"):
         assert not watch.attempt(name, lambda: 1 / 0)
     assert (list(shared.opened), list(own.opened)) == (["match"], ["deliver"])
+
+
+def test_whoever_has_the_role_of_a_step_reports_it_and_settles_it() -> None:
+    """A step of a source is reported by the replica that tails it, leader or not, and settled by the one that tails it next."""
+    shared, of_leader, of_tail = Reported(), Reported(error=RoleLost("another one leads")), Reported()
+    roles = {"leader": of_leader, "tail acme": of_tail}
+    watch = StepWatch(shared, Time(), Reported(), roles.__getitem__)
+    watch.add("match", failures=1, role="leader")
+    watch.add("tail acme", failures=1, role="tail acme")
+    for name in ("match", "tail acme"):
+        assert not watch.attempt(name, lambda: 1 / 0)
+    assert (list(of_leader.opened), list(of_tail.opened), list(shared.opened)) == ([], ["tail acme"], [])
+    shared.opened, of_tail.error = dict(of_tail.opened), RoleLost("another one tails it")
+    assert watch.attempt("tail acme", lambda: None)
+    watch.look()
+    assert shared.opened == {}
