@@ -11,6 +11,8 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from actionwatch.base.errors import AccessDenied, DeliveryError, PermanentDeliveryError
 from actionwatch.instaclustr.origin import ConnectionOptions, Origin
@@ -19,6 +21,7 @@ from actionwatch.notifiers import email
 from actionwatch.notifiers.base import RESPONSE_CHARS, Redactor, check_response
 from actionwatch.text.redaction import Redaction
 from tests.cases import in_one_test
+from tests.examples import examples
 from tests.integration.notifiers.ends import deliver, email_options
 from tests.integration.notifiers.http_end import HttpEnd, Reply
 from tests.integration.notifiers.smtp_end import PASSWORD, RawEnd
@@ -126,6 +129,26 @@ def test_scheme_with_which_a_secret_begins_stays(form: str) -> None:
     for end in range(len("https://") + PART, len(secret) + 1):
         text = redaction.excerpt(f"see {encode(secret[:end])}", 500)
         assert encode("https://hooks.exa")[:22].strip('"') not in text
+
+
+UNRELATED = [
+    f"쟑{number}쟑쟑" for number in range(40)
+]  # no text of the next test has a part of one, however it is spelled
+SHORT = st.text("gh/€", min_size=4, max_size=14)
+SOME = ["plain", "URL", "base64", "basic", "hexadecimal"]
+PARTS = st.tuples(st.sampled_from(SOME), st.integers(0, 1), st.sampled_from([60, 9, 7]), st.sampled_from(["", "g"]))
+
+
+@examples(150)
+@given(st.lists(SHORT, min_size=1, max_size=2), st.lists(PARTS, min_size=1, max_size=3), st.integers(1, 99))
+def test_many_secrets_are_found_like_few(
+    secrets: list[str], parts: list[tuple[str, int, int, str]], limit: int
+) -> None:
+    """Those that are in no text change nothing: neither about overlaps, short secrets, nor about beginnings."""
+    text = "".join(FORMS[form](secrets[at % len(secrets)])[:kept] + more for form, at, kept, more in parts)
+    few, many = Redaction(secrets), Redaction([*UNRELATED, *secrets])
+    assert many(text) == few(text)
+    assert many.excerpt(text, limit) == few.excerpt(text, limit)
 
 
 def test_text_without_a_secret_is_unchanged() -> None:
