@@ -168,7 +168,10 @@ class StepWatch:
             began = step.began
             if began is None or now - began < HUNG_AFTER.total_seconds():
                 continue
-            progressed_to = step.progress()
+            try:
+                progressed_to = step.progress()
+            except StoreError:  # perhaps the step hangs for the same reason
+                progressed_to = step.progressed_to
             if progressed_to != step.progressed_to:
                 step.progressed_to, step.began = progressed_to, now
                 step.is_hung = False

@@ -21,7 +21,7 @@ from actionwatch.base.ids import stable_id
 from actionwatch.base.model import Entity, LinkedAccount, Record
 from actionwatch.instaclustr.client import Client
 from actionwatch.instaclustr.kinds import OWN_KINDS
-from actionwatch.store import accounts, records
+from actionwatch.store import accounts, records, self_alerts
 from actionwatch.store.database import Database
 from actionwatch.text.payloads import instant
 
@@ -90,12 +90,14 @@ class AccountWatch:
     def may_rest(self) -> timedelta:
         """Return how long the next listing may wait, because another process has just listed them for the same store.
 
-        Then polls need not wait for it: the names are stored. Raises: StoreError.
+        Then polls need not wait for it: the names are stored. It may not if a person waits for the end of a self-alert.
+        Raises: StoreError.
         """
         with self._database.read() as connection:
             listed_at = accounts.listed_at(connection, self._organisation)
+            is_reported = self_alerts.read(connection, "accounts_refused", self._source) is not None
         now = self._clock()
-        if listed_at is None or is_due(listed_at, LIST_EVERY, now):
+        if listed_at is None or is_reported or is_due(listed_at, LIST_EVERY, now):
             return timedelta(0)
         self._no_wait.set()
         return listed_at + LIST_EVERY - now

@@ -185,6 +185,23 @@ def test_a_step_that_hangs_is_reported_until_it_ends(bench: Bench) -> None:
     assert bench.watch.stuck() == {}
 
 
+def test_a_step_hangs_also_if_the_store_does_not_answer(bench: Bench) -> None:
+    """If its progress cannot be read, a step that runs for too long hangs, and other steps are looked at."""
+
+    def fail() -> object:
+        raise StoreBusy("locked")
+
+    bench.watch.add("tail", progress=fail)
+    bench.watch.add("match")
+
+    def run() -> None:
+        bench.time.seconds += HUNG_AFTER.total_seconds()
+        bench.watch.look()
+
+    assert bench.watch.attempt("match", lambda: bench.watch.attempt("tail", run))
+    assert set(bench.reported.opened) == {"tail", "match"}
+
+
 def test_a_watch_that_stops_is_shown(bench: Bench) -> None:
     """If the thread that watches the steps hangs, that is visible."""
     bench.time.seconds = UNWATCHED_AFTER.total_seconds() + 1
