@@ -28,6 +28,11 @@ FLEET_PAGES: Mapping[str, tuple[dict[str, int], str, str]] = {
     "sources-phone.png": (PHONE, "light", "/sources"),
 }
 """The same of a service that watches 1,000 organisations, a few of which need a person."""
+FEW_PAGES: Mapping[str, tuple[dict[str, int], str, str]] = {
+    "sources-50.png": (DESK, "light", "/sources"),
+    "sources-50-phone.png": (PHONE, "light", "/sources"),
+}
+"""The same with 50 organisations."""
 FLEET = """\
 sources: {file: fleet.yml, defaults: {poll_interval: 1m, start: 12h}}
 web: {listen: '127.0.0.1:0'}
@@ -38,14 +43,15 @@ ENOUGH = 12  # alerts, so that the pages are not empty
 def photograph(folder: Path) -> None:
     """Write all pictures."""
     photograph_demo(folder)
-    photograph_fleet(folder)
+    photograph_fleet(folder, 1000, FLEET_PAGES)
+    photograph_fleet(folder, 50, FEW_PAGES)
 
 
-def photograph_fleet(folder: Path) -> None:
+def photograph_fleet(folder: Path, count: int, pages: Mapping[str, tuple[dict[str, int], str, str]]) -> None:
     """Write the pictures of a fleet, as soon as nearly all sources are read and proved."""
     with tempfile.TemporaryDirectory() as empty, contextlib.ExitStack() as stack:
         here = Path(empty)
-        organisations = ("--organisations", "1000", "--write-sources", "sources.yml", "--port", "0")
+        organisations = ("--organisations", f"{count}", "--write-sources", "sources.yml", "--port", "0")
         emulator = stack.enter_context(kit.started("emulator", *organisations, folder=here, stdout=subprocess.PIPE))
         assert emulator.stdout is not None
         kit.read_until(emulator.stdout, "ready")
@@ -59,9 +65,9 @@ def photograph_fleet(folder: Path) -> None:
         wait_until(lambda: found.search(written.read_text()) is not None, "an address", pause=1.0)
         origin = found.findall(written.read_text())[0]
         browser = stack.enter_context(chromium())
-        current = re.compile(r"current <b>(99\d)</b>")
+        current = re.compile(rf"current <b>{count // 10 - 1}\d</b>")
         wait_until(lambda: current.search(http_client.get(f"{origin}/sources").text) is not None, "sources", pause=5.0)
-        for name, (window, scheme, path) in FLEET_PAGES.items():
+        for name, (window, scheme, path) in pages.items():
             with viewing(browser, origin, viewport=window, color_scheme=scheme, timezone_id="UTC") as viewer:
                 viewer.open(path)
                 viewer.page.screenshot(path=folder / name)
@@ -73,9 +79,9 @@ def photograph_fleet(folder: Path) -> None:
 def _with_exceptions(sources: str) -> str:
     """Return a file of sources some of which have a wrong key, or the address of no server."""
     head, *items = re.split(r"(?m)^(?=- name)", sources)
-    for number in (16, 203):
+    for number in {16, 203} & set(range(len(items))):
         items[number] = re.sub(r"api_key: \w+", "api_key: wrong", items[number])
-    items[88] = re.sub(r"base_url: \S+", "base_url: http://127.0.0.1:9", items[88])
+    items[88 % len(items)] = re.sub(r"base_url: \S+", "base_url: http://127.0.0.1:9", items[88 % len(items)])
     return head + "".join(items)
 
 
