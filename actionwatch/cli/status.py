@@ -206,9 +206,8 @@ def _progress(source: SourceState) -> tuple[object, ...]:
     """Return the progress of a source as a part of its row in the table. The age of its marks is by the upstream's clock."""
     now = utc_now()
     marks = source.marks
-    newest = (
-        marks.mark if marks and source.record_count else None
-    )  # before the first record, the mark is where it began
+    # Before the first record, the mark is where the source began.
+    newest = marks.mark if marks and source.record_count else None
     times = (newest, marks.seen_through, marks.proved_through) if marks else (None, None, None)
     ages = (spell_ago(at, source.upstream_time(now)) for at in times)
     last_poll = source.poll.last_poll_at if source.poll else None

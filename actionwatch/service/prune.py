@@ -38,12 +38,12 @@ from actionwatch.store import (
     unproved_windows,
 )
 from actionwatch.store.database import Database, StoreReader
-from actionwatch.store.marks import Marks
+from actionwatch.store.marks import Marks, find_left
 from actionwatch.store.records import Needed
 from actionwatch.store.rehearsal import Transactions, rehearsal
 from actionwatch.store.unproved_windows import SECOND_LOOK, UnprovedWindow
 from actionwatch.tail.cursor import COARSEST_UNIT
-from actionwatch.tail.planning import reaches_back
+from actionwatch.tail.planning import begin_of, reaches_back
 
 BATCH = 5000  # rows per transaction
 _NEVER = datetime.max.replace(tzinfo=UTC)
@@ -95,7 +95,8 @@ def look_back(connection: Connection, settings: Settings, rules: Sequence[Rule])
     newest = records.newest_time(connection, records.newest_id(connection))
     moment = min([*asked.values(), *proved, *([newest] if newest else [])], default=ALWAYS)
     # When a source is read for the first time, rules that wait for all may be fed again with the records since it begins.
-    moment = min([moment, *(_beginning(source, moment) for source, its in continued if its is None)])
+    if moment != ALWAYS:
+        moment = min([moment, *(begin_of(source.start, moment) for source, its in continued if its is None)])
     by_id = {rule.name.id: rule for rule in rules}
     of_rules = [
         Needed(moment - span if moment > ALWAYS + span else ALWAYS, kinds=prefilter_of([by_id[rule_id]], rules).kinds)
@@ -112,15 +113,7 @@ def _marks_of(source: Source, known: Mapping[str, Marks], configured: Collection
     """Return the marks of a source, or those with which its first poll will continue, because it was renamed."""
     if source.name in known:
         return known[source.name]
-    left = [its for name, its in known.items() if name not in configured and its.organisation == source.organisation_id]
-    return max(left, key=lambda its: (its.mark, its.name), default=None)
-
-
-def _beginning(source: Source, now: datetime) -> datetime:
-    """Return when a source begins whose first poll is still to come."""
-    if source.start == "now" or now == ALWAYS:
-        return now
-    return now - source.start if isinstance(source.start, timedelta) else source.start
+    return find_left((its for its in known.values() if its.organisation == source.organisation_id), configured)
 
 
 def oldest_asked(source: Source, known: Marks, unproved: Iterable[UnprovedWindow]) -> datetime:

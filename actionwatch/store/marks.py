@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 
@@ -79,6 +79,15 @@ def read_all(connection: Connection) -> dict[str, Marks]:
 def read_of_organisation(connection: Connection, organisation: str) -> list[Marks]:
     """Read the marks of the sources that read an organisation, like `read_all`."""
     return [Marks(**row) for row in connection.execute(_OF_ORGANISATION, {"of": organisation}).mappings()]
+
+
+def find_left(found: Iterable[Marks], configured: Collection[str]) -> Marks | None:
+    """Return the marks with which a renamed source continues, of those of its organisation; None if it was not renamed.
+
+    They are the latest of the sources that are no longer configured.
+    """
+    left = [each for each in found if each.name not in configured]
+    return max(left, key=lambda each: (each.mark, each.name), default=None)
 
 
 def read_spans(connection: Connection) -> dict[str, tuple[int, int, int]]:

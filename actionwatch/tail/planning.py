@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
 from actionwatch.base.clock import MICROSECOND, TIMES_END, is_due
 from actionwatch.tail.cursor import EDGE, EDGE_SECOND, MIN_WINDOW, Window, round_down, round_up
@@ -92,6 +93,11 @@ class Bounds:
         """Return whether each record lies clearly before or after a bound, even if its time is rounded to milliseconds."""
         around = EDGE - MICROSECOND
         return self.is_quiet(bound - around, bound + around)
+
+
+def begin_of(start: Literal["now"] | timedelta | datetime, now: datetime) -> datetime:
+    """Return when a source begins that is read for the first time."""
+    return now if start == "now" else now - start if isinstance(start, timedelta) else min(start, now)
 
 
 def move_steps(step: timedelta) -> int:

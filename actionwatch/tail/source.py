@@ -22,6 +22,7 @@ from actionwatch.tail.catching_up import CatchingUp, OnBacklog
 from actionwatch.tail.comparison import Comparison
 from actionwatch.tail.health import SourceWatch
 from actionwatch.tail.pager import Pager
+from actionwatch.tail.planning import begin_of
 from actionwatch.tail.polling import Poller
 from actionwatch.tail.quiet import QuietPolls
 from actionwatch.tail.reading import WindowReader
@@ -147,7 +148,7 @@ class SourceTail:
             self._watch.records.begin_poll(connection)
             self._catching_up.begin_poll(connection)
             known = marks.read(connection, self._state.options.name)
-            is_renamed = known is None and bool(self._left(connection))
+            is_renamed = known is None and self._left(connection) is not None
         if is_renamed:
             known = self._take_over()
         if known is not None:
@@ -165,19 +166,16 @@ class SourceTail:
         A new start would silently leave out what happened since.
         """
         with self._state.database.write() as connection:
-            left = self._left(connection)
-            if not left:
+            latest = self._left(connection)
+            if latest is None:
                 return None
-            latest = max(left, key=lambda each: (each.mark, each.name))
             renamed = marks.rename(connection, latest, self._state.options.name)
         log.info("source_renamed", source=renamed.name, before=latest.name, mark=instant(renamed.mark))
         return renamed
 
-    def _left(self, connection: Connection) -> list[marks.Marks]:
-        """Return the marks of sources of the same organisation that are no longer configured."""
-        configured = self._state.options.configured()
+    def _left(self, connection: Connection) -> marks.Marks | None:
         found = marks.read_of_organisation(connection, self._state.options.organisation)
-        return [each for each in found if each.name not in configured]
+        return marks.find_left(found, self._state.options.configured())
 
     # -- what is reported ----------------------------------------------------------------------------------------------
 
@@ -213,8 +211,7 @@ class SourceTail:
 
 
 def _first_marks(options: TailOptions, now: datetime) -> marks.Marks:
-    start = options.start
-    begins_at = now if start == "now" else now - start if isinstance(start, timedelta) else min(start, now)
+    begins_at = begin_of(options.start, now)
     return marks.Marks(
         name=options.name,
         organisation=options.organisation,
