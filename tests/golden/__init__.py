@@ -1,0 +1,1 @@
+"""What the product answers today, in files: a change that should change no answer is judged by them."""
