@@ -4,7 +4,7 @@ ARG BASE_IMAGE=docker.io/library/python:3.13-slim-trixie@sha256:7c61056e61ac89e8
 
 FROM ${BASE_IMAGE} AS build
 # `apprise` adds the receivers of Apprise, `postgres` stores in PostgreSQL, `sign` signs evidence bundles, `oidc` lets people
-# sign in with OpenID Connect, `otel` sends traces.
+# sign in with OpenID Connect.
 ARG REQUIREMENTS=runtime
 WORKDIR /src
 COPY requirements requirements

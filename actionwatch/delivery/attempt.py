@@ -18,8 +18,6 @@ import structlog
 from sqlalchemy import Connection
 
 from actionwatch.alerts.policy import ReceiverPolicy
-from actionwatch.base import tracing
-from actionwatch.base.clock import utc_now
 from actionwatch.base.delivery import Delivery
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import DeliveryError, Fault, TransientDeliveryError
@@ -195,7 +193,6 @@ def claim_due(
 
 def send_once(sending: Sending, job: Job) -> Attempt:
     """Take a job through the stages that send. Every error is in the result."""
-    started_at = utc_now()
     attempt = Attempt(job)
     try:
         for stage in SENDING:
@@ -208,5 +205,4 @@ def send_once(sending: Sending, job: Job) -> Attempt:
         # A notifier's bug, even a SystemExit, must not lose a message or end a thread: the message is retried.
         log.exception("notifier_failed", receiver=sending.channel.name, error=type(exc).__name__)
         attempt = replace(attempt, error=TransientDeliveryError(f"unexpected {type(exc).__name__}"))
-    tracing.attempt_ended(job.delivery, started_at, utc_now(), attempt.error)
     return attempt

@@ -19,7 +19,6 @@ from typing import Protocol
 import structlog
 from sqlalchemy import Connection
 
-from actionwatch.base import tracing
 from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import Alert, AlertChange, Match, Record
 from actionwatch.matching import ledger_store
@@ -236,7 +235,6 @@ class RecordMatcher:
         self.step_count += 1
         self._opened_count += len(opened)
         for alert in opened:
-            tracing.alert_opened(alert, self._clock())
             log.info("alert_opened", alert=alert.id, rule=alert.rule.name, level=alert.level.word, title=alert.title)
 
 

@@ -13,9 +13,8 @@ from sqlalchemy import Connection
 
 from actionwatch.alerts.ledger import RESOLVED_BY, open_self_alert, resolve, restate, self_alert_key
 from actionwatch.alerts.self_alerts import TROUBLES, is_placed
-from actionwatch.base import tracing
 from actionwatch.base.delivery import NOT_CONFIGURED
-from actionwatch.base.model import Alert, Status
+from actionwatch.base.model import Status
 from actionwatch.matching.addressing import Addressing
 from actionwatch.store import alert_history, alerts, self_alerts
 from actionwatch.store.database import Database
@@ -36,20 +35,21 @@ class SelfAlertStore:
         if opened is not None and opened.remedy == remedy:
             return
         with self._database.write() as connection:
-            alert = self.report_in(connection, trouble, subject, what, remedy)
-        if alert is not None:
-            tracing.alert_opened(alert, self._clock())
+            self.report_in(connection, trouble, subject, what, remedy)
 
     def report_in(
         self, connection: Connection, trouble: str, subject: str, what: str, remedy: str, at: datetime | None = None
-    ) -> Alert | None:
-        """Report a trouble in a transaction of the caller, by default as of now. Return the alert if it opened one."""
+    ) -> None:
+        """Report a trouble in a transaction of the caller, by default as of now."""
         opened = self_alerts.read(connection, trouble, subject)
         if opened is None:
-            return self._open(connection, trouble, subject, what, remedy, at or self._clock())
-        if opened.remedy != remedy:
+            now = at or self._clock()
+            alert = open_self_alert(trouble, subject, what, remedy, now)
+            self_alerts.insert(connection, self_alerts.OpenSelfAlert(trouble, subject, now, what, remedy, alert.id))
+            alerts.insert_new(connection, [(alert, self_alert_key(trouble, subject))])
+            self._addressing.open(connection, [[(alert, None)]], now)
+        elif opened.remedy != remedy:
             self_alerts.correct(connection, trouble, subject, what, remedy)
-        return None
 
     def is_open(self, trouble: str, subject: str) -> bool:
         """Return whether a trouble is reported and not over."""
@@ -113,13 +113,6 @@ class SelfAlertStore:
                 self.settle_trouble(found.trouble, found.subject, "this version of actionwatch does not report it")
             elif (owner := TROUBLES[found.trouble].ends_with) and found.subject not in configured[owner]:
                 self.settle_trouble(found.trouble, found.subject, f"the {owner} {found.subject} is {NOT_CONFIGURED}")
-
-    def _open(self, connection: Connection, trouble: str, subject: str, what: str, remedy: str, now: datetime) -> Alert:
-        alert = open_self_alert(trouble, subject, what, remedy, now)
-        self_alerts.insert(connection, self_alerts.OpenSelfAlert(trouble, subject, now, what, remedy, alert.id))
-        alerts.insert_new(connection, [(alert, self_alert_key(trouble, subject))])
-        self._addressing.open(connection, [[(alert, None)]], now)
-        return alert
 
     def _update(self, connection: Connection, opened: self_alerts.OpenSelfAlert, what: str, now: datetime) -> None:
         self_alerts.correct(connection, opened.trouble, opened.subject, what, opened.remedy)

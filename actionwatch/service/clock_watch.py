@@ -13,10 +13,8 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import Connection
 
-from actionwatch.base import tracing
 from actionwatch.base.clock import STEP, Clock
 from actionwatch.base.durations import spell_duration, spell_seconds
-from actionwatch.base.model import Alert
 from actionwatch.matching.self_alerts import SelfAlertStore
 from actionwatch.net.http_response import MAX_RETRY_AFTER
 from actionwatch.store import self_alerts as opened_alerts
@@ -67,19 +65,18 @@ class ClockWatch:
     def start(self) -> None:
         """Adjust the stored waits before any step runs, because the clock may have been set since the last process."""
         now = self._clock()
-        reported: Alert | None = None
         with self._database.write() as connection:
             before = waits.read_last_alive(connection) or now
             if is_set_back := now - before <= -STEP:
                 waits.shift(connection, now - before, before)
                 what = f"the clock was set back by at least {spell_duration(before - now)} while no service was running"
-                reported = self._report_in(connection, what, now)
+                self._report_in(connection, what, now)
             elif now - before > DOWNTIME:
                 waits.excuse(connection, now - before - DOWNTIME, now)
             waits.clamp(connection, now, MAX_RETRY_AFTER)
         if is_set_back:
             log.warning("clock_stepped", seconds=(now - before).total_seconds(), before=instant(before))
-            self._note_reported(reported, now)
+            self._resolves_at = self._elapsed() + _SHOWN.total_seconds()
         else:
             self._resume(now)
 
@@ -101,27 +98,21 @@ class ClockWatch:
         if not self._is_logged:
             log.warning("clock_stepped", seconds=round(step.total_seconds(), 3), before=instant(before))
             self._is_logged = True
-        reported: Alert | None = None
         if leads := self._leads():
             with self._database.write(on_commit=lambda: self._clock.take_up(step)) as connection:
                 waits.shift(connection, step, before)
-                reported = self._report_in(connection, _describe(step, before), before + step)
+                self._report_in(connection, _describe(step, before), before + step)
         else:
             self._clock.take_up(step)
         self._is_logged, self._is_just_set = False, leads
         for follow in self._followers:
             follow(step)
         if leads:
-            self._note_reported(reported, before + step)
+            self._resolves_at = self._elapsed() + _SHOWN.total_seconds()
 
-    def _report_in(self, connection: Connection, what: str, at: datetime) -> Alert | None:
+    def _report_in(self, connection: Connection, what: str, at: datetime) -> None:
         """Report a step in the transaction that moves the waits: afterwards nothing shows that there was one."""
-        return self._self_alerts.report_in(connection, "clock_stepped", _MACHINE, what, _REMEDY, at)
-
-    def _note_reported(self, opened: Alert | None, at: datetime) -> None:
-        self._resolves_at = self._elapsed() + _SHOWN.total_seconds()
-        if opened is not None:
-            tracing.alert_opened(opened, at)
+        self._self_alerts.report_in(connection, "clock_stepped", _MACHINE, what, _REMEDY, at)
 
     def _resume(self, now: datetime) -> None:
         """Show a step that an earlier process reported for the rest of its time."""

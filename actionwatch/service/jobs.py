@@ -6,7 +6,6 @@ import functools
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from apscheduler.job import Job
 
@@ -29,9 +28,6 @@ from actionwatch.service.streams import StreamWatch
 from actionwatch.service.threads import Threads
 from actionwatch.store.membership import LEADER, stream_role
 
-if TYPE_CHECKING:
-    from actionwatch.service.telemetry import TraceExporter
-
 _SILENCES_EVERY = timedelta(seconds=30)  # how soon a change of the silence files is noticed
 _STREAMS_EVERY = timedelta(seconds=1)  # how soon a stream sends what is stored
 _SOURCES_EVERY = timedelta(seconds=1)  # how soon a change of their files is noticed
@@ -39,7 +35,6 @@ _LAG_EVERY = timedelta(seconds=30)
 _PRUNE_EVERY = timedelta(hours=1)
 _DISK_EVERY = timedelta(minutes=1)
 _CHECK_EVERY = timedelta(minutes=1)
-_EXPORT_EVERY = timedelta(seconds=5)  # of spans
 _RARE = timedelta(minutes=10)  # a step that runs less often counts as failing at its first failure
 
 
@@ -83,7 +78,6 @@ class Jobs:
     def add_watches(
         self,
         heartbeat: HeartbeatSender | None,
-        traces: TraceExporter | None,
         replicas: Callable[[], None] | None,
         configuration: ConfigurationWatch | None,
         sources: SourceFilesWatch | None,
@@ -97,8 +91,6 @@ class Jobs:
         self._add("log", LogCheck().run_once, _CHECK_EVERY, is_first_now=False)
         if heartbeat:
             self._add("heartbeat", heartbeat.run_once, app.settings.heartbeat.interval, is_first_now=False, role=LEADER)
-        if traces is not None:
-            self._add("telemetry", traces.run_once, _EXPORT_EVERY)
         if replicas is not None:
             self._add("replicas", replicas, REPLICAS_EVERY)
         if configuration:

@@ -11,13 +11,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import structlog
 
 from actionwatch.alerts.self_alerts import OF_SOURCES, SelfAlerts
-from actionwatch.base import tracing
-from actionwatch.base.errors import ActionwatchError, Fault
+from actionwatch.base.errors import Fault
 from actionwatch.matching.self_alerts import SelfAlertStore
 from actionwatch.service.app import App
 from actionwatch.service.buttons import listen
@@ -37,11 +35,8 @@ from actionwatch.service.step_watch import StepWatch
 from actionwatch.service.streams import forget_removed, role_of
 from actionwatch.service.threads import Threads
 from actionwatch.service.web_listener import WebListener
-from actionwatch.settings import Settings, Telemetry
+from actionwatch.settings import Settings
 from actionwatch.store.membership import LEADER, Membership, Roster, tail_role
-
-if TYPE_CHECKING:
-    from actionwatch.service.telemetry import TraceExporter
 
 _STOP_SECONDS = 7.5  # for all threads together; leases and store need up to 1 s more, and requests of the console 1 s
 
@@ -113,7 +108,6 @@ class Service:
         self._sealing = Sealing(app.leading, app.clock, elapsed=elapsed)
         followers = [self.worker.follow_clock, self._follow_clock]
         self._clock_watch = ClockWatch(app.clock, app.leading, app.leading_alerts, followers, elapsed, leads=self.leads)
-        self._traces = _build_traces(app.settings.telemetry)
         self.loops = Loops(app, self.threads, self.steps, self.roles, self.worker, self._watch_clock)
         self._readiness = Readiness(
             app.database,
@@ -142,10 +136,6 @@ class Service:
         """Join the store, and take the roles, until the block ends. The steps can run then, but nothing runs them yet."""
         with contextlib.ExitStack() as stack:
             membership = stack.enter_context(self._app.database.joined())
-            if self._traces is not None:
-                tracing.collect_with(self._traces.take_span)
-                stack.callback(self._traces.close)
-                stack.callback(tracing.collect_with, None)
             self.loops.watch_steps()
             self._add_jobs(membership, listen(self._app, self.worker.wake, stack))
             if self._app.database.is_shared:
@@ -251,9 +241,7 @@ class Service:
         comparison = functools.partial(self._compare, self._replicas, membership) if self._replicas else None
         self.jobs.add_streams()
         self.jobs.add_deliveries(self.worker, button_checks)
-        self.jobs.add_watches(
-            self._heartbeat, self._traces, comparison, self._watch, self._source_files, self._poll_watch
-        )
+        self.jobs.add_watches(self._heartbeat, comparison, self._watch, self._source_files, self._poll_watch)
         self.jobs.add_upkeep(self.reloader, self._sealing)
 
     def _compare(self, replicas: ReplicaWatch, membership: Membership) -> None:
@@ -287,20 +275,6 @@ class Service:
             seal = functools.partial(attempt_as, self.steps, self.roles, LEADER, "seal", self._sealing.finish)
             self.threads.start("seal", seal)
             self.threads.join("seal", max(deadline - time.monotonic(), 0))
-
-
-def _build_traces(options: Telemetry | None) -> TraceExporter | None:
-    """Build what sends spans. Only where it is configured, because the library takes long to import.
-
-    Raises: ActionwatchError, if the library refuses a variable of the environment: it reads its limits when it is imported.
-    """
-    if options is None:
-        return None
-    try:
-        from actionwatch.service.telemetry import TraceExporter
-    except ValueError as exc:
-        raise ActionwatchError(f"telemetry: {exc}: fix or remove this variable of the environment") from exc
-    return TraceExporter(options)
 
 
 def _alerts_of(app: App, role: str) -> SelfAlerts:

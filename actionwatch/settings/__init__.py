@@ -14,7 +14,6 @@ from actionwatch.settings.keys import (
     Settings,
     Source,
     SourceFiles,
-    Telemetry,
     Upstream,
 )
 from actionwatch.settings.load import Types, load_settings
@@ -29,7 +28,6 @@ __all__ = [
     "Source",
     "SourceFiles",
     "Stream",
-    "Telemetry",
     "Types",
     "Upstream",
     "Web",

@@ -33,7 +33,6 @@ from actionwatch.settings.validators import (
     Word,
     no_flag,
     one_of,
-    parse_collector,
     parse_heartbeat,
     parse_instant,
     parse_level,
@@ -41,7 +40,6 @@ from actionwatch.settings.validators import (
     parse_rate,
     parse_start,
     parse_storm,
-    require_package,
 )
 from actionwatch.settings.web_keys import Web
 from actionwatch.text.options import (
@@ -53,7 +51,6 @@ from actionwatch.text.options import (
     Proxy,
     Secret,
     SecretFile,
-    check_headers,
     secret,
 )
 
@@ -360,36 +357,6 @@ class Heartbeat(Options):
         return secret(self.url, self.url_file)
 
 
-def _sendable(headers: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
-    check_headers(headers)
-    return headers
-
-
-class Telemetry(Options):
-    """The destination of traces: an OpenTelemetry collector. Needs the extra `otel`."""
-
-    endpoint: Annotated[str, AfterValidator(parse_collector)]
-    """The base URL of a collector that takes OTLP over HTTP: `http://otel-collector:4318`. Spans go to `/v1/traces` there."""
-    headers: Annotated[Mapping[str, SecretStr], AfterValidator(_sendable)] = Field(default_factory=dict)
-    """Additional headers, such as `authorization`; their values are secrets."""
-    service_name: Word = "actionwatch"
-    """The name of this service in the traces."""
-    timeout: PositiveDuration = timedelta(seconds=5)
-    """For a whole request, from connecting to the last byte."""
-    ca_file: CaFile | None = None
-    """A PEM file with certificates to trust instead of the system's."""
-    proxy: Proxy | None = None
-    """`http://host:port`, with `user:password@` if required. Proxies from the environment (`HTTPS_PROXY`) are not
-    used.
-    """
-
-
-def _can_be_sent(telemetry: Telemetry | None) -> Telemetry | None:
-    if telemetry is not None:
-        require_package("opentelemetry.sdk", "otel")
-    return telemetry
-
-
 class Log(Options):
     """Level and format of the log, which depend on the terminal unless they are set."""
 
@@ -444,8 +411,6 @@ class Settings(Options):
     """An external service that raises the alarm when the requests of actionwatch stop."""
     web: Web = Field(default_factory=Web)
     """The health and metrics endpoints."""
-    telemetry: Annotated[Telemetry | None, AfterValidator(_can_be_sent)] = None
-    """[Traces](monitoring/README.md#traces) of polls, alerts and deliveries for OpenTelemetry. Default: none."""
     log: Log = Log()
     """Level and format of the log."""
 

@@ -156,16 +156,6 @@ def parse_origin(url: str) -> str:
 def parse_issuer(url: str) -> str:
     """Check the issuer of an OpenID Connect provider. It is compared to the last character."""
     check_url(url)
-    return _without_query(url)
-
-
-def parse_collector(url: str) -> str:
-    """Read the base URL of a collector, without a slash at its end; http is accepted, as inside a cluster."""
-    check_url(url, is_plain_allowed=True)
-    return _without_query(url).rstrip("/")
-
-
-def _without_query(url: str) -> str:
     if "?" in url or "#" in url:
         raise ValueError("must end with the path: remove what follows ? or #")
     return url

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import Connection
 
-from actionwatch.base import tracing
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import SourceError, StoreError
 from actionwatch.instaclustr.client import Client
@@ -106,7 +105,7 @@ class SourceTail:
         """Poll once. Never raises a SourceError: it is in the report."""
         if self._accounts is not None:
             self._accounts.wait_for_first()
-        report, started_at, is_quiet = PollReport(), self._state.clock(), False
+        report, is_quiet = PollReport(), False
         self.gave_way = False
         try:
             is_quiet = self._quiet.run_once(report)
@@ -124,10 +123,6 @@ class SourceTail:
             self._noted_at = self._resumes_at = self._elapsed()
         else:
             self._note(report)
-        now = self._state.clock()
-        tracing.poll_ended(
-            self._state.options.name, started_at, now, report.request_count, report.new_count, report.error
-        )
         if self._accounts is not None and report.error is None:
             self._accounts.note_poll()
         return report

@@ -16,14 +16,11 @@ import pytest
 from actionwatch.base.errors import DeliveryError, PermanentDeliveryError, TransientDeliveryError
 from actionwatch.notifiers.base import notifier_module
 from actionwatch.service.heartbeat import HeartbeatSender
-from actionwatch.service.telemetry import TraceExporter
-from actionwatch.settings import Telemetry
 from actionwatch.store.database import Database
 from tests.builders import Clock
 from tests.cases import in_one_test
 from tests.integration.notifiers.ends import deliver, options
 from tests.integration.notifiers.smtp_end import RawEnd
-from tests.integration.service.test_telemetry import span
 from tests.unit.render.messages import message
 
 BIG = b"x" * 65_536
@@ -129,17 +126,6 @@ def test_heartbeat_that_the_status_accepts_is_sent(body: Callable[..., End], dat
     sender = HeartbeatSender(end.url, dict, database, Clock())
     assert sender.run_once()
     sender.close()
-
-
-def test_spans_that_the_status_accepts_are_not_sent_again(body: Callable[..., End]) -> None:
-    """Spans that a collector accepted by its status are not sent a second time."""
-    end = body("200 OK")
-    exporter = TraceExporter(Telemetry.model_validate({"endpoint": end.url}))
-    exporter.take_span(span())
-    exporter.run_once()
-    exporter.run_once()
-    exporter.close()
-    assert end.count == 1
 
 
 SLACK = ("slack", {"token": "xoxb-1", "channel": "C0123456789", "base_url": "{url}"})

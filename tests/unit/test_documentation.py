@@ -14,7 +14,6 @@ from actionwatch.notifiers import apprise
 from actionwatch.rules import cases
 from actionwatch.rules.compile import MAX_VALUES
 from actionwatch.rules.correlations import fold_cache
-from actionwatch.service import telemetry
 from actionwatch.store import sessions, wal_checkpoints
 from actionwatch.tail import backoff, cursor
 from actionwatch.text import options, sandbox, steps, yaml_document
@@ -99,7 +98,6 @@ def test_limits_are_those_of_the_code() -> None:
     provider = f"{openid_provider.MAX_EXCHANGES}; {most} MiB, {id_token.MAX_KEYS} keys"
     assert f"its responses | {provider} |" in text
     assert f"sign-in at the provider | {sign_in.PENDING_SECONDS // 60} minutes |" in text
-    assert f"| {telemetry.MAX_WAITING:,}, and {telemetry.MAX_BATCH} that were tried |" in text
     assert f"sessions of one token or person | {sessions.MAX_SESSIONS:,} |" in text
     assert f"page of the API | {filters.MAX_LIMIT} |" in text
     assert f"| {silences.MAX_MATCHERS}, of {silences.MAX_MATCHER_CHARS:,} characters |" in text

@@ -250,20 +250,6 @@ TOP = [
         "store: {retention: {records: 7d}}",
         "2:21: records must be kept as long as polls and sweeps reach back, which is 8d7h: keep them longer",
     ),
-    ("telemetry: {}", "2:1: the key 'endpoint' is missing: add it"),
-    ("telemetry: {endpoint: 'otel:4318'}", "2:13: endpoint: must be an https:// URL with a host"),
-    (
-        "telemetry: {endpoint: 'http://otel:4318?a=b'}",
-        "2:13: endpoint: must end with the path: remove what follows ? or #",
-    ),
-    (
-        "telemetry: {endpoint: 'http://otel:4318', headers: {'a b': c}}",
-        "2:43: headers: 'a b' is not a header name",
-    ),
-    (
-        "telemetry: {endpoint: 'http://otel:4318', headers: {Content-Type: c}}",
-        "2:43: headers: actionwatch sets the header Content-Type itself: remove it",
-    ),
     ("heartbeat: {url: 'ftp://h'}", "2:13: url: must be an https:// URL with a host"),
     ("heartbeat: {interval: 0s}", "2:13: interval: must be longer than 0s"),
     (
