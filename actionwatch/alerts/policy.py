@@ -23,7 +23,7 @@ class Storm:
 
 @dataclass(frozen=True, slots=True)
 class ReceiverPolicy:
-    """One receiver's policy. `storm` None: every alert is a message. `objective`: its p99 of latency.
+    """One receiver's policy. `storm` None: every alert is a message.
 
     At most one update per alert within `updates`; with `is_updated_last` only one, when the rule's `realert` ends.
     """
@@ -35,7 +35,6 @@ class ReceiverPolicy:
     is_updated_last: bool = False
     fallback: str | None = None
     fallback_after: timedelta = timedelta(minutes=10)
-    objective: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,6 @@ TROUBLES: Mapping[str, Trouble] = {
     "window_unproved": Trouble(Level.HIGH, "Not proved: older records of {}", "source", is_blind_spot=True),
     "dead_letters": Trouble(Level.HIGH, "Alerts did not reach {}"),
     "receiver_failing": Trouble(Level.MEDIUM, "Receiver {} keeps failing", "receiver"),
-    "slo_burning": Trouble(Level.MEDIUM, "Alerts reach {} later than its objective", "receiver"),
     "rule_broken": Trouble(Level.HIGH, "Not loaded because it is broken: {}"),
     "rule_failing": Trouble(Level.HIGH, "The rule {} fails on records"),
     "template_failing": Trouble(Level.MEDIUM, "Messages are sent without the template {}"),

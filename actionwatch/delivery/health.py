@@ -1,4 +1,4 @@
-"""Report dead letters, failing receivers, missed objectives and failing templates, and resolve the reports that are over. Bury
+"""Report dead letters, failing receivers and failing templates, and resolve the reports that are over. Bury
 rows of receivers that are not in the configuration, because nothing else moves these rows on.
 """
 
@@ -14,15 +14,12 @@ from sqlalchemy import Connection
 from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.alerts.self_alerts import SelfAlerts
 from actionwatch.base.delivery import NOT_CONFIGURED
-from actionwatch.base.durations import spell_duration
 from actionwatch.base.errors import Fault
 from actionwatch.base.model import Event
-from actionwatch.base.plurals import counted
 from actionwatch.delivery.attempt import Attempt, MessageRenderer
 from actionwatch.delivery.summary import ENDED_BY_TIME, write_summary
 from actionwatch.store import (
     alert_history,
-    delivery_latency,
     delivery_transitions,
     outbox,
     receivers,
@@ -35,9 +32,7 @@ from actionwatch.text.links import Links
 from actionwatch.text.payloads import instant
 
 FAILING_AFTER = timedelta(minutes=10)  # how long a receiver accepts nothing until that is reported
-OBJECTIVE_OVER = timedelta(hours=1)  # the time span of an objective
 _UPDATE_EVERY = timedelta(minutes=10)  # how often people learn at most that there are more dead letters
-_SLOW_SHARE = 0.01  # p99: one alert in a hundred may take longer
 DEAD_REMEDY = (
     "fix the receiver, then run 'actionwatch deliveries retry --dead', or drop the messages: "
     "'actionwatch deliveries drop --dead'"
@@ -46,7 +41,6 @@ _NOT_CONFIGURED_REMEDY = (
     "'actionwatch deliveries retry --dead --receiver {0} --to NAME' sends them to another receiver, "
     "'actionwatch deliveries drop --dead --receiver {0}' drops them"
 )
-SLOW_REMEDY = "see 'actionwatch explain' for a slow alert: it shows the time of the upstream, poll, match and receiver"
 
 
 TROUBLE = "template_failing"
@@ -86,7 +80,6 @@ class ReceiverWatch:
         self._self_alerts.settle_others("dead_letters", set(dead))
         self._dead_shown = {name: shown for name, shown in self._dead_shown.items() if name in dead}
         self._check_failing(health, now)
-        self._check_objectives(now)
         return health
 
     def bury_unknown_receivers(self, now: datetime) -> None:
@@ -123,21 +116,6 @@ class ReceiverWatch:
                     "receiver_failing", name, f"no message accepted since {instant(since)}: {error}", ""
                 )
         self._self_alerts.settle_others("receiver_failing", set(failing))
-
-    def _check_objectives(self, now: datetime) -> None:
-        """Compare how long alerts took, from when they happened, with each receiver's objective."""
-        burning: set[str] = set()
-        for name, policy in self._policies.items():
-            if policy.objective is None:
-                continue
-            with self._database.read() as connection:
-                count, slow = delivery_latency.count_slow(connection, name, now - OBJECTIVE_OVER, now, policy.objective)
-            if slow > count * _SLOW_SHARE:
-                burning.add(name)
-                span = spell_duration(policy.objective)
-                what = f"{slow} of {counted(count, 'alert')} of the last hour took longer than {span} from when they happened"
-                self._self_alerts.report("slo_burning", name, what, SLOW_REMEDY)
-        self._self_alerts.settle_others("slo_burning", burning)
 
 
 def bury_unknown_receivers(connection: Connection, configured: Collection[str], now: datetime, links: Links) -> int:

@@ -33,7 +33,6 @@ def build_policy(receiver: Receiver) -> ReceiverPolicy:
         is_updated_last=notifier_module(receiver.type).TRAITS.is_updated_last,
         fallback=receiver.fallback,
         fallback_after=receiver.fallback_after,
-        objective=receiver.slo.p99 if receiver.slo else None,
     )
 
 

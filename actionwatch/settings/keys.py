@@ -252,13 +252,6 @@ class StormOptions(Options):
     """The time within which they are counted."""
 
 
-class Objective(Options):
-    """The time within which 99 of 100 alerts must be delivered, counted from when they happened."""
-
-    p99: PositiveDuration
-    """The time within which 99 of 100 alerts must be delivered, counted from when they happened."""
-
-
 class ReceiverOptions(Options):
     """The keys of every receiver, in addition to its type."""
 
@@ -287,10 +280,6 @@ class ReceiverOptions(Options):
     storm: Annotated[StormOptions | Literal["off"] | None, BeforeValidator(parse_storm)] = None
     """More than `above` alerts within `per` collapse into one summary that lists and counts them. `off`: always one
     message per alert. Default: `{above: 30, per: 1m}` for slack, email and console, `off` for others.
-    """
-    slo: Objective | None = None
-    """`{p99: 60s}`: the self-alert `slo_burning` opens if more than one in a hundred alerts of the last hour took
-    longer, from when it happened to its delivery here.
     """
 
 

@@ -62,7 +62,7 @@ class StreamOptions(Options):
     `cluster`, `scope`, `crudOperation` and `source`, and those of their source; alerts and decisions those that routes match.
     """
     format: Annotated[str, AfterValidator(functools.partial(check_format, STREAM_FORMATS))] = "actionwatch"
-    """`actionwatch`, `cloudevents`, `ocsf`, `ecs`, or the name of [your own template](streams.md#formats)."""
+    """`actionwatch`, `cloudevents`, `ocsf`, or the name of [your own template](streams.md#formats)."""
     key: Annotated[str | None, AfterValidator(_key)] = None
     """The partition key: messages with the same value keep their order. `source` (default), `account`, `cluster`, `user` or
     `kind` for records; `alert` (default), `rule`, `source`, `cluster` or `user` for alerts and decisions.

@@ -440,9 +440,7 @@ SILENCE = Table(
 DELIVERY_LATENCY = Table(
     "delivery_latency",
     METADATA,
-    Column("rule", Text, primary_key=True),
     Column("receiver", Text, primary_key=True),
-    Column("since", Text, primary_key=True),
     # The upper bound in seconds, -1 above the last bound. Buckets are not cumulative.
     Column("bucket", Integer, primary_key=True),
     Column("message_count", BigInteger, nullable=False),

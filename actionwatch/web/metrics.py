@@ -206,8 +206,8 @@ def _streams(connection: Connection, configured: Sequence[Stream], now: datetime
 def _latencies(connection: Connection) -> Iterator[Metric]:
     metric = HistogramMetricFamily(
         "actionwatch_alert_latency_seconds",
-        "Time from a record's event, fetch or match until a receiver accepted its alert",
-        labels=("receiver", "since"),
+        "Time from the poll that brought a record until a receiver accepted its alert",
+        labels=("receiver",),
     )
     for found in delivery_latency.read_all(connection):
         below, buckets = 0, []
@@ -215,7 +215,7 @@ def _latencies(connection: Connection) -> Iterator[Metric]:
             below += found.buckets.get(bound, 0)
             buckets.append((str(float(bound)), below))
         buckets.append(("+Inf", below + found.buckets.get(delivery_latency.BEYOND, 0)))
-        metric.add_metric([found.receiver, found.since], buckets, found.total.total_seconds())
+        metric.add_metric([found.receiver], buckets, found.total.total_seconds())
     yield metric
 
 

@@ -146,9 +146,7 @@ CREATE TABLE public.delivery (
 )
 WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_insert_scale_factor='0.02', autovacuum_analyze_scale_factor='0.01');
 CREATE TABLE public.delivery_latency (
-    rule text NOT NULL COLLATE pg_catalog."C",
     receiver text NOT NULL COLLATE pg_catalog."C",
-    since text NOT NULL COLLATE pg_catalog."C",
     bucket integer NOT NULL,
     message_count bigint NOT NULL,
     total bigint NOT NULL
@@ -542,9 +540,7 @@ INSERT INTO public.correlation_version VALUES ('rule_id', 'version', 7, 7, 'dige
 INSERT INTO public.delivery VALUES ('647f70de-73b0-5fda-b4bf-30fad983c43a', 'f5a50fbb-2165-56ab-b53d-b8f2948c0854', 'hook', 'opened', 1, 'sent', 1, 1795608000000000, 1795608000000000, 1795608000000000, NULL, NULL, 1795608000000000, NULL, NULL, NULL, NULL, NULL, NULL, NULL, '{"type":"alert.opened","timestamp":"2026-11-25T12:00:00+00:00","data":{"id":"f5a50fbb-2165-56ab-b53d-b8f2948c0854","rule":{"id":"cluster_deleted","name":"cluster_deleted","title":"Cluster_Deleted","tags":[]},"level":"high","title":"cluster_deleted by eve","body":"","runbook":null,"labels":{},"source":"acme","group":{},"status":"open","acked_by":null,"resolved_by":null,"count":1,"first_at":"2026-11-25T12:01:00.000Z","last_at":"2026-11-25T12:01:00.000Z","late":false,"late_by_seconds":null,"explain":"actionwatch explain f5a50fbb","user":"eve","cluster":null,"assigned_to":null,"note":null,"noted_by":null,"reopened_by":null,"records":[{"key":"0006611894927700-00000000000000000001","timestamp":"2026-11-25T12:01:00.000Z","actionKind":"DELETE_CLUSTER","userName":"eve","description":"Zürich 1","account":{"id":null,"name":null},"cluster":{"id":null,"name":null},"scope":null,"crudOperation":null,"source":"acme","raw":{}}]},"fields":[["timestamp","2026-11-25T12:01:00.000Z"],["userName","eve"],["actionKind","DELETE_CLUSTER"],["description","Zürich 1"]]}');
 INSERT INTO public.delivery VALUES ('71d3fd26-471c-590d-ad3a-3f3382076c16', '70966863-97a6-5ce8-8f86-7b248b85fa63', 'hook', 'opened', 1, 'sent', 1, 1795608000000000, 1795608000000000, 1795608000000000, NULL, NULL, 1795608000000000, NULL, NULL, NULL, NULL, NULL, NULL, NULL, '{"type":"alert.opened","timestamp":"2026-11-25T12:00:00+00:00","data":{"id":"70966863-97a6-5ce8-8f86-7b248b85fa63","rule":{"id":"cluster_deleted","name":"cluster_deleted","title":"Cluster_Deleted","tags":[]},"level":"high","title":"cluster_deleted by eve","body":"","runbook":null,"labels":{},"source":"acme","group":{},"status":"open","acked_by":null,"resolved_by":null,"count":1,"first_at":"2026-11-25T12:02:00.000Z","last_at":"2026-11-25T12:02:00.000Z","late":false,"late_by_seconds":null,"explain":"actionwatch explain 70966863","user":"eve","cluster":null,"assigned_to":null,"note":null,"noted_by":null,"reopened_by":null,"records":[{"key":"000661189825fe00-00000000000000000002","timestamp":"2026-11-25T12:02:00.000Z","actionKind":"DELETE_CLUSTER","userName":"eve","description":"Zürich 2","account":{"id":null,"name":null},"cluster":{"id":null,"name":null},"scope":null,"crudOperation":null,"source":"acme","raw":{}}]},"fields":[["timestamp","2026-11-25T12:02:00.000Z"],["userName","eve"],["actionKind","DELETE_CLUSTER"],["description","Zürich 2"]]}');
 INSERT INTO public.delivery VALUES ('33fd5d40-7e08-595a-ada5-e3f2bed97e87', 'f87bd3cb-31eb-5c49-90d0-3d53e00daa66', 'hook', 'opened', 1, 'sent', 1, 1795608000000000, 1795608000000000, 1795608000000000, NULL, NULL, 1795608000000000, NULL, NULL, NULL, NULL, NULL, NULL, NULL, '{"type":"alert.opened","timestamp":"2026-11-25T12:00:00+00:00","data":{"id":"f87bd3cb-31eb-5c49-90d0-3d53e00daa66","rule":{"id":"cluster_deleted","name":"cluster_deleted","title":"Cluster_Deleted","tags":[]},"level":"high","title":"cluster_deleted by eve","body":"","runbook":null,"labels":{},"source":"acme","group":{},"status":"open","acked_by":null,"resolved_by":null,"count":1,"first_at":"2026-11-25T12:03:00.000Z","last_at":"2026-11-25T12:03:00.000Z","late":false,"late_by_seconds":null,"explain":"actionwatch explain f87bd3cb","user":"eve","cluster":null,"assigned_to":null,"note":null,"noted_by":null,"reopened_by":null,"records":[{"key":"000661189bb98500-00000000000000000003","timestamp":"2026-11-25T12:03:00.000Z","actionKind":"DELETE_CLUSTER","userName":"eve","description":"Zürich 3","account":{"id":null,"name":null},"cluster":{"id":null,"name":null},"scope":null,"crudOperation":null,"source":"acme","raw":{}}]},"fields":[["timestamp","2026-11-25T12:03:00.000Z"],["userName","eve"],["actionKind","DELETE_CLUSTER"],["description","Zürich 3"]]}');
-INSERT INTO public.delivery_latency VALUES ('cluster_deleted', 'hook', 'happened', 1, 3, 0);
-INSERT INTO public.delivery_latency VALUES ('cluster_deleted', 'hook', 'seen', 1, 3, 0);
-INSERT INTO public.delivery_latency VALUES ('cluster_deleted', 'hook', 'matched', 1, 3, 0);
+INSERT INTO public.delivery_latency VALUES ('hook', 1, 3, 0);
 INSERT INTO public.hit VALUES (7, 'group_id', 7, 7, 'key', 7, true, 'value', 'records');
 INSERT INTO public.kept_filter VALUES ('person', 'name', 'query', 7);
 INSERT INTO public.linked_account VALUES (7, 'organisation', 'account_id', 'name', 'raw', 7, 7);
@@ -654,7 +650,7 @@ ALTER TABLE ONLY public.correlated_alert
 ALTER TABLE ONLY public.correlation_version
     ADD CONSTRAINT correlation_version_pkey PRIMARY KEY (rule_id);
 ALTER TABLE ONLY public.delivery_latency
-    ADD CONSTRAINT delivery_latency_pkey PRIMARY KEY (rule, receiver, since, bucket);
+    ADD CONSTRAINT delivery_latency_pkey PRIMARY KEY (receiver, bucket);
 ALTER TABLE ONLY public.delivery
     ADD CONSTRAINT delivery_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.hit

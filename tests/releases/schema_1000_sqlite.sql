@@ -152,17 +152,13 @@ INSERT INTO "delivery" VALUES('647f70de-73b0-5fda-b4bf-30fad983c43a','f5a50fbb-2
 INSERT INTO "delivery" VALUES('71d3fd26-471c-590d-ad3a-3f3382076c16','70966863-97a6-5ce8-8f86-7b248b85fa63','hook','opened',1,'sent',1,1795608000000000,1795608000000000,1795608000000000,NULL,NULL,1795608000000000,NULL,NULL,NULL,NULL,NULL,NULL,NULL,'{"type":"alert.opened","timestamp":"2026-11-25T12:00:00+00:00","data":{"id":"70966863-97a6-5ce8-8f86-7b248b85fa63","rule":{"id":"cluster_deleted","name":"cluster_deleted","title":"Cluster_Deleted","tags":[]},"level":"high","title":"cluster_deleted by eve","body":"","runbook":null,"labels":{},"source":"acme","group":{},"status":"open","acked_by":null,"resolved_by":null,"count":1,"first_at":"2026-11-25T12:02:00.000Z","last_at":"2026-11-25T12:02:00.000Z","late":false,"late_by_seconds":null,"explain":"actionwatch explain 70966863","user":"eve","cluster":null,"assigned_to":null,"note":null,"noted_by":null,"reopened_by":null,"records":[{"key":"000661189825fe00-00000000000000000002","timestamp":"2026-11-25T12:02:00.000Z","actionKind":"DELETE_CLUSTER","userName":"eve","description":"Zürich 2","account":{"id":null,"name":null},"cluster":{"id":null,"name":null},"scope":null,"crudOperation":null,"source":"acme","raw":{}}]},"fields":[["timestamp","2026-11-25T12:02:00.000Z"],["userName","eve"],["actionKind","DELETE_CLUSTER"],["description","Zürich 2"]]}');
 INSERT INTO "delivery" VALUES('33fd5d40-7e08-595a-ada5-e3f2bed97e87','f87bd3cb-31eb-5c49-90d0-3d53e00daa66','hook','opened',1,'sent',1,1795608000000000,1795608000000000,1795608000000000,NULL,NULL,1795608000000000,NULL,NULL,NULL,NULL,NULL,NULL,NULL,'{"type":"alert.opened","timestamp":"2026-11-25T12:00:00+00:00","data":{"id":"f87bd3cb-31eb-5c49-90d0-3d53e00daa66","rule":{"id":"cluster_deleted","name":"cluster_deleted","title":"Cluster_Deleted","tags":[]},"level":"high","title":"cluster_deleted by eve","body":"","runbook":null,"labels":{},"source":"acme","group":{},"status":"open","acked_by":null,"resolved_by":null,"count":1,"first_at":"2026-11-25T12:03:00.000Z","last_at":"2026-11-25T12:03:00.000Z","late":false,"late_by_seconds":null,"explain":"actionwatch explain f87bd3cb","user":"eve","cluster":null,"assigned_to":null,"note":null,"noted_by":null,"reopened_by":null,"records":[{"key":"000661189bb98500-00000000000000000003","timestamp":"2026-11-25T12:03:00.000Z","actionKind":"DELETE_CLUSTER","userName":"eve","description":"Zürich 3","account":{"id":null,"name":null},"cluster":{"id":null,"name":null},"scope":null,"crudOperation":null,"source":"acme","raw":{}}]},"fields":[["timestamp","2026-11-25T12:03:00.000Z"],["userName","eve"],["actionKind","DELETE_CLUSTER"],["description","Zürich 3"]]}');
 CREATE TABLE delivery_latency (
-	rule TEXT NOT NULL, 
 	receiver TEXT NOT NULL, 
-	since TEXT NOT NULL, 
 	bucket INTEGER NOT NULL, 
 	message_count BIGINT NOT NULL, 
 	total BIGINT NOT NULL, 
-	PRIMARY KEY (rule, receiver, since, bucket)
+	PRIMARY KEY (receiver, bucket)
 );
-INSERT INTO "delivery_latency" VALUES('cluster_deleted','hook','happened',1,3,0);
-INSERT INTO "delivery_latency" VALUES('cluster_deleted','hook','seen',1,3,0);
-INSERT INTO "delivery_latency" VALUES('cluster_deleted','hook','matched',1,3,0);
+INSERT INTO "delivery_latency" VALUES('hook',1,3,0);
 CREATE TABLE hit (
 	rule INTEGER NOT NULL, 
 	group_id TEXT NOT NULL, 

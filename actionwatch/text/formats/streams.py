@@ -1,4 +1,4 @@
-"""The formats of the messages of streams: actionwatch, CloudEvents, OCSF and ECS. Pure functions.
+"""The formats of the messages of streams: actionwatch, CloudEvents and OCSF. Pure functions.
 
 Each has where in the stream a message is: `offset`, and for a record `late`, under the names that its format allows.
 """
@@ -10,7 +10,6 @@ from typing import Any
 
 from actionwatch.base.model import Message
 from actionwatch.text.formats.cloudevents import cloudevents_document, cloudevents_event
-from actionwatch.text.formats.ecs import ecs_document
 from actionwatch.text.formats.ocsf import ocsf_document, ocsf_event
 from actionwatch.text.payloads import instant
 
@@ -35,15 +34,9 @@ def _ocsf(message: Message, place: Place) -> dict[str, Any]:
     return {**event, "unmapped": {"actionwatch": {**own, "id": message.id, **place}}}
 
 
-def _ecs(message: Message, place: Place) -> dict[str, Any]:
-    event = ecs_document(message)
-    return {**event, "actionwatch": {**event["actionwatch"], "id": message.id, **place}}
-
-
 STREAM_FORMATS: Mapping[str, tuple[str, Callable[[Message, Place], dict[str, Any]]]] = {
     "actionwatch": ("application/json", _actionwatch),
     "cloudevents": ("application/cloudevents+json", _cloudevents),
     "ocsf": ("application/json", _ocsf),
-    "ecs": ("application/json", _ecs),
 }
 """Format -> content type, and the function that makes the JSON value of a message."""

@@ -1,4 +1,4 @@
-"""Reports about receivers: dead letters, receivers that keep failing, and missed objectives."""
+"""Reports about receivers: dead letters, and receivers that keep failing."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 import pytest
-from msgspec.structs import replace
 
 from actionwatch.alerts.policy import ReceiverPolicy
 from actionwatch.base.delivery import DeliveryStatus
-from actionwatch.delivery.health import DEAD_REMEDY, FAILING_AFTER, OBJECTIVE_OVER, SLOW_REMEDY, ReceiverWatch
-from actionwatch.store import alerts, delivery_transitions, outbox, receivers, self_alerts
+from actionwatch.delivery.health import DEAD_REMEDY, FAILING_AFTER, ReceiverWatch
+from actionwatch.store import delivery_transitions, outbox, receivers, self_alerts
 from actionwatch.store.database import Database
 from actionwatch.text.links import NO_LINKS
-from tests.builders import NOON, make_alert, make_delivery
+from tests.builders import NOON, make_delivery
 
 SECOND = timedelta(seconds=1)
 
@@ -61,7 +60,7 @@ def test_nothing_to_report(database: Database) -> None:
         receivers.note_success(connection, "hook", NOON)
     reports = check(database)
     assert reports.reported == []
-    assert reports.lasting == {"dead_letters": set(), "receiver_failing": set(), "slo_burning": set()}
+    assert reports.lasting == {"dead_letters": set(), "receiver_failing": set()}
 
 
 def test_dead_letters(database: Database) -> None:
@@ -133,22 +132,3 @@ def test_failing_receiver(database: Database, span: timedelta, is_reported: bool
     assert reports.lasting["receiver_failing"] == {"hook"}
     what = f"no message accepted since 2026-11-25T11:50:00.000Z: {shown}"
     assert reports.reported == ([("receiver_failing", "hook", what, "")] if is_reported else [])
-
-
-@pytest.mark.parametrize(("slow_count", "is_reported"), [(0, False), (1, False), (2, True)])
-def test_objective(database: Database, slow_count: int, is_reported: bool) -> None:
-    """An objective is missed when more than one of a hundred alerts of the last hour took longer."""
-    rows = [make_delivery(f"a{number}") for number in range(101)]
-    with database.write() as connection:
-        starts = [NOON - (61 if number < slow_count else 60) * SECOND for number in range(100)]
-        made = [make_alert(row.alert_id, happened_at=at) for row, at in zip(rows, starts, strict=False)]
-        old = make_alert("a100", happened_at=NOON - 9 * OBJECTIVE_OVER)
-        alerts.insert_new(connection, [(alert, alert.id) for alert in (*made, old)])
-        delivery_transitions.enqueue(connection, rows)
-        delivery_transitions.freeze(connection, [replace(row, body="{}") for row in rows])
-        delivery_transitions.sent(connection, "hook", "sender", {row.id: None for row in rows[:100]}, NOON)
-        delivery_transitions.sent(connection, "hook", "sender", {rows[100].id: None}, NOON - OBJECTIVE_OVER)
-    reports = check(database, hook=ReceiverPolicy(objective=60 * SECOND), other=ReceiverPolicy())
-    assert reports.lasting["slo_burning"] == ({"hook"} if is_reported else set())
-    what = "2 of 100 alerts of the last hour took longer than 1m from when they happened"
-    assert reports.reported == ([("slo_burning", "hook", what, SLOW_REMEDY)] if is_reported else [])

@@ -193,7 +193,7 @@ def test_troubles_are_those_of_the_contract() -> None:
     assert " ".join(sorted(TROUBLES)) == (
         "accounts_refused clock_skew clock_stepped config_differs dead_letters filter_ignored key_refused mark_ahead "
         "origin_unreachable polls_late proof_lagging receiver_failing records_cut replicas_differ rule_broken rule_failing "
-        "slo_burning step_failing store_nearly_full stream_lagging template_failing unknown_field unknown_kind "
+        "step_failing store_nearly_full stream_lagging template_failing unknown_field unknown_kind "
         "upstream_unreachable window_shrunk window_unproved"
     )
 

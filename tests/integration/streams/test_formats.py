@@ -19,8 +19,6 @@ from tests.integration.kit import Post
 from tests.integration.notifiers.test_formats import OCSF_VALIDATORS
 from tests.integration.streams.kit import HOUR, Bench, down
 
-FORMATS = ("actionwatch", "cloudevents", "ocsf", "ecs")
-
 
 def everything(database: Database, form: str) -> list[StreamMessage]:
     """Return what three streams send of a record, a late one, an alert, decisions and a silence."""
@@ -57,22 +55,6 @@ def test_sdk_of_cloudevents_parses_the_events(database: Database) -> None:
         assert event.get_id() == message.id
         assert event.get_extension("offset") == message.offset
         assert (event.get_extension("late") is None) == (message.kind != "record")
-
-
-def test_ecs_names_what_happened(database: Database) -> None:
-    """A record is an event of its user with category and type, an alert is an alert, a statement is a state."""
-    events = [json.loads(message.body) for message in everything(database, "ecs")]
-    for event in events:
-        assert event["ecs"]["version"]
-        assert event["@timestamp"].endswith("Z")
-        assert event["event"]["kind"] in ("event", "alert", "state")
-        assert event["message"]
-    first, invited = (each for each in events if each["event"]["kind"] == "event")
-    assert (first["event"]["category"], first["event"]["type"]) == (["configuration"], ["deletion"])
-    assert (invited["event"]["category"], invited["user"]) == (["iam"], {"name": "eve"})
-    assert invited["actionwatch"]["late"] is True
-    alert = next(each for each in events if each["event"]["kind"] == "alert")
-    assert (alert["rule"]["name"], alert["event"]["severity"]) == ("cluster_deleted", 75)
 
 
 def test_decisions_say_who_decided_what(database: Database) -> None:
