@@ -301,25 +301,6 @@ def reopen(alert: Alert, by: str, at: datetime) -> Alert:
     return replace(alert, status=Status.OPEN, reopened_by=by, reopened_at=at, **undone)
 
 
-def undo(alert: Alert, by: str, at: datetime) -> Alert:
-    """Take the last decision about an alert back: a resolved one that was acknowledged is so again, others are open."""
-    if alert.status is not Status.RESOLVED or alert.acked_by is None:
-        return reopen(alert, by, at)
-    undone: dict[str, None] = {"resolved_by": None, "resolved_at": None}
-    return replace(alert, status=Status.ACKED, reopened_by=by, reopened_at=at, **undone)
-
-
-def decision_about(alert: Alert) -> str:
-    """Return the newest decision about an alert, which an undo takes back, such as `acked by sam`; empty while it is open."""
-    who = {Status.ACKED: alert.acked_by, Status.RESOLVED: alert.resolved_by}.get(alert.status)
-    return spell_decision(alert.status, who) if who is not None else ""
-
-
-def spell_decision(status: Status, who: str) -> str:
-    """Return a decision as a text, by which an undo knows the one that it is about."""
-    return f"{status.value} by {who}"
-
-
 def _spell_sources(names: Sequence[str]) -> str:
     """Name a few sources, and count many: nobody reads a thousand names."""
     return ", ".join(names) if len(names) <= _MOST_NAMED else counted(len(names), "source")

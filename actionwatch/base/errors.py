@@ -99,10 +99,6 @@ class SilenceOfFile(ActionwatchError):
     """A silence that a file has: it ends when it is removed there."""
 
 
-class DecidedSince(ActionwatchError):
-    """Somebody decided about an alert after the decision that an undo is about."""
-
-
 class DeliveryError(ActionwatchError):
     """A message was not accepted. `response` is what the receiver answered, at most 500 characters."""
 

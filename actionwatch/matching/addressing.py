@@ -6,7 +6,7 @@ together (the transactional outbox).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -113,32 +113,22 @@ class Addressing:
         what = f"by {alert.resolved_by}" + (f": {why}" if why else "")
         alert_history.append(connection, [alert_history.Entry(now, alert.id, "resolved", what)])
 
-    def tell(self, connection: Connection, alert: Alert, now: datetime, but: Collection[str] = ()) -> None:
+    def tell(self, connection: Connection, alert: Alert, now: datetime) -> None:
         """Enqueue an update for the receivers that are or will be notified, except by mail: who is assigned, or a note."""
         rows: list[Delivery] = []
         for name, found in receiver_progress.read(connection, alert.id).items():
             last, policy = found.last, self._policies.get(name)
-            if name in but or last is None or policy is None or policy.is_updated_last or _reports_newest_state(last):
+            if last is None or policy is None or policy.is_updated_last or _reports_newest_state(last):
                 continue
             if found.is_notified or last.status is DeliveryStatus.PENDING:
                 due_at = self._spaced(last, policy, now)
                 rows.append(delivery_about(alert, name, Event.UPDATED, found.next_ordinal, now, due_at, last.mutes))
         delivery_transitions.enqueue(connection, rows)
 
-    def reopen(
-        self,
-        connection: Connection,
-        before: Alert,
-        alert: Alert,
-        record: Record | None,
-        why: str = "",
-        *,
-        is_undo: bool = False,
-    ) -> None:
+    def reopen(self, connection: Connection, before: Alert, alert: Alert, record: Record | None, why: str = "") -> None:
         """Enqueue `opened` for the receivers of an alert that is open again, and its escalation; `before` has the decision.
 
-        A receiver that has not got the decision yet shows the alert as it was, without a further message. An undo opens the
-        alert again only for those that have got it.
+        A receiver that has not got the decision yet shows the alert as it was, without a further message.
         """
         now = alert.reopened_at or alert.opened_at
         withdrawal = withdraw(connection, before, alert, self._policies, now)
@@ -151,17 +141,12 @@ class Addressing:
                 continue
             if found.last and _reports_newest_state(found.last):
                 continue
-            is_new = not is_undo and (found.last is not None or name in routed)
-            if name in withdrawal.reached or is_new:
+            if name in withdrawal.reached or name in routed or found.last is not None:
                 rows.append(_again(alert, name, found, routed.get(name), now))
         delivery_transitions.enqueue(connection, rows)
-        if is_undo:
-            self.tell(connection, alert, now, but=withdrawal.reached | withdrawal.spared)
         what = f"by {alert.reopened_by}" + (f": {why}" if why else "")
-        alert_history.append(
-            connection, [alert_history.Entry(now, alert.id, "undone" if is_undo else "reopened", what)]
-        )
-        if alert.status is Status.OPEN and alert.escalation and not alert.is_shadow:
+        alert_history.append(connection, [alert_history.Entry(now, alert.id, "reopened", what)])
+        if alert.escalation and not alert.is_shadow:
             self._escalate_again(connection, before, alert, alert.escalation, now)
 
     def _escalate_again(

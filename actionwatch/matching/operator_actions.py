@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from actionwatch.alerts import ledger
 from actionwatch.alerts.silences import make_silence, matchers_of
-from actionwatch.base.errors import ActionwatchError, DecidedSince, SilenceOfFile
+from actionwatch.base.errors import ActionwatchError, SilenceOfFile
 from actionwatch.base.model import Alert, Decision, Silence, Status
 from actionwatch.matching.addressing import Addressing
 from actionwatch.store import alert_history, alerts, records, self_alerts, silences
@@ -99,28 +99,23 @@ class OperatorActions:
         self._wake()
         return alert, True
 
-    def reopen(
-        self, alert_id: str, who: str, comment: str = "", *, is_undo: bool = False, of: str = ""
-    ) -> tuple[Alert, bool]:
+    def reopen(self, alert_id: str, who: str, comment: str = "") -> tuple[Alert, bool]:
         """Open an acknowledged or resolved alert again: its receivers get it as a new one, and it escalates. An open one only
-        keeps the comment. An undo takes the last decision back, and only those learn of it that have got the decision. `of` is
-        the decision that it is about, as `ledger.decision_about` returned it.
+        keeps the comment.
 
-        Returns: the alert, and whether this changed it. Raises: DecidedSince; ActionwatchError, if the alert does not exist.
+        Returns: the alert, and whether this changed it. Raises: ActionwatchError, if the alert does not exist.
         """
         with self._database.write(is_durable=True) as connection:
             before = _existing(connection, alert_id)
             if before.status is Status.OPEN:
                 _note_comment(connection, alert_id, who, comment, self._clock())
                 return before, False
-            if is_undo and of not in ("", newest_decision := ledger.decision_about(before)):
-                raise DecidedSince(f"the alert was {newest_decision} since: nothing is undone")
-            alert = (ledger.undo if is_undo else ledger.reopen)(before, who, self._clock())
+            alert = ledger.reopen(before, who, self._clock())
             alerts.update(connection, alert)
             self_alerts.restore(connection, alert)
             newest = records.read_of_alerts(connection, [alert.id], 1)[alert.id]
             record = newest[-1] if newest else None
-            self._addressing.reopen(connection, before, alert, record, visible(comment), is_undo=is_undo)
+            self._addressing.reopen(connection, before, alert, record, visible(comment))
         log.info("alert_reopened", alert=alert.id, by=who)
         self._wake()
         return alert, True

@@ -9,19 +9,15 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from actionwatch.base.model import Alert, Record, RecordFilter
-from actionwatch.base.search_words import caseless, words_of
+from actionwatch.base.search_words import words_of
 from actionwatch.queries.pages import Page, only
-from actionwatch.store import alerts, receipts, record_search, record_values, records
-from actionwatch.store.narrowing import is_narrowed
+from actionwatch.store import alerts, receipts, record_search, records
 from actionwatch.store.receipts import WindowReceipt
-from actionwatch.store.record_values import Value
 from actionwatch.store.statements import PageKey, PageKind
 
 SEARCHED = 10_000  # records, for one of several pages: a tenth of a second where none matches
 SEARCHED_ONCE = 250_000  # for a list that has only one page: a search of millions takes seconds
 _RECEIPTS_SHOWN = 5
-_SUGGESTED = 10
-_LOOKED_AT = 50  # records, for suggestions to somebody who sees only some sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,34 +44,6 @@ def place_of(wanted: RecordFilter) -> tuple[PageKind, ...]:
     """Return of what the places of a list with this filter are made, for its cursor."""
     place = (datetime, str, str)
     return (*place, *place) if words_of(wanted.text) else place
-
-
-def suggest(connection: Connection, word: str) -> list[tuple[str, str]]:
-    """Return texts to search for that contain a word, and what each is: users, clusters, accounts and kinds, by their names.
-
-    Where only the id has the word, the text is the id, and the name is in what it is.
-    """
-    # The values in the store are those of all records.
-    read = _values_with if is_narrowed(connection) else record_values.suggest
-    found = read(connection, word, _SUGGESTED)
-    return [
-        (each.name, each.field)
-        if caseless(word) in caseless(each.name)
-        else (each.entity_id, f"{each.field} {each.name}")
-        for each in found
-    ]
-
-
-def _values_with(connection: Connection, word: str, limit: int) -> list[Value]:
-    """Return the values of the newest records that contain a word, the newest first."""
-    found: dict[Value, None] = {}
-    for record in search(connection, RecordFilter(text=word), _LOOKED_AT, SEARCHED).items:
-        entities = (("cluster", record.cluster), ("account", record.account))
-        values = [(name, entity.name, entity.id) for name, entity in entities]
-        for field, name, entity_id in (("user", record.user_name, None), *values, ("kind", record.action_kind, None)):
-            if name and caseless(word) in caseless(f"{name}\n{entity_id or ''}"):
-                found[Value(field, name, entity_id or "")] = None
-    return list(found)[:limit]
 
 
 def find(connection: Connection, beginning: str) -> Record:

@@ -92,11 +92,6 @@ def _is_wanted(rule: Rule, wanted: RuleFilter, blind: Collection[str]) -> bool:
     )
 
 
-def names_with(rules: Iterable[Rule], word: str) -> list[str]:
-    """Return the names of the rules in use that contain a word, in order."""
-    return [rule.name.name for rule in in_use(rules) if caseless(word) in caseless(rule.name.name)]
-
-
 class BlindDocument(TypedDict):
     """An interval of the times of actions in which a rule could not have fired, or not as it should, and why."""
 

@@ -22,7 +22,6 @@ from actionwatch.store import (
     alerts,
     correlations,
     hits,
-    kept_filters,
     marks,
     positions,
     receipts,
@@ -174,7 +173,6 @@ def run_once(database: Transactions, kept: Retention, now: datetime, back: Lookb
         record_blocks.delete_unused_values(connection)
         sessions.delete_ended(connection, now)
         tokens.delete_ended(connection, forgotten)  # until then, people see who had access
-        kept_filters.delete_unused(connection, min(forgotten, now - 2 * kept_filters.USE_NOTED_EVERY))
     if any(deleted.values()):
         log.info("store_pruned", **deleted)
     return deleted

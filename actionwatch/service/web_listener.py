@@ -124,7 +124,6 @@ class WebListener:
                 connection, app.settings, app.rules.rules, since, now
             ),
             roster=lambda: self._roles.roster if app.database.is_shared else None,
-            is_stopping=self._threads.stopping.is_set,
         )
         return Parts(
             database=app.database,

@@ -79,7 +79,7 @@ class StoreReader:
             yield connection
 
     def narrowed(self, narrowing: Callable[[Connection], Narrowing]) -> Self:
-        """Return the same store, whose transactions see only what may be seen, and change nothing but kept filters.
+        """Return the same store, whose transactions see only what may be seen, and change nothing.
 
         `narrowing` is called at the beginning of each transaction, which sees everything until then.
         """

@@ -38,15 +38,6 @@ _Value = tuple[str, str | None, str | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
-    """A value: `field` is user, cluster, account or kind."""
-
-    field: str
-    name: str
-    entity_id: str
-
-
-@dataclass(frozen=True, slots=True)
 class Wanted:
     """A condition for records: one of these values, as bits, or a key with this beginning."""
 
@@ -161,14 +152,6 @@ def has_value_with(word: str) -> ColumnElement[bool]:
         values = select(*(column for _, column in columns)).where(_V.field == field, _has_word(word))
         found.append(tuple_(*(func.coalesce(column, "") for column, _ in columns)).in_(values))
     return or_(*found)
-
-
-def suggest(connection: Connection, text: str, limit: int) -> list[Value]:
-    """Return values with a name that contain a text, those that begin with it first."""
-    begins = has_prefix(_V.searched, caseless(text))
-    statement = select(_V.field, _V.name, _V.entity_id).where(_has_word(text), _V.name != "")
-    rows = connection.execute(statement.order_by(begins.desc(), _V.searched, _V.field, _V.id).limit(limit))
-    return [Value(*row) for row in rows]
 
 
 def delete_unused(connection: Connection, used: int) -> None:

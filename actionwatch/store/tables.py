@@ -642,17 +642,6 @@ SESSION = Table(
     Index("session_by_end", "ends_at"),
 )
 
-# The filters of the list of alerts that a person keeps under a name. `query` is the part of the URL after the question mark;
-# `used_at` is when the person last had the list, at most a day ago while they use it.
-KEPT_FILTER = Table(
-    "kept_filter",
-    METADATA,
-    Column("person", Text, primary_key=True),
-    Column("name", Text, primary_key=True),
-    Column("query", Text, nullable=False),
-    Column("used_at", Instant, nullable=False),
-)
-
 # Each version of a row that changes: of alerts, deliveries, silences, tokens and rules. See `row_history.py`.
 ROW_HISTORY = Table(
     "row_history",

@@ -30,7 +30,6 @@ DECISIONS = frozenset(
         "acknowledged",
         "resolved",
         "reopened",
-        "undone",
         "assigned",
         "noted",
         "commented",

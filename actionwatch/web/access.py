@@ -87,11 +87,6 @@ class Visitor:
         return f"{self.role.value} of {labels or 'nothing'}" if self.is_limited else self.role.value
 
     @property
-    def keeper(self) -> str | None:
-        """Under what the filters that this visitor keeps are stored: apart from those kept with another token."""
-        return f"{self.name}, {self.spelled_role}" if self.name is not None and self.is_limited else self.name
-
-    @property
     def may_decide(self) -> bool:
         """Whether this visitor may change something."""
         return self.role is AccessRole.OPERATOR

@@ -44,7 +44,6 @@ OPEN_PATHS = (
     "/sign-out",
     "/silences",
     "/sources",
-    "/suggestions",
     "/api/v1/alerts",
     "/api/v1/alerts/decisions",
     "/api/v1/alerts/{id}",
@@ -156,7 +155,6 @@ def _service(service: ServiceState, labels: Mapping[str, str]) -> ServiceState:
         stretches=service.stretches,
         blindness=_no_blindness,
         roster=lambda: None,
-        is_stopping=service.is_stopping,
     )
 
 
@@ -182,10 +180,8 @@ class _Actions:
     def resolve(self, alert_id: str, who: str, comment: str = "") -> tuple[Alert, bool]:
         return self.actions.resolve(self._seen(alert_id), who, comment)
 
-    def reopen(
-        self, alert_id: str, who: str, comment: str = "", *, is_undo: bool = False, of: str = ""
-    ) -> tuple[Alert, bool]:
-        return self.actions.reopen(self._seen(alert_id), who, comment, is_undo=is_undo, of=of)
+    def reopen(self, alert_id: str, who: str, comment: str = "") -> tuple[Alert, bool]:
+        return self.actions.reopen(self._seen(alert_id), who, comment)
 
     def assign(self, alert_id: str, who: str, to: str | None, comment: str = "") -> tuple[Alert, bool]:
         return self.actions.assign(self._seen(alert_id), who, to, comment)

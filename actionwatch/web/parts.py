@@ -54,10 +54,8 @@ class Actions(Protocol):
         """Resolve an alert. Return it, and whether this changed it."""
         ...
 
-    def reopen(
-        self, alert_id: str, who: str, comment: str = "", *, is_undo: bool = False, of: str = ""
-    ) -> tuple[Alert, bool]:
-        """Open an alert again, or take the last decision back if it is that one. Return it, and whether this changed it."""
+    def reopen(self, alert_id: str, who: str, comment: str = "") -> tuple[Alert, bool]:
+        """Open an alert again. Return it, and whether this changed it."""
         ...
 
     def assign(self, alert_id: str, who: str, to: str | None, comment: str = "") -> tuple[Alert, bool]:
@@ -135,7 +133,6 @@ class ServiceState:
     stretches: Callable[[Connection, Collection[str], datetime], Mapping[str, Sequence[Stretch]]]
     blindness: Callable[[Connection, datetime, datetime], Blindness]
     roster: Callable[[], Roster | None] = lambda: None
-    is_stopping: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

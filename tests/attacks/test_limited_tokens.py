@@ -28,7 +28,6 @@ from actionwatch.store import (
     alert_history,
     alerts,
     delivery_transitions,
-    kept_filters,
     marks,
     polls,
     receipts,
@@ -43,7 +42,6 @@ from actionwatch.store import (
 from actionwatch.store.alert_history import Entry
 from actionwatch.store.database import Database
 from actionwatch.store.delivery_transitions import Suppression
-from actionwatch.store.kept_filters import KeptFilter
 from actionwatch.store.polls import Poll
 from actionwatch.store.self_alerts import OpenSelfAlert
 from actionwatch.store.unproved_windows import UnprovedWindow
@@ -159,7 +157,6 @@ def fill(database: Database, customer: str, number: int) -> Subject:
         unproved_windows.write(connection, [window])
         opened = OpenSelfAlert("key_refused", customer, at, f"what of {customer}", f"remedy of {customer}", trouble.id)
         self_alerts.insert(connection, opened)
-        kept_filters.keep(connection, f"sam of {customer}", KeptFilter(f"kept by {customer}", "level=high", NOON))
     return Subject(alert.id, dead.id, silence, new, own[0].key)
 
 
@@ -337,7 +334,6 @@ MORE = [
         ),
         *("/records?text=cluster", "/records/export?format=csv", "/records/export?format=jsonl&text=of"),
         *("/deliveries?state=waiting", "/deliveries?state=held", "/deliveries?state=dead&receiver=hook-globex"),
-        *("/suggestions?of=records&text=glob", "/suggestions?of=alerts&text=of", "/suggestions?of=records&text=cl"),
         *(
             "/api/v1/alerts?status=any&limit=1",
             "/api/v1/records?limit=1",
@@ -435,18 +431,6 @@ def test_a_renamed_source_keeps_its_records(database: Database) -> None:
             use_labels({"acme-2": LABELS[ACME], **others})
             found = ask(client, token, "/records?limit=200")["items"]
             assert {each["source"] for each in found} == sources
-
-
-def test_news_count_only_what_is_seen(database: Database) -> None:
-    """The stream of an open page counts the alerts of the customer, and the first event comes with them."""
-    use_labels(LABELS)
-    fill_both(database)
-    token = give_token(database, "kim", labels=LABELS[ACME])
-    with Served(database, open_to=None, sources=(ACME, GLOBEX)).open() as client:
-        bearer = {"authorization": f"Bearer {token}"}
-        with client.stream("GET", "/news?after=2026-01-01T00:00:00Z", headers=bearer) as answer:
-            event = next(line for line in answer.iter_lines() if line.startswith("data:"))
-    assert json.loads(event.partition(":")[2]) == {"count": 2, "more": False}
 
 
 def test_a_silence_is_confined_and_shows_it(database: Database) -> None:

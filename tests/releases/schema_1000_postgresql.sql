@@ -163,12 +163,6 @@ CREATE TABLE public.hit (
     records text COLLATE pg_catalog."C"
 )
 WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_insert_scale_factor='0.02', autovacuum_analyze_scale_factor='0.01');
-CREATE TABLE public.kept_filter (
-    person text NOT NULL COLLATE pg_catalog."C",
-    name text NOT NULL COLLATE pg_catalog."C",
-    query text NOT NULL COLLATE pg_catalog."C",
-    used_at bigint NOT NULL
-);
 CREATE TABLE public.linked_account (
     id bigint NOT NULL,
     organisation text NOT NULL COLLATE pg_catalog."C",
@@ -542,7 +536,6 @@ INSERT INTO public.delivery VALUES ('71d3fd26-471c-590d-ad3a-3f3382076c16', '709
 INSERT INTO public.delivery VALUES ('33fd5d40-7e08-595a-ada5-e3f2bed97e87', 'f87bd3cb-31eb-5c49-90d0-3d53e00daa66', 'hook', 'opened', 1, 'sent', 1, 1795608000000000, 1795608000000000, 1795608000000000, NULL, NULL, 1795608000000000, NULL, NULL, NULL, NULL, NULL, NULL, NULL, '{"type":"alert.opened","timestamp":"2026-11-25T12:00:00+00:00","data":{"id":"f87bd3cb-31eb-5c49-90d0-3d53e00daa66","rule":{"id":"cluster_deleted","name":"cluster_deleted","title":"Cluster_Deleted","tags":[]},"level":"high","title":"cluster_deleted by eve","body":"","runbook":null,"labels":{},"source":"acme","group":{},"status":"open","acked_by":null,"resolved_by":null,"count":1,"first_at":"2026-11-25T12:03:00.000Z","last_at":"2026-11-25T12:03:00.000Z","late":false,"late_by_seconds":null,"explain":"actionwatch explain f87bd3cb","user":"eve","cluster":null,"assigned_to":null,"note":null,"noted_by":null,"reopened_by":null,"records":[{"key":"000661189bb98500-00000000000000000003","timestamp":"2026-11-25T12:03:00.000Z","actionKind":"DELETE_CLUSTER","userName":"eve","description":"Zürich 3","account":{"id":null,"name":null},"cluster":{"id":null,"name":null},"scope":null,"crudOperation":null,"source":"acme","raw":{}}]},"fields":[["timestamp","2026-11-25T12:03:00.000Z"],["userName","eve"],["actionKind","DELETE_CLUSTER"],["description","Zürich 3"]]}');
 INSERT INTO public.delivery_latency VALUES ('hook', 1, 3, 0);
 INSERT INTO public.hit VALUES (7, 'group_id', 7, 7, 'key', 7, true, 'value', 'records');
-INSERT INTO public.kept_filter VALUES ('person', 'name', 'query', 7);
 INSERT INTO public.linked_account VALUES (7, 'organisation', 'account_id', 'name', 'raw', 7, 7);
 INSERT INTO public.message_reference VALUES ('alert_id', 'receiver', 'value');
 INSERT INTO public.poll VALUES ('source', 7, 7, 'last_error', 7, 7);
@@ -655,8 +648,6 @@ ALTER TABLE ONLY public.delivery
     ADD CONSTRAINT delivery_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.hit
     ADD CONSTRAINT hit_pkey PRIMARY KEY (rule, group_id, at, step, key);
-ALTER TABLE ONLY public.kept_filter
-    ADD CONSTRAINT kept_filter_pkey PRIMARY KEY (person, name);
 ALTER TABLE ONLY public.linked_account
     ADD CONSTRAINT linked_account_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.message_reference

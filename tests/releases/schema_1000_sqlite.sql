@@ -175,14 +175,6 @@ CREATE TABLE hit (
 
 ;
 INSERT INTO "hit" VALUES(7,'group_id',7,7,'key',7,1,'value','records');
-CREATE TABLE kept_filter (
-	person TEXT NOT NULL, 
-	name TEXT NOT NULL, 
-	"query" TEXT NOT NULL, 
-	used_at BIGINT NOT NULL, 
-	PRIMARY KEY (person, name)
-);
-INSERT INTO "kept_filter" VALUES('person','name','query',7);
 CREATE TABLE linked_account (
 	id INTEGER NOT NULL, 
 	organisation TEXT NOT NULL, 

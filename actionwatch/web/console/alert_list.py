@@ -4,29 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
-from urllib.parse import urlencode
 
-from markupsafe import escape
 from sqlalchemy import Connection
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from actionwatch.base.ids import UUID
 from actionwatch.base.model import LEVELS, STATUSES, Level
-from actionwatch.queries import PAGE_SIZE, alerts, kept_filters, names
-from actionwatch.store.alerts import AlertFilter
+from actionwatch.queries import PAGE_SIZE, alerts, names
+from actionwatch.store.alerts import AlertFilter, count_opened_after
 from actionwatch.web.access import visitor_of
 from actionwatch.web.console.page import given_query, href, link, render_search
 from actionwatch.web.console.silencing import SPANS
-from actionwatch.web.filters import ANY, REPEATABLE, AlertQuery, Paging, read_form
+from actionwatch.web.filters import ANY, REPEATABLE, AlertQuery, read_form
 from actionwatch.web.parts import Parts
-from actionwatch.web.query import UrlQuery, grouped
+from actionwatch.web.query import UrlQuery, grouped, read_time
 
-NOTHING_GIVEN = {"author": "", "comment": "", "span": SPANS[0], "to": "", "of": ""}
+NOTHING_GIVEN = {"author": "", "comment": "", "span": SPANS[0], "to": ""}
 PATH = "/alerts"
-MAX_NAME_CHARS = 60  # of a kept filter
+_MOST_NEW = 100  # counted; more are "or more"
 _PLACES = ("after", "select", "group", "unfold")  # what belongs to one page of a list, or one way to show it
 _REMOVABLE = ("rule", "user", "cluster", "account", "source", "assigned", "since", "until", "text")
 _GROUPS_SHOWN = 100
@@ -71,7 +69,7 @@ def show_list_with(request: Request, parts: Parts, code: int = 200, **decision: 
         ids = {each for each in (wanted.cluster, wanted.account) if each and UUID.fullmatch(each)}
         known = names.of_ids(connection, ids) | {rule.name.id: rule.name.name for rule in parts.configuration.rules()}
     has_sources = len(parts.configuration.sources()) > 1
-    state = {"note": "", "titles": (), "undo": (), "problem": "", "missed": (), "drafts": (), "chosen": ()}
+    state = {"note": "", "titles": (), "reopenable": (), "problem": "", "missed": (), "drafts": (), "chosen": ()}
     return render_search(
         request,
         "alerts.html",
@@ -82,7 +80,6 @@ def show_list_with(request: Request, parts: Parts, code: int = 200, **decision: 
         **_chips(request, wanted, counts, grouping, has_sources=has_sources),
         set_chips=list(_set_chips(_others(request), known)),
         **groups,
-        **_kept(request, parts, now),
         folded=folded,
         every_level=href(PATH, level=list(reversed(LEVELS))),
         levels=list(reversed(Level)),
@@ -108,22 +105,6 @@ def _filled(given: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
 def _others(request: Request) -> dict[str, list[str]]:
     """Return the filters of the query."""
     return {name: values for name, values in _filled(given_query(request)).items() if name not in _PLACES}
-
-
-def present_filter(request: Request) -> str:
-    """Return the query of the filter and the groups, the same for each order, without what belongs to one page of the list."""
-    known = {*AlertQuery.model_fields, "group"} - {*Paging.model_fields}
-    filled = {name: values for name, values in _filled(given_query(request)).items() if name in known}
-    return urlencode(sorted((name, value) for name, values in filled.items() for value in values), errors="replace")
-
-
-def _kept(request: Request, parts: Parts, now: datetime) -> dict[str, Any]:
-    """Return the filters that the visitor keeps, as chips, and whether the present one can be kept."""
-    present = present_filter(request)
-    found = kept_filters.read(parts.database, visitor_of(request).keeper, now)
-    chips = [_Chip(each.name, escape(f"{PATH}?{each.query}"), each.query == present) for each in found]
-    is_new = bool(present) and not any(each.is_on for each in chips)
-    return {"kept_filters": chips, "may_keep": is_new, "max_name_chars": MAX_NAME_CHARS}
 
 
 def _about(wanted: AlertFilter, counts: Mapping[Level, int], grouping: str) -> str:
@@ -214,3 +195,14 @@ def _groups(connection: Connection, request: Request, grouping: str, wanted: Ale
         "unfolded": unfolded,
         "is_any_unfolded": is_any,
     }
+
+
+def count_new(request: Request, parts: Parts) -> Response:
+    """Count the alerts that opened after a page was made: the script of an open page asks every 15 seconds."""
+    try:
+        after = read_time(request.query_params.get("after", "").strip(), parts.clock())
+    except ValueError as exc:
+        raise HTTPException(400, "after: give the time after which alerts are new") from exc
+    with parts.database.read() as connection:
+        count = count_opened_after(connection, after, _MOST_NEW)
+    return JSONResponse({"count": count, "more": count == _MOST_NEW})

@@ -7,7 +7,6 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actionwatch.alerts.ledger import decision_about, spell_decision
 from actionwatch.base.model import Alert, Record, Status
 from actionwatch.queries import alerts, names
 from actionwatch.rules.explain import Explanation, explain, feeders_of
@@ -23,31 +22,27 @@ _NOTES = {
     "ack": "Acknowledged: {}",
     "resolve": "Resolved, the next match opens a new alert: {}",
     "reopen": "Open again, its receivers and its escalation follow as for a new alert: {}",
-    "undo": "Undone: {}",
     "take": "Assigned to you: {}",
     "assign": "Assigned: {}",
     "note": "The note is written: {}",
     "silence": "The silence is active, and its summary will report what it hid: {}",
     "known": "Nothing changed, because somebody has already decided this. A comment is kept in the history: {}",
 }
-UNDONE = {"ack": Status.ACKED, "resolve": Status.RESOLVED}
+CLOSING = ("ack", "resolve")  # the note about one offers to reopen the alert
 
 
 def show(request: Request, parts: Parts) -> Response:
     """Show one alert. A unique prefix of its id is enough."""
-    return show_with(request, parts, done=request.query_params.get("done", ""), by=request.query_params.get("by", ""))
+    return show_with(request, parts, done=request.query_params.get("done", ""))
 
 
-def show_with(
-    request: Request, parts: Parts, code: int = 200, done: str = "", by: str = "", **decision: Any
-) -> Response:
-    """Show one alert with the state of a decision: what was `done` `by` whom, `problem`, `drafts`, the `given` values."""
+def show_with(request: Request, parts: Parts, code: int = 200, done: str = "", **decision: Any) -> Response:
+    """Show one alert with the state of a decision: what was `done`, `problem`, `drafts`, the `given` values."""
     with parts.database.read() as connection:
         found = alerts.read_details(connection, request.path_params["alert_id"])
         people = alerts.read_people(connection)
         refs = [*((row.why, row.ref) for row in found.deliveries), *((stop.why, stop.ref) for stop in found.stops)]
         held_by = names.of_stops(connection, refs)
-    newest = decision_about(found.alert)
     return render(
         request,
         "alert.html",
@@ -64,8 +59,7 @@ def show_with(
         held_by=held_by,
         escalation=found.escalation,
         note=_NOTES[done].format(shorten(found.alert.title, _TITLE_CHARS)) if done in _NOTES else "",
-        may_undo=done in UNDONE and newest == spell_decision(UNDONE[done], by),
-        decision=newest,
+        is_reopenable=done in CLOSING and found.alert.status is not Status.OPEN,
         **{"problem": "", "drafts": (), "given": NOTHING_GIVEN, **decision},
     )
 

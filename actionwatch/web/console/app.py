@@ -27,15 +27,12 @@ from actionwatch.web.console import (
     decisions,
     deliveries,
     drafts,
-    kept_filters,
-    news,
     overview,
     records,
     rules,
     sign_in,
     silences,
     sources,
-    suggestions,
 )
 from actionwatch.web.console.form_tokens import FormTokens
 from actionwatch.web.console.forms import Fields
@@ -51,24 +48,17 @@ View = Callable[[Request, Parts], Response]
 _FormView = Callable[[Request, Parts, Fields], Response]
 
 
-def _submit_list(request: Request, parts: Parts, fields: Fields) -> Response:
-    """Keep or remove a filter of the list of alerts, or decide about the selected ones."""
-    submit = kept_filters.submit if fields.get("action") in kept_filters.ACTIONS else decisions.submit_several
-    return submit(request, parts, fields)
-
-
 _PAGES: Mapping[str, View] = {
     "/": overview.show,
     "/alerts": alert_list.show_list,
     "/alerts/{alert_id}": alerts.show,
-    "/news": news.stream,
+    "/news": alert_list.count_new,
     "/records": records.show_list,
     "/records/export": records.export,
     "/records/{key}": records.show,
     "/deliveries": deliveries.show,
     "/silences": silences.show,
     sources.PATH: sources.show,
-    "/suggestions": suggestions.show,
     "/rules": rules.show_list,
     "/rules/{name}": rules.show,
     "/draft": drafts.show,
@@ -79,7 +69,7 @@ _PAGES: Mapping[str, View] = {
 _FORMS: Mapping[str, _FormView] = {
     SIGN_IN_PATH: sign_in.submit,
     "/sign-out": sign_in.leave,
-    "/alerts": _submit_list,
+    "/alerts": decisions.submit_several,
     "/alerts/{alert_id}/decision": decisions.submit_one,
     "/deliveries": deliveries.submit,
     "/silences": silences.submit,

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from actionwatch.base.clock import Spans
-from actionwatch.base.model import Level, Silence, Stretch
+from actionwatch.base.model import Level, Stretch
 
 WIDTH = 1000.0
 HEIGHT = 100.0
 _GAP = 0.15  # of the width of a bar
 _LEAST_HEIGHT = 2.0  # one alert among thousands is still visible
-_LEAST_SILENCE = 12.0  # of two weeks: one of an hour can still be found and pointed at
 _LEAST_WIDTH = 3.0  # a gap of a second in a month is still visible
 
 
@@ -119,20 +118,6 @@ def _band(part: BandPart, since: datetime, until: datetime) -> Iterator[Mark]:
         f"{part.state}: {start:%Y-%m-%d %H:%M:%S} to {end:%Y-%m-%d %H:%M:%S} UTC{f': {part.why}' if part.why else ''}"
     )
     yield Mark(min(x, WIDTH - shown), 0, shown, HEIGHT, part.state, title)
-
-
-def draw_silence(silence: Silence, since: datetime, until: datetime, now: datetime) -> Chart:
-    """Draw when a silence hides alerts, as a band, and a line for now."""
-    scale = WIDTH / (until - since).total_seconds()
-
-    def place(at: datetime) -> float:
-        return (min(max(at, since), until) - since).total_seconds() * scale
-
-    x, end, status = place(silence.starts_at), place(silence.ends_at), silence.status(now)
-    width = max(end - x, _LEAST_SILENCE)
-    title = f"{status}: {silence.starts_at:%Y-%m-%d %H:%M} to {silence.ends_at:%Y-%m-%d %H:%M} UTC"
-    line = Mark(place(now) - _LEAST_WIDTH / 2, 0, _LEAST_WIDTH, HEIGHT, "now", "now")
-    return Chart([Mark(min(x, WIDTH - width), 0, width, HEIGHT, status, title), line], _axis(since, until))
 
 
 def percent_proved(parts: Sequence[BandPart], since: datetime, until: datetime) -> float:

@@ -5,31 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from actionwatch.alerts.ledger import spell_decision
 from actionwatch.base.access import is_own_name, is_person
-from actionwatch.base.errors import DecidedSince
 from actionwatch.base.model import Alert, Silence, Status
 from actionwatch.base.plurals import counted, is_or_are
 from actionwatch.text.escaping import one_line
 from actionwatch.web.console.alert_list import show_list_with
-from actionwatch.web.console.alerts import UNDONE, show_with
+from actionwatch.web.console.alerts import CLOSING, show_with
 from actionwatch.web.console.forms import Fields, check_comment, check_form, given_in, selected
 from actionwatch.web.console.page import link
 from actionwatch.web.console.silencing import read_span, show_drafts
 from actionwatch.web.parts import Parts
 from actionwatch.web.requests import author_of, decide_each
 
-_TYPED = ("action", "author", "comment", "span", "to", "of")
+_TYPED = ("action", "author", "comment", "span", "to")
 _DONE = {
     "ack": ("alert", "acknowledged"),
     "resolve": ("alert", "resolved"),
     "reopen": ("alert", "open again"),
-    "undo": ("decision", "undone"),
     "take": ("alert", "assigned"),
     "assign": ("alert", "assigned"),
     "note": ("note", "written"),
@@ -60,7 +58,7 @@ class _Result:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """The fields of a form; `span` is the length of a silence, `to` whom an alert is assigned to, `of` what is undone."""
+    """The fields of a form; `span` is the length of a silence, `to` whom an alert is assigned to."""
 
     parts: Parts
     action: str
@@ -68,7 +66,6 @@ class _Asked:
     comment: str
     span: timedelta
     to: str | None
-    of: str
 
     def draft(self, alert_id: str) -> Silence:
         """Return the silence that this would make. Raises: ValueError, ActionwatchError."""
@@ -85,7 +82,6 @@ class _Asked:
             "ack": lambda: actions.acknowledge(alert_id, self.author, self.comment),
             "resolve": lambda: actions.resolve(alert_id, self.author, self.comment),
             "reopen": lambda: actions.reopen(alert_id, self.author, self.comment),
-            "undo": lambda: actions.reopen(alert_id, self.author, self.comment, is_undo=True, of=self.of),
             "take": lambda: actions.assign(alert_id, self.author, self.author, self.comment),
             "assign": lambda: actions.assign(alert_id, self.author, self.to, self.comment),
             "note": lambda: actions.note(alert_id, self.author, self.comment),
@@ -107,7 +103,7 @@ def _read(request: Request, parts: Parts, given: Mapping[str, str]) -> _Asked:
     if action == "assign" and to is not None and (not is_person(to) or is_own_name(to)):
         raise ValueError(f"{one_line(to)} is not the name of a person.")
     span = read_span(parts, given["span"]) if action == "silence" else timedelta(0)
-    return _Asked(parts, action, author, given["comment"], span, to, given["of"])
+    return _Asked(parts, action, author, given["comment"], span, to)
 
 
 def submit_one(request: Request, parts: Parts, fields: Fields) -> Response:
@@ -122,12 +118,7 @@ def submit_one(request: Request, parts: Parts, fields: Fields) -> Response:
         missed = asked.decide(alert_id).missed
     except ValueError as exc:
         return show_with(request, parts, 400, problem=str(exc), given=given)
-    except DecidedSince as exc:
-        return show_with(request, parts, 409, problem=f"Not undone: {exc}.", given=given)
-    done = {"done": "known" if missed else asked.action}
-    if asked.action in UNDONE and not missed:
-        done["by"] = asked.author  # the page offers to take back this decision, and no newer one
-    return RedirectResponse(link(f"/alerts/{alert_id}", done), 303)
+    return RedirectResponse(link(f"/alerts/{alert_id}", done="known" if missed else asked.action), 303)
 
 
 def submit_several(request: Request, parts: Parts, fields: Fields) -> Response:
@@ -159,16 +150,16 @@ def _silence_several(
 def _show_done(
     request: Request, asked: _Asked, done: Sequence[tuple[str, _Result]], gone: Sequence[_Missed]
 ) -> Response:
-    """Show the list with the names of the alerts that were changed, and the button that undoes it."""
+    """Show the list with the names of the alerts that were changed, and the button that reopens them."""
     changed = [(alert_id, result.title) for alert_id, result in done if result.missed is None]
     missed = [*gone, *(result.missed for _, result in done if result.missed is not None)]
     noun, word = _DONE[asked.action]
     note = f"{counted(len(changed), noun)} {is_or_are(len(changed))} {word}." if changed else ""
-    undo = [alert_id for alert_id, _ in changed] if asked.action in UNDONE else []
+    reopenable = [alert_id for alert_id, _ in changed] if asked.action in CLOSING else []
     titles = [title for _, title in changed if title]
-    of = spell_decision(UNDONE[asked.action], asked.author) if undo else ""
-    given = {"author": asked.author, "comment": "", "span": "", "to": "", "of": of}
-    return show_list_with(request, asked.parts, note=note, titles=titles, undo=undo, missed=missed, given=given)
+    given = {"author": asked.author, "comment": "", "span": "", "to": ""}
+    shown: dict[str, Any] = {"note": note, "titles": titles, "reopenable": reopenable}
+    return show_list_with(request, asked.parts, **shown, missed=missed, given=given)
 
 
 def _one_of_each_group(drafts: Sequence[tuple[str, Silence]]) -> list[tuple[str, Silence]]:

@@ -1,11 +1,11 @@
-"""The silences: active, future and expired, with a calendar. Operators add and end them."""
+"""The silences: active, future and expired. Operators add and end them."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -19,7 +19,6 @@ from actionwatch.base.model import Silence
 from actionwatch.base.plurals import counted, is_or_are
 from actionwatch.queries import PAGE_SIZE, names, silences
 from actionwatch.text.escaping import shorten
-from actionwatch.web.console.charts import draw_silence
 from actionwatch.web.console.forms import Fields, check_comment, check_form, given_in, selected
 from actionwatch.web.console.page import render_search
 from actionwatch.web.console.silencing import show_drafts
@@ -27,8 +26,6 @@ from actionwatch.web.parts import Parts
 from actionwatch.web.query import UrlQuery, parse_instant
 from actionwatch.web.requests import author_of, decide_each
 
-_AROUND = timedelta(days=7)  # before and after now, in the calendar
-MAX_DRAWN = 50
 _SHOWN_CHARS = 60
 _TYPED = ("author", "matchers", "starts", "ends", "comment", "silence_id")
 _NOTHING_GIVEN = {**dict.fromkeys(_TYPED, ""), "ends": "2h"}
@@ -113,9 +110,6 @@ def _show_with(request: Request, parts: Parts, code: int = 200, **decision: Any)
         expired = silences.page(connection, "expired", now, PAGE_SIZE, after)
         drafts = [made for made, _ in decision.get("drafts", ())]
         named = names.of_silences(connection, [*current, *expired.items, *drafts])
-    since, until = now - _AROUND, now + _AROUND
-    near = [each for each in (*current, *expired.items) if each.starts_at < until and each.ends_at > since]
-    drawn = sorted(near[:MAX_DRAWN], key=lambda each: (each.starts_at, each.id))
     blank = {"note": "", "problem": "", "drafts": (), "doubts": (), "given": _NOTHING_GIVEN, "chosen": ()}
     return render_search(
         request,
@@ -129,9 +123,6 @@ def _show_with(request: Request, parts: Parts, code: int = 200, **decision: Any)
             ("Future", [each for each in current if each.status(now) == "pending"]),
             ("Expired", expired.items),
         ],
-        calendar=[(each, draw_silence(each, since, until, now)) for each in drawn] if after is None else [],
-        undrawn=len(near) - len(drawn),
-        days=_AROUND.days,
         names=named,
         **{**blank, **decision},
     )

@@ -150,8 +150,8 @@ def _match(play: Play, count: str | None, user: str | None, severity: str | None
 
 def _decide(play: Play, decision: str, whose: str | None, who: str | None, why: str | None) -> None:
     operator, alert_id = play.desk.operator, play.alert_id(whose)
-    if decision in ("reopen", "undo"):
-        operator.reopen(alert_id, who or "sam", why or "", is_undo=decision == "undo")
+    if decision == "reopen":
+        operator.reopen(alert_id, who or "sam", why or "")
     else:
         operator.act(decision, alert_id, who or "sam")
 
@@ -285,7 +285,7 @@ ACTIONS: dict[str, Callable[..., None]] = {
     r"send": lambda play: play.desk.deliver(),
     r"wait (?P<span>\w+)": _wait,
     r"at (?P<time>\d\d:\d\d)": _set_time,
-    r"(?P<decision>ack|resolve|reopen|undo)(?: of (?P<whose>\w+))?(?: by (?P<who>\w+))?(?:: (?P<why>.+))?": _decide,
+    r"(?P<decision>ack|resolve|reopen)(?: of (?P<whose>\w+))?(?: by (?P<who>\w+))?(?:: (?P<why>.+))?": _decide,
     r"again (?P<decision>\w+) by (?P<who>\w+) says (?P<text>.+)": _decide_again,
     r"assign to (?P<to>\w+)(?: by (?P<who>\w+))?(?:: (?P<why>.+))?": _assign,
     r"note by (?P<who>\w+): (?P<text>.+)": _note,

@@ -192,12 +192,12 @@ A reopened alert is new to its receivers, also by mail, and its end follows
     again reopen by bob says Reopened by kim, resolve, 11s
     last of hook: type alert.resolved
 
-A decision that is undone before its message was attempted is only an update
-    match, send, ack | resolve, undo | reopen, 11s, 1m
+A decision that is taken back before its message was attempted is only an update
+    match, send, ack | resolve, reopen, 11s, 1m
     hook: opened x1, updated x1
     last of hook: status open
 
-A decision that is undone before the first message leaves that as it was
+A decision that is taken back before the first message leaves that as it was
     match, ack, reopen, 1m
     hook: opened x1
     last of hook: status open
@@ -212,46 +212,17 @@ Matches join a reopened alert
     match, resolve, reopen, match
     alerts: 1
 
-An acknowledgement that is undone before it was sent is an update, and no mail
-    with mail, match, send, ack, undo, 3 x 1h
-    hook: opened x1, updated x1
-    mail: opened x1
-
-An acknowledgement that is undone after it was sent opens the alert again for who got it
-    with mail, match, send, ack, 11s, undo, 3 x 1h
-    hook: opened x1, updated x1, opened x1
-    mail: opened x1
-
-A receiver whose opening shows the acknowledgement learns of its end in place, whatever it got before
-    with mail, match, send, ack, 11s, reopen, ack, 11s
-    last of hook: status acked
-    undo, 11s
-    hook: opened x1, updated x1, opened x1, updated x1
-    last of hook: status open
-    mail: opened x1, opened x1
-
-A resolve that is undone before it was sent is never mailed; the next one is
-    with mail, match, send, resolve, undo, 3 x 1h
+A resolve that is taken back before it was sent is never mailed; the next one is
+    with mail, match, send, resolve, reopen, 3 x 1h
     mail: opened x1
     resolve, 11s
     mail: opened x1, resolved x1
 
-An update that the undone resolve had replaced is sent at its time
-    with mail, match, send, match, wait 1m, resolve, undo, 13m59s
+An update that such a resolve had replaced is sent at its time
+    with mail, match, send, match, wait 1m, resolve, reopen, 13m59s
     mail: opened x1
     1s
     mail: opened x1, updated x2
-
-An undone resolve of an acknowledged alert leaves it acknowledged
-    with boss, rule escalating, match, send, ack by alice, 11s, resolve by bob, 11s, undo by bob
-    alert: status acked, acked_by alice, resolved_by nobody
-    3 x 15m
-    hook: opened x1, updated x1, resolved x1, updated x1
-    last of hook: status acked
-    boss: nothing
-    history of undone: by bob
-    undo by alice
-    alert: status open, acked_by nobody
 
 A reopened alert reaches the fallback, once for each time, and its end
     mail backs hook, hook refuses, match, send, resolve, 11s, reopen, 2 x 1h
@@ -274,11 +245,11 @@ What waits for a failing receiver is copied again, once, if the alert was reopen
 A fallback gets the alert again although the receiver still has its opening in hand
     mail backs hook, hook is down, match, 3 x 5m, resolve, 11s
     mail: opened x1, resolved x1
-    undo, 3 x 5m
+    reopen, 3 x 5m
     mail: opened x1, resolved x1, opened x1
 
 A fallback gets no end of an alert that is open again
-    mail backs hook, hook refuses, match, send, resolve, undo | reopen, 11s
+    mail backs hook, hook refuses, match, send, resolve, reopen, 11s
     mail: opened x1
     resolve, 11s
     mail: opened x1, resolved x1

@@ -11,17 +11,16 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from actionwatch.base.errors import StoreError
 from actionwatch.base.model import RecordFilter, RuleName, Silence
-from actionwatch.store import alerts, kept_filters, marks, record_search, records, silences
+from actionwatch.store import alerts, marks, record_search, records, silences
 from actionwatch.store.column_types import Converted
 from actionwatch.store.database import Database
-from actionwatch.store.kept_filters import KeptFilter
 from actionwatch.store.narrowing import Narrowing
 from actionwatch.store.statements import bulk_read, stream_rows
 from actionwatch.store.tables import ALERT_RECORD, METADATA, RECORD
 from tests.builders import NOON, QUARTER, make_alert, make_marks, make_record
 from tests.cases import in_one_test
 
-OPEN = {"record_value", "kept_filter"}
+OPEN = {"record_value"}
 """A dictionary for searches, and what each query asks for by person."""
 OWN = Narrowing(frozenset({"acme", "ac'me %s \\"}), (('customer="acme"', "customer=acme"),), frozenset({"key_refused"}))
 SELF = RuleName("actionwatch_self", "actionwatch_self", "actionwatch is in trouble")
@@ -160,7 +159,6 @@ def test_a_silence_is_seen_if_it_is_confined(
 REFUSED: list[Callable[[Connection], object]] = [
     lambda connection: connection.exec_driver_sql("DELETE FROM record"),
     lambda connection: connection.exec_driver_sql("UPDATE record SET raw = ''"),
-    lambda connection: connection.exec_driver_sql("INSERT INTO kept_filters SELECT * FROM record"),
     lambda connection: connection.exec_driver_sql("WITH record AS (SELECT * FROM alert) SELECT * FROM record"),
     lambda connection: connection.execute(RECORD.delete()),
 ]
@@ -168,15 +166,11 @@ REFUSED: list[Callable[[Connection], object]] = [
 
 @pytest.mark.parametrize("number", range(len(REFUSED)))
 def test_a_narrowed_store_changes_nothing(database: Database, number: int) -> None:
-    """Whatever is not a query is refused, also in a transaction that writes; only kept filters are written."""
+    """Whatever is not a query is refused, also in a transaction that writes."""
     handle = narrowed(database)
     for transaction in (handle.read, handle.write):
         with pytest.raises((StoreError, SQLAlchemyError), match="no query"), transaction() as connection:
             REFUSED[number](connection)
-    with handle.write() as connection:
-        kept_filters.keep(connection, "sam", KeptFilter("mine", "x", NOON))
-    with handle.read() as connection:
-        assert [each.name for each in kept_filters.read(connection, "sam")] == ["mine"]
 
 
 def test_every_way_to_query_is_narrowed(database: Database) -> None:

@@ -205,8 +205,6 @@ def test_values_follow_the_records(database: Database) -> None:
     other.close()
     assert values(database) == ["DELETE_CLUSTER", "eve", "orders", "orders-2", "sam"]
     assert found_by(database, text="c-1 orders") == list(reversed(range(14)))
-    with database.read() as connection:
-        assert record_values.suggest(connection, "ORDERS-", 9) == [record_values.Value("cluster", "orders-2", "c-1")]
     with database.write() as connection:
         records.delete_older(connection, NOON + timedelta(minutes=8), 100, 100)
         record_blocks.delete_unused_values(connection)

@@ -27,13 +27,12 @@ ADD = {"action": "add", "matchers": "rule=cluster_deleted", "ends": "2h", "comme
 DECISION = {"author": "sam", "comment": "load test", "span": "1h"}
 CONFIRMED = {**DECISION, "confirmed": "1"}
 PLACES = {"alert_id": "{alert}", "key": "{key}", "name": "cluster_deleted"}
-QUERIES = {"/deliveries": "?state=dead", "/news": "?after=2026-11-25T12:00:00Z", "/suggestions": "?of=alerts&text=eve"}
+QUERIES = {"/deliveries": "?state=dead", "/news": "?after=2026-11-25T12:00:00Z"}
 FORMS: Mapping[str, list[dict[str, str]]] = {
     "/alerts": [
         {"action": "silence", "id": "{alert}", **DECISION},
         *({"action": action, "id": "{alert}", **CONFIRMED} for action in ("ack", "resolve", "note", "silence")),
     ],
-    "/alerts?level=high": [{"action": "keep", "name": "mine"}, {"action": "forget", "name": "mine"}],
     "/alerts/{alert_id}/decision": [
         {"action": "silence", **DECISION},
         *({"action": action, **CONFIRMED} for action in ("ack", "resolve", "note", "silence")),
@@ -58,7 +57,7 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
     "/alerts/decisions": {"action": "note", "ids": ["{alert}"], "comment": "a test"},
 }
 """The bodies of the operations that need something in it."""
-SHARED_BY_READERS = ("/sign-in", "/sign-out", "/draft", "/alerts?level=high")
+SHARED_BY_READERS = ("/sign-in", "/sign-out", "/draft")
 """Forms that change nothing for others."""
 
 

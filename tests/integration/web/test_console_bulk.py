@@ -77,15 +77,15 @@ def test_several_alerts_are_acknowledged(web: httpx.Client, database: Database) 
     assert lines == ["by sam: on it"]
 
 
-def test_several_decisions_are_undone_at_once(web: httpx.Client, database: Database) -> None:
+def test_several_alerts_are_reopened_at_once(web: httpx.Client, database: Database) -> None:
     """The note names the alerts, and its button opens exactly those again."""
     decide(web, "ack", IDS[2:3])
     _, text = decide(web, "ack", IDS)
-    named = text[text.index("3 alerts are acknowledged.") : text.index(">Undo</button>")]
+    named = text[text.index("3 alerts are acknowledged.") : text.index(">Reopen</button>")]
     assert ("Title 0" in named, "Title 2" in named) == (True, False)
     assert re.findall(r'name="id" value="([^"]+)"', named) == [IDS[0], IDS[1], IDS[3]]
-    _, text = decide(web, "undo", [IDS[0], IDS[1], IDS[3]], "/alerts?status=any")
-    assert "3 decisions are undone." in text
+    _, text = decide(web, "reopen", [IDS[0], IDS[1], IDS[3]], "/alerts?status=any")
+    assert "3 alerts are open again." in text
     assert [status for status, _ in statuses(database)] == [Status.OPEN, Status.OPEN, Status.ACKED, Status.OPEN]
 
 
@@ -141,7 +141,7 @@ def test_previews_read_the_alerts_once(web: httpx.Client) -> None:
         ("silence", IDS, {}, "The reason is missing"),
         ("silence", IDS, {"comment": "x", "span": "7d"}, "A silence lasts at most 3d (max_silence)."),
         ("resolve", IDS, {"comment": "x" * 1001}, "comment: 1,001 characters: shorten it to 1,000."),
-        ("explode", IDS, {}, "action: use ack, resolve, reopen, undo"),
+        ("explode", IDS, {}, "action: use ack, resolve, reopen, take"),
     ],
 )
 def test_mistakes_change_nothing(

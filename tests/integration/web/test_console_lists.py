@@ -1,4 +1,4 @@
-"""The lists of the console: pages without counting, chips, groups, alerts below another one, and names to search for."""
+"""The lists of the console: pages without counting, chips, groups, alerts below another one, and what opened since."""
 
 from __future__ import annotations
 
@@ -282,29 +282,13 @@ def test_the_first_screen_is_alerts(browser: Browser, database: Database, size: 
             assert (viewer.barriers(), viewer.overflow(), viewer.wrong) == ([], [], [])
 
 
-def test_an_open_page_asks_for_what_is_newer(web: httpx.Client) -> None:
-    """A page asks for what is newer than itself."""
-    assert 'data-new="/news?after=2026-11-25T12%3A00%3A00.000Z"' in web.get("/alerts").text
-
-
-# -- the search box
-
-SUGGESTED = {
-    ("records", "deleted PAY"): [("deleted payments", "cluster")],
-    ("records", "cluster"): [("DELETE_CLUSTER", "kind")],
-    ("records", ACCOUNT): [(ACCOUNT, "account Production <1>")],
-    ("rules", "cluster_DEL"): [("cluster_deleted", "rule")],
-    ("rules", "eve"): [],
-    **{("records", text): [] for text in ("", "eve ", "x" * 501, "%")},
-}
-
-
-def test_the_search_box_suggests_names(web: httpx.Client) -> None:
-    """Each list with a box asks one address for the names that have its last word, and what each is; words before it stay."""
-    for of in ("alerts", "records", "rules"):
-        page = web.get(f"/{of}").text
-        assert f'list="suggestions" data-search data-suggest="/suggestions?of={of}"' in page
-        assert page.count('<datalist id="suggestions"></datalist>') == 1
-    for (of, text), expected in SUGGESTED.items():
-        answer = web.get("/suggestions", params={"of": of, "text": text}).raise_for_status()
-        assert [(each["text"], each["what"]) for each in answer.json()] == expected, text
+def test_an_open_page_asks_for_what_is_newer(web: httpx.Client, database: Database) -> None:
+    """A page asks how many alerts opened after it was made; very many are a lower bound."""
+    asked = "/news?after=2026-11-25T12%3A00%3A00.000Z"
+    assert f'data-new="{asked}"' in web.get("/alerts").text
+    assert web.get(asked).json() == {"count": 0, "more": False}
+    for names, expected in ((["fresh"], 1), (map(str, range(100)), 100)):
+        with database.write() as connection:
+            alert_table.insert_new(connection, [(make_alert(name, opened_at=NOON + MINUTE), name) for name in names])
+        assert web.get(asked).json() == {"count": expected, "more": expected == 100}
+    assert web.get("/news").status_code == 400

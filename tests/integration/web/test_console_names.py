@@ -98,7 +98,7 @@ def test_the_preview_of_a_silence_has_names(web: httpx.Client, path: str) -> Non
 
 @in_one_test("path", ["/silences", "/"])
 def test_silences_have_names(web: httpx.Client, path: str) -> None:
-    """The list, the calendar and the overview name the cluster, also in the name of a checkbox."""
+    """The list and the overview name the cluster, also in the name of a checkbox."""
     page = web.get(path).text
     assert 'cluster="payments"' in seen(page)
     assert CLUSTER not in seen(page)

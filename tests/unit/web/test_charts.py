@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from actionwatch.base.clock import EPOCH, Spans
-from actionwatch.base.model import Silence, Stretch
+from actionwatch.base.model import Stretch
 from actionwatch.web.console import charts
 from tests.builders import NOON
 
@@ -88,17 +88,3 @@ def test_a_short_gap_is_seen_and_is_no_100_percent() -> None:
     assert chart.marks[-1].width >= 3
     assert charts.percent_proved(parts, NOON, end + second) == 99.9
     assert "blind" not in [mark.kind for mark in chart.marks], "the second since the last poll is no news"
-
-
-def test_a_silence_is_drawn_within_the_picture() -> None:
-    """A silence that begins before and ends after the calendar fills it, a short one is seen, and the line is now."""
-    since, until = NOON - 7 * DAY, NOON + 7 * DAY
-    for start, end, x, width, status in (
-        (-30 * DAY, 30 * DAY, 0, charts.WIDTH, "active"),
-        (7 * DAY - HOUR / 60, 8 * DAY, charts.WIDTH - 12, 12, "pending"),
-        (-7 * DAY, -3.5 * DAY, 0, charts.WIDTH / 4, "expired"),
-    ):
-        made = Silence("s", ("a=b",), "sam", "x", NOON + start, NOON + end)
-        band, line = charts.draw_silence(made, since, until, NOON).marks
-        assert (band.x, band.width, band.kind) == (x, width, status)
-        assert line.x + line.width / 2 == charts.WIDTH / 2

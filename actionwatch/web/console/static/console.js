@@ -117,54 +117,22 @@
     event.preventDefault();
   });
 
-  // The box of a search suggests names for its last word.
-  const box = document.querySelector("input[data-suggest]");
-  if (box) {
-    let timer = null;
-    const suggest = async () => {
-      const typed = box.value;
-      const answer = await fetch(`${box.dataset.suggest}&text=${encodeURIComponent(typed)}`).catch(() => null);
-      if (!answer?.ok || typed !== box.value) return;
-      const options = (await answer.json()).map(({ text, what }) => {
-        const option = document.createElement("option");
-        option.value = text;
-        option.label = what;
-        return option;
-      });
-      box.list.replaceChildren(...options);
-    };
-    box.addEventListener("input", () => {
-      clearTimeout(timer);
-      timer = setTimeout(suggest, 200);
-    });
-  }
-
-  // The service sends news only while somebody looks.
+  // A page asks for news only while somebody looks at it.
   const note = document.querySelector("[data-new]");
   if (note) {
-    let news = null;
-    const show = ({ data }) => {
-      const { count, more } = JSON.parse(data);
+    const look = async () => {
+      if (document.visibilityState !== "visible") return;
+      const answer = await fetch(note.dataset.new).catch(() => null);
+      const found = answer?.ok ? await answer.json().catch(() => null) : null;
+      if (!found) return;
       const reload = document.createElement("a");
       reload.href = location.href;
-      reload.textContent = `${count}${more ? " or more" : ""} new ${count === 1 ? "alert" : "alerts"}: reload`;
+      reload.textContent = `${found.count}${found.more ? " or more" : ""} new ${found.count === 1 ? "alert" : "alerts"}: reload`;
       note.replaceChildren(reload);
-      note.hidden = !count;
+      note.hidden = !found.count;
     };
-    const follow = () => {
-      news?.close();
-      news = null;
-      if (document.visibilityState !== "visible") return;
-      news = new EventSource(note.dataset.new);
-      news.addEventListener("message", show);
-      news.addEventListener("error", ({ target }) => {
-        // The browser connects again only if the service ended the stream, and not after an error.
-        if (target.readyState === EventSource.CLOSED && target === news) setTimeout(follow, 30000);
-      });
-    };
-    document.addEventListener("visibilitychange", follow);
-    addEventListener("pagehide", () => news?.close());
-    follow();
+    setInterval(look, 15_000);
+    document.addEventListener("visibilitychange", look);
   }
 
   // A draft is kept in this tab: a session that ended would lose it.
