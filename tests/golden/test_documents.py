@@ -325,7 +325,8 @@ class Replaced:
     def within(self, value: Any) -> Any:
         """Return a document with its values replaced."""
         if isinstance(value, dict):
-            return {self.within(name): self.within(each) for name, each in value.items()}
+            # The size of a backup changes with each change of the schema.
+            return {self.within(name): "SIZE" if name == "bytes" else self.within(each) for name, each in value.items()}
         if isinstance(value, list):
             within = [self.within(each) for each in value]
             return sorted(within, key=json.dumps) if all(isinstance(each, dict) for each in within) else within
