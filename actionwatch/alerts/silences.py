@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from actionwatch.alerts.routes import group_labels
-from actionwatch.base.durations import spell_duration
 from actionwatch.base.ids import stable_id
 from actionwatch.base.model import Alert, Record, Silence
 from actionwatch.text.matchers import Labels, Matcher, parse_matcher
-from actionwatch.text.times import spell_time
 
 MAX_MATCHERS = 50  # of a silence that a form or a program makes: people write a handful
 MAX_MATCHER_CHARS = 1000
@@ -59,16 +57,6 @@ def make_silence(
     made = made_at.isoformat()
     silence_id = stable_id("silence", *matchers, author, comment, starts_at.isoformat(), ends_at.isoformat(), made)
     return Silence(silence_id, tuple(matchers), author.strip(), comment.strip(), starts_at, ends_at, file)
-
-
-def doubts_of_times(made: Silence, most: timedelta, now: datetime) -> list[str]:
-    """Return a sentence about each doubt about the times of a new silence, which lasts at most `most`, with its remedy."""
-    span, doubts = made.ends_at - made.starts_at, []
-    if made.starts_at < now:
-        doubts.append(f"it would start in the past, at {spell_time(made.starts_at)}: correct its start, or omit it")
-    if span > most:
-        doubts.append(f"{spell_duration(span)} is longer than max_silence, {spell_duration(most)}: shorten it")
-    return doubts
 
 
 def silence_for(labels: Labels, silences: Iterable[Silence], now: datetime) -> Silence | None:

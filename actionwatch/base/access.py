@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -29,11 +28,10 @@ class AccessRole(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A person whom a proxy or a provider names. `labels`: as those of a token."""
+    """A person whom a proxy or a provider names."""
 
     name: str
     role: AccessRole
-    labels: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +48,6 @@ class AccessToken:
     """At most an hour before the last use, so that reading seldom writes."""
     revoked_at: datetime | None = None
     revoked_by: str | None = None
-    labels: Mapping[str, str] | None = None
-    """It sees only sources with all of these labels: none if this is empty. None: it sees everything."""
 
     def status(self, now: datetime) -> str:
         """Return `valid`, `expired` or `revoked`."""

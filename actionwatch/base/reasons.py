@@ -19,7 +19,7 @@ class Reason(str):
 
 
 class SourceReason(Reason):
-    """A reason that is about sources. Visitors who see only other ones do not see it."""
+    """A reason that is about sources: where there are many, the overview has them in its table."""
 
     __slots__ = ()
 

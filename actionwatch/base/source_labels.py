@@ -5,7 +5,7 @@ They belong to the configuration, and not to records: a changed label applies at
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 
 from actionwatch.base.model import Record
 
@@ -36,8 +36,3 @@ def labels_of_record(record: Record) -> Mapping[str, str]:
 def is_configured(source: str) -> bool:
     """Return whether this process reads a source with this name."""
     return source in _labels
-
-
-def sources_with(labels: Mapping[str, str]) -> Set[str]:
-    """Return the names of the sources that have all of these labels; none if there are no labels."""
-    return {name for name, its in _labels.items() if labels and labels.items() <= its.items()}

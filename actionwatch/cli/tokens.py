@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from actionwatch.base.access import MAX_AUTHOR_CHARS, AccessRole, AccessToken, digest_of, is_own_name, new_secret
 from actionwatch.base.clock import utc_now
 from actionwatch.base.plurals import counted
-from actionwatch.base.source_labels import sources_with
 from actionwatch.cli import completing
-from actionwatch.cli.context import changing_store, reading_store, unknown_label
+from actionwatch.cli.context import changing_store, reading_store
 from actionwatch.cli.options import author_option, future, output_option
 from actionwatch.cli.output import echo, print_document, print_items
 from actionwatch.text.times import spell_time
-
-if TYPE_CHECKING:
-    from actionwatch.settings import Settings
 
 command = click.Group(help="Create, list and revoke personal tokens for the console and the API.")
 
@@ -42,14 +37,6 @@ command = click.Group(help="Create, list and revoke personal tokens for the cons
     metavar="TIME",
     help="When it ends: a duration from now (90d), or RFC 3339.  [default: never]",
 )
-@click.option(
-    "--label",
-    "limits",
-    multiple=True,
-    metavar="NAME=VALUE",
-    shell_complete=completing.source_labels,
-    help="Limit it to the sources with this label, such as customer=acme. With several, a source must have all.",
-)
 @author_option
 @output_option
 @click.pass_obj
@@ -58,7 +45,6 @@ def create(
     name: str,
     role: str,
     expires_at: datetime | None,
-    limits: tuple[str, ...],
     author: str,
     form: str,
 ) -> None:
@@ -68,7 +54,6 @@ def create(
 
     \b
     actionwatch tokens create sam@example.com --role operator --expires 90d
-    actionwatch tokens create kim@acme.example --label customer=acme
     """
     from actionwatch.store import tokens
 
@@ -77,10 +62,8 @@ def create(
     if expires_at is not None and expires_at <= now:
         raise click.UsageError(f"the token would have ended at {spell_time(expires_at)}: give --expires a later time")
     secret = new_secret()
-    labels = _read_limits(limits)
-    made = AccessToken(str(uuid.uuid4()), name, AccessRole(role), now, author, expires_at, labels=labels)
-    with changing_store(config) as (settings, database), database.write(is_durable=True) as connection:
-        _check_limits(labels, settings)
+    made = AccessToken(str(uuid.uuid4()), name, AccessRole(role), now, author, expires_at)
+    with changing_store(config) as (_, database), database.write(is_durable=True) as connection:
         others = [each for each in tokens.find(connection, name) if each.name == name and each.status(now) == "valid"]
         tokens.insert(connection, made, digest_of(secret))
     if others:
@@ -101,33 +84,6 @@ def _check_name(name: str) -> None:
         raise click.UsageError(f"{name} is the name of the service: give each person a token with another name")
 
 
-def _read_limits(limits: tuple[str, ...]) -> dict[str, str] | None:
-    """Return the labels to which a token is limited; None: it sees everything. Raises: click.UsageError."""
-    from actionwatch.text.matchers import parse_matcher  # imports RE2, for which no help waits
-
-    labels: dict[str, str] = {}
-    for text in limits:
-        try:
-            found = parse_matcher(text if "=" in text else f"{text}=")
-        except ValueError as exc:
-            raise click.UsageError(f"--label {text}: {exc}") from exc
-        if found.operator != "=" or not found.value.strip():
-            raise click.UsageError(f"--label {text}: write NAME=VALUE: a token is limited to one value of a label")
-        if found.label in labels:
-            raise click.UsageError(f"--label {text}: {found.label} is given twice, and no source has two values of it")
-        labels[found.label] = found.value
-    return labels or None
-
-
-def _check_limits(labels: Mapping[str, str] | None, settings: Settings) -> None:
-    """Check that a token will see something: a mistyped label would be noticed only by its person. Raises: click.UsageError."""
-    for name, value in (labels or {}).items():
-        if why := unknown_label(settings, name, value):
-            raise click.UsageError(f"--label: {why}")
-    if labels and not sources_with(labels):
-        raise click.UsageError("--label: no source has all of these labels: leave one out")
-
-
 @command.command("list")
 @click.option("--all", "is_all", is_flag=True, help="Include revoked and expired tokens.")
 @output_option
@@ -143,11 +99,10 @@ def list_tokens(config: str, is_all: bool, form: str) -> None:
         found,
         form,
         document=lambda token: _token_document(token, now),
-        columns=("name", "role", "sees", "status", "id", "created", "by", "expires", "last used"),
+        columns=("name", "role", "status", "id", "created", "by", "expires", "last used"),
         row=lambda token: (
             token.name,
             token.role.value,
-            _spell_limits(token),
             token.status(now),
             token.id,
             token.created_at,
@@ -156,7 +111,7 @@ def list_tokens(config: str, is_all: bool, form: str) -> None:
             token.last_used_at,
         ),
         nothing="no tokens" if is_all else "no valid tokens: --all includes revoked and expired ones",
-        cut=("name", "sees"),
+        cut=("name",),
         leave_out=("by", "created"),
     )
 
@@ -187,13 +142,6 @@ def _chosen(found: list[AccessToken], given: str) -> list[AccessToken]:
     if len(found) > 1 and found[0].name != given:
         raise click.ClickException(f"several token ids start with {given}: give a longer prefix")
     return found
-
-
-def _spell_limits(token: AccessToken) -> str:
-    """Return what a token sees: the labels that its sources must have."""
-    if token.labels is None:
-        return "everything"
-    return " ".join(f"{name}={value}" for name, value in token.labels.items()) or "nothing"
 
 
 def _token_document(token: AccessToken, now: datetime) -> dict[str, Any]:

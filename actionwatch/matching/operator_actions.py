@@ -159,25 +159,23 @@ class OperatorActions:
         alert_history.append(connection, [alert_history.Entry(now, alert.id, stage, what)])
         return alert
 
-    def draft_silence(
-        self, alert_id: str, who: str, span: timedelta, comment: str, also: Sequence[str] = ()
-    ) -> Silence:
+    def draft_silence(self, alert_id: str, who: str, span: timedelta, comment: str) -> Silence:
         """Return the silence that `silence` would make.
 
         Raises: ActionwatchError, StoreError; ValueError with `what: remedy`.
         """
         with self._database.read() as connection:
-            return _draft(connection, _existing(connection, alert_id), who, span, comment, self._clock(), also)
+            return _draft(connection, _existing(connection, alert_id), who, span, comment, self._clock())
 
-    def silence(self, alert_id: str, who: str, span: timedelta, comment: str, also: Sequence[str] = ()) -> Decision:
-        """Silence the rule and group of an alert for some time from now, unless somebody just did; only what `also` matches.
+    def silence(self, alert_id: str, who: str, span: timedelta, comment: str) -> Decision:
+        """Silence the rule and group of an alert for some time from now, unless somebody just did.
 
         Raises: ActionwatchError, StoreError; ValueError with `what: remedy`.
         """
         now = self._clock()
         with self._database.write(is_durable=True) as connection:
             alert = _existing(connection, alert_id)
-            made = _draft(connection, alert, who, span, comment, now, also)
+            made = _draft(connection, alert, who, span, comment, now)
             matchers = made.matchers
             known = _like(silences.read_active(connection, now), matchers, made.ends_at - _PRESSED_TOGETHER)
             if known is not None:
@@ -256,8 +254,7 @@ def _draft(
     span: timedelta,
     comment: str,
     now: datetime,
-    also: Sequence[str],
 ) -> Silence:
     newest = records.read_of_alerts(connection, [alert.id], 1)[alert.id]
-    matchers = (*matchers_of(alert, newest[-1] if newest else None), *also)
+    matchers = matchers_of(alert, newest[-1] if newest else None)
     return make_silence(matchers, who, comment, now, now + span, made_at=now)

@@ -50,7 +50,6 @@ def check(settings: Settings, config: Path) -> CheckResult:
     notes += _short_retention(settings, rules.rules)
     notes += _replaced_labels(settings, rules.rules)
     notes += _unknown_scopes(settings, rules.rules)
-    notes += _unknown_limits(settings, document)
     notes += _slow_rates(settings, document)
     notes += _doubtful_matchers(settings, document, rules)
     dangling = _dangling_escalations(settings, rules.rules)
@@ -100,15 +99,6 @@ def _unknown_scopes(settings: Settings, rules: Sequence[Rule]) -> Iterator[Fault
             what = f"no source is '{scope.texts[index]}': the rule matches no record by it"
             remedy = suggest(scope.texts[index], names, "sources are") or "name a source, or one of its labels"
             yield rule.document.fault(("alert", "sources", index), what, remedy)
-
-
-def _unknown_limits(settings: Settings, document: Document) -> Iterator[Fault]:
-    """Return a note for each group of people that is limited to labels that no source has."""
-    for key, options in (("proxy", settings.web.proxy), ("openid", settings.web.openid)):
-        for group, labels in (options.limited_groups if options is not None else {}).items():
-            if not any(labels.items() <= source.labels.items() for source in settings.sources):
-                what = f"no source has the labels of '{group}': its members see nothing"
-                yield document.fault(("web", key, "limited_groups", group), what, "correct them, or add a source")
 
 
 def _slow_rates(settings: Settings, document: Document) -> Iterator[Fault]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -14,7 +13,6 @@ from actionwatch.settings.validators import (
     Flag,
     HeaderName,
     HostName,
-    LabelName,
     Network,
     People,
     Person,
@@ -28,16 +26,11 @@ from actionwatch.settings.validators import (
 )
 from actionwatch.text.options import CaFile, Options, PositiveDuration, Proxy, Secret, SecretFile, is_loopback, secret
 
-Limit = Annotated[Mapping[LabelName, Word], Field(min_length=1)]
-"""The labels to which people are limited. Without one they would be those of all sources."""
-
 
 def _somebody(groups: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-    others = [info.data.get(name, "unusable") for name in ("operators", "operator_groups", "readers", "limited_groups")]
+    others = [info.data.get(name, "unusable") for name in ("operators", "operator_groups", "readers")]
     if not groups and not any(others):
-        raise ValueError(
-            "nobody could sign in: add operators, operator_groups, readers, reader_groups or limited_groups"
-        )
+        raise ValueError("nobody could sign in: add operators, operator_groups, readers or reader_groups")
     return groups
 
 
@@ -79,10 +72,6 @@ class AuthenticatingProxy(Options):
     """The header with the groups of the person, separated by commas."""
     operator_groups: tuple[Word, ...] = ()
     """Members of these groups may make decisions too."""
-    limited_groups: Mapping[Word, Limit] = Field(default_factory=dict)
-    """Groups whose members see only the sources with some [labels](console.md#who-can-open-it):
-    `{acme-people: {customer: acme}}`. Who is in no such group sees everything.
-    """
 
 
 class OpenId(Options):
@@ -104,10 +93,6 @@ class OpenId(Options):
     readers: tuple[People, ...] = ()
     """The names of the people who may read; `*@example.com` for all names that end in this, `*` for everybody whom the provider
     signs in. Nobody else can sign in.
-    """
-    limited_groups: Mapping[Word, Limit] = Field(default_factory=dict)
-    """Members of these groups may read too, and see only the sources with some [labels](console.md#who-can-open-it), also if
-    they are operators: `{acme-people: {customer: acme}}`.
     """
     reader_groups: Annotated[tuple[Word, ...], AfterValidator(_somebody)] = Field(default=(), validate_default=True)
     """Members of these groups may read too."""

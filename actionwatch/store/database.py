@@ -22,7 +22,6 @@ from actionwatch.base.errors import RoleLost, StoreBusy, StoreClosed, StoreError
 from actionwatch.store import revision, schema
 from actionwatch.store.backend import BUSY_SECONDS, Backend, backend_of
 from actionwatch.store.membership import ROLE, Membership
-from actionwatch.store.narrowing import Narrowing, narrow
 
 _CLOSE_SECONDS = 0.5
 
@@ -37,8 +36,6 @@ class _State:
 
 class StoreReader:
     """A store that is only read: it creates no file and changes no schema. Safe to share between threads."""
-
-    _narrowing: Callable[[Connection], Narrowing] | None = None
 
     def __init__(self, backend: Backend) -> None:
         self.name = backend.site.name
@@ -75,21 +72,7 @@ class StoreReader:
         """
         self._check_open()
         with self._translated(), self._reader.begin() as connection:
-            self._narrow(connection)
             yield connection
-
-    def narrowed(self, narrowing: Callable[[Connection], Narrowing]) -> Self:
-        """Return the same store, whose transactions see only what may be seen, and change nothing.
-
-        `narrowing` is called at the beginning of each transaction, which sees everything until then.
-        """
-        handle = copy.copy(self)
-        handle._narrowing = narrowing
-        return handle
-
-    def _narrow(self, connection: Connection) -> None:
-        if self._narrowing is not None:
-            narrow(connection, self._narrowing(connection))
 
     def find_additions(self, connection: Connection) -> list[str]:
         """Name what another program added to the database, and what changes nothing of what actionwatch writes."""
@@ -159,7 +142,6 @@ class Database(StoreReader):
                 self._backend.site.check_in_place()
                 writer = self._durable_writer if is_durable else self._writer
                 with self._translated(), writer.begin() as connection:
-                    self._narrow(connection)
                     yield connection
             except (StoreBusy, RoleLost):
                 raise

@@ -31,7 +31,6 @@ from actionwatch.base.search_words import words_of
 from actionwatch.base.unicode import forms
 from actionwatch.store import record_blocks
 from actionwatch.store.database import StoreReader
-from actionwatch.store.narrowing import is_narrowed
 from actionwatch.store.record_blocks import SIZE
 from actionwatch.store.record_keys import (
     IN_TIME,
@@ -67,12 +66,7 @@ def search(
     """
     if words_of(wanted.text):
         return _search_text(connection, wanted, limit, after, most)
-    return _search(connection, wanted, limit, after, most, conditions(_timeless(wanted)), _values(connection, wanted))
-
-
-def _values(connection: Connection, wanted: RecordFilter) -> Sequence[Wanted]:
-    """Return what the blocks of records must have. A narrowed search reads no blocks: their places show keys of others."""
-    return () if is_narrowed(connection) else wanted_of(connection, wanted)
+    return _search(connection, wanted, limit, after, most, conditions(_timeless(wanted)), wanted_of(connection, wanted))
 
 
 def _timeless(wanted: RecordFilter) -> RecordFilter:
@@ -91,12 +85,12 @@ def _search_text(
         matching = conditions(_timeless(wanted))
         if valued_to and read_to and valued_to < read_to:
             matching.append(or_(tuple_(*_OTHERS_IN_TIME) < _place(valued_to), has_values.is_not(true())))
-        found, place = _search(connection, plain, limit, read_to, most, matching, _values(connection, plain))
+        found, place = _search(connection, plain, limit, read_to, most, matching, wanted_of(connection, plain))
         read_to = place or _END
     valued_to = min(valued_to or read_to, read_to)
     if len(found) < limit and valued_to != _END:
         matching = [*conditions(_timeless(plain)), has_values]
-        values = _values(connection, wanted)
+        values = wanted_of(connection, wanted)
         older, place = _search(connection, plain, limit - len(found), valued_to, most, matching, values)
         found, valued_to = [*found, *older], place or _END
     return found, None if read_to == valued_to == _END else (*read_to, *valued_to)

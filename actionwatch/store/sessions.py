@@ -43,12 +43,12 @@ def insert(
 def read(connection: Connection, digest: str, now: datetime) -> Session | None:
     """Read a session, unless it has ended, or its token is revoked, expired or gone."""
     its = (SESSION.c.digest == digest, SESSION.c.ends_at > now)
-    columns = (SESSION.c.token_id, SESSION.c.name, SESSION.c.role, SESSION.c.labels)
+    columns = (SESSION.c.token_id, SESSION.c.name, SESSION.c.role)
     row = connection.execute(select(*columns).where(*its)).first()
     if row is None:
         return None
     if row.token_id is None:
-        return Session(person=Person(row.name, AccessRole(row.role), row.labels) if row.name is not None else None)
+        return Session(person=Person(row.name, AccessRole(row.role)) if row.name is not None else None)
     token = tokens.read(connection, row.token_id)
     return Session(token) if token is not None and token.status(now) == "valid" else None
 

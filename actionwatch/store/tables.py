@@ -622,13 +622,11 @@ TOKEN = Table(
     Column("last_used_at", Instant),
     Column("revoked_at", Instant),
     Column("revoked_by", Text),
-    # The labels of the sources that it is limited to; null: it sees everything.
-    Column("labels", Object),
     Index("token_by_digest", "digest", unique=True),
 )
 
 # The browsers that signed in: here, so that each replica knows them. `digest` is that of the cookie. `token_id` is null for the
-# token of the configuration, and for a person whom a provider named: `name`, `role`, and `labels` as those of a token.
+# token of the configuration, and for a person whom a provider named: `name` and `role`.
 SESSION = Table(
     "session",
     METADATA,
@@ -637,7 +635,6 @@ SESSION = Table(
     Column("ends_at", Instant, nullable=False),
     Column("name", Text),
     Column("role", Text),
-    Column("labels", Object),
     Index("session_by_token", "token_id", "ends_at"),
     Index("session_by_end", "ends_at"),
 )

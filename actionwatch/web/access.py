@@ -65,7 +65,7 @@ class Visitor:
     """The sender of a request. Without a verified `name`, people type one when they decide.
 
     `is_open`: without a token, because the listener is open. `is_proxied`: a proxy says who it is. `session` is the cookie of a
-    browser that signed in. `labels`: the visitor sees only sources with all of these labels; None: everything.
+    browser that signed in.
     """
 
     role: AccessRole
@@ -73,18 +73,6 @@ class Visitor:
     is_open: bool = False
     is_proxied: bool = False
     session: str | None = None
-    labels: Mapping[str, str] | None = None
-
-    @property
-    def is_limited(self) -> bool:
-        """Whether this visitor sees only some sources."""
-        return self.labels is not None
-
-    @property
-    def spelled_role(self) -> str:
-        """The role, and to what the token is limited."""
-        labels = " ".join(f"{name}={value}" for name, value in (self.labels or {}).items())
-        return f"{self.role.value} of {labels or 'nothing'}" if self.is_limited else self.role.value
 
     @property
     def may_decide(self) -> bool:
@@ -134,7 +122,7 @@ class Access:
 
     def _identify(self, request: Request) -> Visitor | None:
         if self._proxy is not None and (person := self._proxy.identify(request)):
-            return Visitor(person.role, person.name, is_proxied=True, labels=person.labels)
+            return Visitor(person.role, person.name, is_proxied=True)
         given = request.headers.get("authorization", "").encode("latin-1")  # the bytes as received
         scheme, _, secret = given.partition(b" ")
         if scheme.lower() == b"bearer":
@@ -207,7 +195,7 @@ class Access:
         """Return whose secret this is. That of a person is not limited: nobody can guess it."""
         if token := self._own(secret):
             self._note_use(token)
-            return Visitor(token.role, token.name, labels=token.labels)
+            return Visitor(token.role, token.name)
         is_shared = self._bearers.attempt(address, lambda: self._is_shared(secret))
         return Visitor(AccessRole.OPERATOR) if is_shared else None
 
@@ -232,11 +220,11 @@ class Access:
         if found is None:
             return None
         if (person := found.person) is not None:
-            return Visitor(person.role, person.name, session=cookie, labels=person.labels)
+            return Visitor(person.role, person.name, session=cookie)
         if found.token is None:
             return Visitor(AccessRole.OPERATOR, session=cookie)
         self._note_use(found.token)
-        return Visitor(found.token.role, found.token.name, session=cookie, labels=found.token.labels)
+        return Visitor(found.token.role, found.token.name, session=cookie)
 
     def _digest(self, cookie: str) -> str:
         """Return the digest of a cookie, which the store contains.
@@ -328,11 +316,6 @@ class Guard:
             return None, _refusal(request, str(exc), 429)
         except StoreError:  # its text may name the server and the user of the database
             return None, _refusal(request, STORE_AWAY, 503)
-        if visitor is not None and visitor.is_limited and path not in SIGN_IN_PATHS:
-            from actionwatch.web.narrowing import REFUSED, may_open
-
-            if not may_open(path):
-                return None, _refusal(request, REFUSED, 403)
         is_refused = visitor is None and path not in SIGN_IN_PATHS
         return visitor, _ask_for_token(request) if is_refused else None
 

@@ -22,7 +22,7 @@ from actionwatch.base.access import MAX_AUTHOR_CHARS, AccessRole, Person, is_per
 from actionwatch.settings.web_keys import OpenId
 from actionwatch.web.openid_provider import AGAIN, Provider, shown_error, texts_in
 from actionwatch.web.paths import BEGIN_PATH, CALLBACK_PATH
-from actionwatch.web.proxy import Refused, limit_of
+from actionwatch.web.proxy import Refused
 
 MAX_REMEMBERED = 10_000  # sign-ins that have ended: the code of an older one has expired at the provider
 
@@ -51,8 +51,7 @@ class RelyingParty:
     def fingerprint(self) -> bytes:
         """A value that changes with the permissions in the configuration. Sessions depend on it, so people sign in again."""
         options = self._options
-        limited = sorted((group, sorted(labels.items())) for group, labels in options.limited_groups.items())
-        people = (options.operators, options.operator_groups, options.readers, options.reader_groups, limited)
+        people = (options.operators, options.operator_groups, options.readers, options.reader_groups)
         return repr((options.issuer, options.client_id, options.name_claim, options.groups_claim, people)).encode()
 
     def new_secret(self) -> str:
@@ -110,8 +109,7 @@ class RelyingParty:
             raise
         name = _name_in(claims, self._options.name_claim)
         groups = texts_in(claims.get(self._options.groups_claim))
-        labels = limit_of(groups, self._options.limited_groups)
-        return Person(name, _role_of(name, groups, self._options), labels)
+        return Person(name, _role_of(name, groups, self._options))
 
     def _note_used(self, state: str) -> None:
         """Note that a sign-in ends now. Raises: Refused, if it has ended before."""
@@ -142,7 +140,7 @@ def _role_of(name: str, groups: set[str], options: OpenId) -> AccessRole:
         return AccessRole.OPERATOR
     _, at, domain = name.rpartition("@")
     names = {"*", name, f"*@{domain}" if at else name}
-    if names.isdisjoint(options.readers) and groups.isdisjoint({*options.reader_groups, *options.limited_groups}):
+    if names.isdisjoint(options.readers) and groups.isdisjoint(options.reader_groups):
         raise Refused(
             403, f"this console is not open to {name}: whoever runs it can add the name to web.openid.readers"
         )

@@ -66,9 +66,7 @@ class Actions(Protocol):
         """Write a note about an alert. Return it, and whether this changed it."""
         ...
 
-    def draft_silence(
-        self, alert_id: str, who: str, span: timedelta, comment: str, also: Sequence[str] = ()
-    ) -> Silence:
+    def draft_silence(self, alert_id: str, who: str, span: timedelta, comment: str) -> Silence:
         """Return the silence that `silence` would make."""
         ...
 
@@ -80,8 +78,8 @@ class Actions(Protocol):
         """End a silence now, if it has not ended."""
         ...
 
-    def silence(self, alert_id: str, who: str, span: timedelta, comment: str, also: Sequence[str] = ()) -> Decision:
-        """Silence the rule and group of an alert for some time from now; of these, only what `also` matches."""
+    def silence(self, alert_id: str, who: str, span: timedelta, comment: str) -> Decision:
+        """Silence the rule and group of an alert for some time from now."""
         ...
 
 
@@ -137,10 +135,7 @@ class ServiceState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """Everything that the console and the API show, and can change.
-
-    `confine` adds to the matchers of a silence those that keep it to what a visitor sees.
-    """
+    """Everything that the console and the API show, and can change."""
 
     database: Database
     clock: Callable[[], datetime]
@@ -148,11 +143,6 @@ class Parts:
     service: ServiceState
     actions: Actions
     dead_letters: DeadLetterActions
-    confine: Callable[[Sequence[str]], Sequence[str]] = lambda matchers: matchers
-
-    def confined(self, made: Silence) -> Silence:
-        """Return a silence with what confines it to what a visitor sees."""
-        return replace(made, matchers=tuple(self.confine(made.matchers)))
 
     def at_once(self) -> Parts:
         """Return the parts for one request. Their clock does not move: no time that it computes is past when it is checked."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-from collections.abc import Collection, Mapping, Set
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass
 
 from starlette.requests import Request
 
@@ -36,7 +36,6 @@ class TrustedProxy:
     groups_header: str
     operators: Collection[str] = ()
     operator_groups: Collection[str] = ()
-    limited_groups: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     hosts: Collection[str] = ()
 
     def identify(self, request: Request) -> Person | None:
@@ -54,7 +53,7 @@ class TrustedProxy:
         groups = _groups(_only(listed, self.groups_header)) if listed else set()
         is_operator = name in self.operators or not groups.isdisjoint(self.operator_groups)
         role = AccessRole.OPERATOR if is_operator else AccessRole.READER
-        return Person(name, role, limit_of(groups, self.limited_groups))
+        return Person(name, role)
 
     def client_of(self, request: Request) -> str:
         """Return the address from which a request came to the first proxy that is trusted."""
@@ -73,16 +72,6 @@ class TrustedProxy:
             return False
         plain = getattr(found, "ipv4_mapped", None) or found
         return any(plain in network for network in self.addresses)
-
-
-def limit_of(groups: Set[str], limited: Mapping[str, Mapping[str, str]]) -> Mapping[str, str] | None:
-    """Return the labels to which the groups of a person limit what they see; None: everything. Raises: Refused."""
-    found = sorted(groups & limited.keys())
-    if any(limited[each] != limited[found[0]] for each in found):
-        raise Refused(
-            403, f"you are in groups that are limited to different labels: {', '.join(found)}: leave one of them"
-        )
-    return limited[found[0]] if found else None
 
 
 def _name(given: str, header: str) -> str:

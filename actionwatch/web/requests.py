@@ -1,4 +1,4 @@
-"""The checks of each request to the console and the API before they answer it, and the parts that its visitor sees."""
+"""The checks of each request to the console and the API before they answer it."""
 
 from __future__ import annotations
 
@@ -20,16 +20,6 @@ from actionwatch.web.problems import InvalidRequest
 _MAX_NAME_CHARS = 60  # of a wrong name, in a message
 MAX_BODY_BYTES = 64 * 1024  # a comment has a few lines
 _T = TypeVar("_T")
-
-
-def parts_for(request: Request, parts: Parts) -> Parts:
-    """Return the parts for one request: with what its visitor sees, at one time."""
-    labels = visitor_of(request).labels
-    if labels is None:
-        return parts.at_once()
-    from actionwatch.web.narrowing import narrowed
-
-    return narrowed(parts.at_once(), labels)
 
 
 def check(request: Request) -> None:

@@ -81,7 +81,7 @@ async def _may_see_all(request: Request) -> bool:
                 visitor = await to_thread.run_sync(access.identify, request, abandon_on_cancel=True)
     except (Refused, TooManyAttempts, StoreError, TimeoutError):
         return False
-    return visitor is not None and not visitor.is_limited and (not visitor.is_open or is_direct(request))
+    return visitor is not None and (not visitor.is_open or is_direct(request))
 
 
 def metrics_routes(

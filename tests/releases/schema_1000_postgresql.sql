@@ -388,8 +388,7 @@ CREATE TABLE public.session (
     token_id text COLLATE pg_catalog."C",
     ends_at bigint NOT NULL,
     name text COLLATE pg_catalog."C",
-    role text COLLATE pg_catalog."C",
-    labels text COLLATE pg_catalog."C"
+    role text COLLATE pg_catalog."C"
 );
 CREATE TABLE public.silence (
     id text NOT NULL COLLATE pg_catalog."C",
@@ -476,8 +475,7 @@ CREATE TABLE public.token (
     expires_at bigint,
     last_used_at bigint,
     revoked_at bigint,
-    revoked_by text COLLATE pg_catalog."C",
-    labels text COLLATE pg_catalog."C"
+    revoked_by text COLLATE pg_catalog."C"
 );
 CREATE TABLE public.touched_group (
     rule integer NOT NULL,
@@ -602,7 +600,7 @@ INSERT INTO public.seal VALUES (14, 1795608000000000, 'row_history', 'rows', 22,
 INSERT INTO public.seal VALUES (15, 1795608000000000, 'record', 'rows', 1, 3, 3, 0, 'dcdbb96b45d183448dfb533f4b435350dc422ea5f301c97f138992c4d9e580c4', 'c6594d08060a97e58fadf6742de4db8784dd3b1f057e514497c289b887ae7218', 'f98cbea35e82419159c41d716d529f876b063415caac25420616435316e10f3c', '\x0000000000000001f942a72b672b816d52ad9c1762267e557a33059b5aa8f9b03f33acd1848f8f63000000000000000277fda9fee2ecebfad1ad89616739e0d4604272ca2d50e6ee1a1036ba9893042e0000000000000003601d37a0c1f08d192fc9b8c423126c6deb1cf851eebe6b7d79cb37e3c615b299');
 INSERT INTO public.seen_field VALUES ('organisation', 'name', 7);
 INSERT INTO public.self_alert VALUES ('trouble', 'subject', 7, 'what', 'remedy', 'alert_id');
-INSERT INTO public.session VALUES ('digest', 'token_id', 7, 'name', 'role', 'labels');
+INSERT INTO public.session VALUES ('digest', 'token_id', 7, 'name', 'role');
 INSERT INTO public.silence VALUES ('1', '["level=high"]', 'sam', 'why', 1795611600000000, 1795615200000000, NULL, NULL);
 INSERT INTO public.silence VALUES ('2', '["level=high"]', 'sam', 'why', 1795615200000000, 1795618800000000, NULL, NULL);
 INSERT INTO public.silence VALUES ('3', '["level=high"]', 'sam', 'why', 1795618800000000, 1795622400000000, NULL, NULL);
@@ -613,9 +611,9 @@ INSERT INTO public.stream_message VALUES (7, 'stream', 'message_id', 'kind', 7, 
 INSERT INTO public.stream_position VALUES ('stream', 'feed', 7, 7);
 INSERT INTO public.sweep VALUES ('source', 7, 7);
 INSERT INTO public.template_version VALUES ('name', 'body');
-INSERT INTO public.token VALUES ('1', '6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b', 'sam 1', 'operator', 1795611600000000, 'admin', NULL, NULL, NULL, NULL, NULL);
-INSERT INTO public.token VALUES ('2', 'd4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35', 'sam 2', 'operator', 1795615200000000, 'admin', NULL, NULL, NULL, NULL, NULL);
-INSERT INTO public.token VALUES ('3', '4e07408562bedb8b60ce05c1decfe3ad16b72230967de01f640b7e4729b49fce', 'sam 3', 'operator', 1795618800000000, 'admin', NULL, NULL, NULL, NULL, NULL);
+INSERT INTO public.token VALUES ('1', '6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b', 'sam 1', 'operator', 1795611600000000, 'admin', NULL, NULL, NULL, NULL);
+INSERT INTO public.token VALUES ('2', 'd4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35', 'sam 2', 'operator', 1795615200000000, 'admin', NULL, NULL, NULL, NULL);
+INSERT INTO public.token VALUES ('3', '4e07408562bedb8b60ce05c1decfe3ad16b72230967de01f640b7e4729b49fce', 'sam 3', 'operator', 1795618800000000, 'admin', NULL, NULL, NULL, NULL);
 INSERT INTO public.touched_group VALUES (7, 'group_id', 'group_values', 7, 7);
 INSERT INTO public.unknown_kind VALUES ('source', 'name', true);
 INSERT INTO public.unproved_window VALUES ('source', 7, 7, 7, true, true, 7, 7, 'why');

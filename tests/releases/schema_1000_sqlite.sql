@@ -421,10 +421,9 @@ CREATE TABLE session (
 	ends_at BIGINT NOT NULL, 
 	name TEXT, 
 	role TEXT, 
-	labels TEXT, 
 	PRIMARY KEY (digest)
 );
-INSERT INTO "session" VALUES('digest','token_id',7,'name','role','labels');
+INSERT INTO "session" VALUES('digest','token_id',7,'name','role');
 CREATE TABLE silence (
 	id TEXT NOT NULL, 
 	matchers TEXT NOT NULL, 
@@ -521,12 +520,11 @@ CREATE TABLE token (
 	last_used_at BIGINT, 
 	revoked_at BIGINT, 
 	revoked_by TEXT, 
-	labels TEXT, 
 	PRIMARY KEY (id)
 );
-INSERT INTO "token" VALUES('1','6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b','sam 1','operator',1795611600000000,'admin',NULL,NULL,NULL,NULL,NULL);
-INSERT INTO "token" VALUES('2','d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35','sam 2','operator',1795615200000000,'admin',NULL,NULL,NULL,NULL,NULL);
-INSERT INTO "token" VALUES('3','4e07408562bedb8b60ce05c1decfe3ad16b72230967de01f640b7e4729b49fce','sam 3','operator',1795618800000000,'admin',NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "token" VALUES('1','6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b','sam 1','operator',1795611600000000,'admin',NULL,NULL,NULL,NULL);
+INSERT INTO "token" VALUES('2','d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35','sam 2','operator',1795615200000000,'admin',NULL,NULL,NULL,NULL);
+INSERT INTO "token" VALUES('3','4e07408562bedb8b60ce05c1decfe3ad16b72230967de01f640b7e4729b49fce','sam 3','operator',1795618800000000,'admin',NULL,NULL,NULL,NULL);
 CREATE TABLE touched_group (
 	rule INTEGER NOT NULL, 
 	group_id TEXT NOT NULL, 

@@ -21,7 +21,7 @@ from actionwatch.web.filters import NoParameters, check_repeats
 from actionwatch.web.mistakes import sentences
 from actionwatch.web.parts import Parts
 from actionwatch.web.problems import MEDIA_TYPE, TITLES, InvalidRequest, problem
-from actionwatch.web.requests import author_of, check, check_may_decide, check_site, parts_for, read_body
+from actionwatch.web.requests import author_of, check, check_may_decide, check_site, read_body
 
 SCHEMAS = "#/components/schemas/{model}"
 _ALWAYS = (401, 403, 429, 500, 503)  # what the guard and the store answer
@@ -111,7 +111,7 @@ async def reader(request: Request) -> None:
 async def at_once(request: Request) -> Parts:
     """Return the parts for one request, whose clock does not move."""
     parts: Parts = request.app.state.parts
-    return parts_for(request, parts)
+    return parts.at_once()
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,28 +81,27 @@ def create_silence(id: Id, body: SilenceBody, operator: Operator, parts: AtOnce)
         if not body.force and (doubts := parts.configuration.doubts(made, now)):
             raise HTTPException(400, "; ".join([*doubts, 'add "force": true if this is what you want']))
         known, is_new = parts.actions.add_silence(made)
-    if not is_new and not _is_same(known, body, author, parts):
+    if not is_new and not _is_same(known, body, author):
         raise HTTPException(409, f"the silence {silence_id} exists with other values: choose another id")
     return written(silence_document(known, now), 201 if is_new else 200)
 
 
 def _make(body: SilenceBody, author: str, parts: Parts) -> Silence:
-    """Make what a request asks for, as far as its sender sees. Raises: HTTPException, InvalidRequest."""
+    """Make what a request asks for. Raises: HTTPException, InvalidRequest."""
     now = parts.clock()
     starts_at = body.starts_at or now
     if not all(EPOCH <= at <= TIMES_END for at in (starts_at, body.ends_at)):
         raise HTTPException(400, "starts_at, ends_at: a time is centuries away: correct the year")
     try:
-        made = make_silence(body.matchers, author, body.comment, starts_at, body.ends_at, made_at=now)
+        return make_silence(body.matchers, author, body.comment, starts_at, body.ends_at, made_at=now)
     except ValueError as exc:
         raise InvalidRequest(str(exc)) from exc
-    return parts.confined(made)
 
 
-def _is_same(known: Silence, body: SilenceBody, author: str, parts: Parts) -> bool:
+def _is_same(known: Silence, body: SilenceBody, author: str) -> bool:
     """Return whether a request asks for a silence that exists, even if a person ended it early."""
     is_ended_early = known.ended_by is not None and known.ends_at <= body.ends_at
-    texts = (tuple(parts.confine(body.matchers)), author, body.comment.strip())
+    texts = (tuple(body.matchers), author, body.comment.strip())
     return (
         texts == (known.matchers, known.author, known.comment)
         and (known.ends_at == body.ends_at or is_ended_early)

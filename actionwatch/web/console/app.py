@@ -17,7 +17,6 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from actionwatch.base.errors import ActionwatchError, StoreError
-from actionwatch.base.source_labels import sources_with
 from actionwatch.queries.source_health import MANY
 from actionwatch.web.access import STORE_AWAY
 from actionwatch.web.applications import application
@@ -42,7 +41,7 @@ from actionwatch.web.parts import Parts
 from actionwatch.web.paths import BEGIN_PATH, CALLBACK_PATH, SIGN_IN_PATH
 from actionwatch.web.problems import InvalidRequest
 from actionwatch.web.query import check_parameters
-from actionwatch.web.requests import MAX_BODY_BYTES, check, check_site, parts_for, read_body
+from actionwatch.web.requests import MAX_BODY_BYTES, check, check_site, read_body
 
 View = Callable[[Request, Parts], Response]
 _FormView = Callable[[Request, Parts, Fields], Response]
@@ -93,20 +92,15 @@ def create_app(parts: Parts) -> ASGIApp:
 
     made = application([*pages, *forms, static], exception_handlers={HTTPException: refuse})
     made.state.form_tokens = FormTokens()
-    made.state.has_many_sources = lambda labels: _count_sources(parts, labels) > MANY
+    made.state.has_many_sources = lambda: len(parts.configuration.sources()) > MANY
     made.state.stream_counts = Counter()
     made.state.exporting = asyncio.Semaphore(1)
     return Headers(GZipMiddleware(made, compresslevel=COMPRESSION))
 
 
-def _count_sources(parts: Parts, labels: Mapping[str, str] | None) -> int:
-    """Return how many sources a visitor sees whose token is limited to labels (None: all)."""
-    return len(parts.configuration.sources() if labels is None else sources_with(labels))
-
-
 def _page(view: View, parts: Parts) -> Callable[[Request], Response]:
     def endpoint(request: Request) -> Response:
-        at_once = parts_for(request, parts)
+        at_once = parts.at_once()
         return _answer(request, at_once, lambda: view(request, at_once))
 
     return endpoint
@@ -114,7 +108,7 @@ def _page(view: View, parts: Parts) -> Callable[[Request], Response]:
 
 def _form(view: _FormView, parts: Parts) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        at_once = parts_for(request, parts)
+        at_once = parts.at_once()
         check_site(request)
         body = await read_body(request)
         try:

@@ -26,8 +26,7 @@ from actionwatch.text.escaping import shorten, visible
 from actionwatch.text.matchers import Matcher
 from actionwatch.text.payloads import instant, short_id
 from actionwatch.text.times import DATE_AND_TIME, spell_ago
-from actionwatch.web.access import Visitor, visitor_of
-from actionwatch.web.narrowing import may_open
+from actionwatch.web.access import visitor_of
 from actionwatch.web.paths import goal_of
 from actionwatch.web.query import UrlQuery, cursor, grouped
 
@@ -70,16 +69,10 @@ def _pieces(request: Request, template: str, now: datetime, values: Mapping[str,
         "select_all": href(request.url.path, given, select="all"),
         "is_all_selected": request.query_params.get("select") == "all",
         "visitor": visitor,
-        "sections": _sections(request, visitor),
+        "sections": _SECTIONS | (_OF_MANY if request.app.state.has_many_sources() else {}),
         "form_token": request.app.state.form_tokens.make(request),
     }
     return _environment().get_template(template).generate(**shared, **values)
-
-
-def _sections(request: Request, visitor: Visitor) -> dict[str, str]:
-    """Return the pages that the navigation of a visitor has, by their paths."""
-    sections = _SECTIONS | (_OF_MANY if request.app.state.has_many_sources(visitor.labels) else {})
-    return {path: name for path, name in sections.items() if visitor.labels is None or may_open(path)}
 
 
 def render_search(

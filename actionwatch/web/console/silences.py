@@ -78,7 +78,7 @@ def _make(parts: Parts, given: Mapping[str, str], author: str) -> Silence:
     ends_at = _time("until", given["ends"], starts_at)
     made = make_silence(matchers, author, given["comment"], starts_at, ends_at, made_at=now)
     chosen = given["silence_id"].lower()  # of the page that showed it: to send its form twice makes one silence
-    return replace(parts.confined(made), id=chosen if UUID.fullmatch(chosen) else str(uuid.uuid4()))
+    return replace(made, id=chosen if UUID.fullmatch(chosen) else str(uuid.uuid4()))
 
 
 def _time(name: str, text: str, base: datetime) -> datetime:

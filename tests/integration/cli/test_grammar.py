@@ -163,7 +163,7 @@ def test_what_is_completed(busy: Desk) -> None:
     assert _completed(busy, "alerts", "list", "--rule", "cl") == ["cluster_deleted"]
     assert _completed(busy, "receivers", "test", "") == ["soar"]
     assert _completed(busy, "actions", "--source", "a") == ["acme"]
-    assert _completed(busy, "tokens", "create", "--label", "cust") == ["customer=acme"]
+    assert _completed(busy, "status", "--label", "cust") == ["customer=acme"]
     alerts = [alert["id"] for alert in busy.call("alerts", "list", "--status", "any", "-o", "json").json]
     assert _completed(busy, "alerts", "ack", "") == alerts
     assert _completed(busy, "alerts", "show", alerts[0][:8]) == [alerts[0]]

@@ -69,18 +69,6 @@ def test_a_name_revokes_all_tokens_of_a_person(started: Desk) -> None:
         (("create", "sam", "--expires", "2020-01-01T00:00:00Z"), 2, "give --expires a later time"),
         (("create", "sam", "--expires", "soon"), 2, "is not a time"),
         (("create", "sam", "--role", "admin"), 2, "reader"),
-        (("create", "sam", "--label", ""), 2, "not a matcher"),
-        (("create", "sam", "--label", "customer"), 2, "write NAME=VALUE"),
-        (("create", "sam", "--label", "customer="), 2, "write NAME=VALUE"),
-        (("create", "sam", "--label", 'customer=" "'), 2, "write NAME=VALUE"),
-        (("create", "sam", "--label", "=acme"), 2, "not a matcher"),
-        (("create", "sam", "--label", "customer!=acme"), 2, "write NAME=VALUE"),
-        (("create", "sam", "--label", "customer=~.*"), 2, "write NAME=VALUE"),
-        (("create", "sam", "--label", "customer==acme"), 2, "did you mean"),
-        (("create", "sam", "--label", "custmer=acme"), 2, "no source has the label custmer: did you mean 'customer'?"),
-        (("create", "sam", "--label", "source=acme"), 2, "no source has the label source"),
-        (("create", "sam", "--label", "customer=acne"), 2, "no source has customer=acne: did you mean 'acme'?"),
-        (("create", "sam", "--label", "customer=acme", "--label", "customer=acme"), 2, "customer is given twice"),
         (("revoke", ""), 1, "no token has the id or name : see"),
         (("revoke", "nobody"), 1, "no token has the id or name nobody: see 'actionwatch tokens list'"),
     ],
@@ -90,25 +78,3 @@ def test_mistakes_are_named(started: Desk, arguments: tuple[str, ...], status: i
     called = started.call("tokens", *arguments)
     assert (called.status, what in called.err) == (status, True), called.err
     assert started.call("tokens", "list", "-o", "json").json == []
-
-
-def test_a_token_is_limited_to_labels(started: Desk) -> None:
-    """The list shows what each token sees; with several labels, all count, and no source may have them all."""
-    limits = ("--label", "customer=acme", "--label", "tier=gold")
-    assert started.call("tokens", "create", "kim", *limits).status == 0
-    assert started.call("tokens", "create", "sam").status == 0
-    listed = started.call("tokens", "list", "-o", "json").json
-    assert {each["name"]: each["labels"] for each in listed} == {
-        "kim": {"customer": "acme", "tier": "gold"},
-        "sam": None,
-    }
-    table = started.call("tokens", "list").out
-    assert "customer=acme tier=gold" in table
-    assert "everything" in table
-    more = "{customer: acme}\n  - {name: beta, labels: {tier: silver}, organisation_id: b, username: u, api_key: k}"
-    called = started.write(labels=more).call(
-        "tokens", "create", "tim", "--label", "customer=acme", "--label", "tier=silver"
-    )
-    assert (called.status, "no source has all of these labels" in called.err) == (2, True), called.err
-    started.write(labels="{customer: acme, tier: gold}")
-    assert started.call("tokens", "revoke", "kim", "sam").status == 0

@@ -109,17 +109,3 @@ def test_scope_that_names_no_source(tmp_path: Path) -> None:
         "no source is 'acmee': the rule matches no record by it: did you mean 'acme'?",
         "no source is 'customer=other': the rule matches no record by it: sources are: acme",
     ]
-
-
-def test_limit_to_labels_that_no_source_has(tmp_path: Path) -> None:
-    """`check` prints a note at a group of people that is limited to labels that no source has."""
-    config = tmp_path / "actionwatch.yaml"
-    limited = "{a: {customer: acme}, b: {customer: acme, tier: gold}, c: {custmer: acme}}"
-    (tmp_path / "rules").mkdir()
-    text = CONFIG.format(keys="").replace("{name: acme,", "{name: acme, labels: {customer: acme},")
-    config.write_text(f"{text}\nweb: {{proxy: {{addresses: [10.0.0.5/32], limited_groups: {limited}}}}}\n")
-    notes = [each.what for each in checking.check(configuration.read_settings(config), config).notes]
-    assert [note for note in notes if "members" in note] == [
-        "no source has the labels of 'b': its members see nothing",
-        "no source has the labels of 'c': its members see nothing",
-    ]

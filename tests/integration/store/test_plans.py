@@ -49,13 +49,12 @@ from actionwatch.store.alert_history import Entry
 from actionwatch.store.alerts import AlertFilter
 from actionwatch.store.database import Database
 from actionwatch.store.delivery_transitions import Suppression
-from actionwatch.store.narrowing import Narrowing
 from actionwatch.store.outbox import DeliveryFilter
 from actionwatch.store.tables import DELIVERY, RECEIPT
 from tests import postgresql
 from tests.builders import NOON, make_alert, make_delivery, make_receipt, make_record, open_database
 from tests.cases import in_one_test
-from tests.statements import GRAIN, run_statements, steps, undone
+from tests.statements import run_statements, steps, undone
 
 RECORDS, ALERTS = 10_000, 5_000
 RECEIVERS = ("hook", "mail")
@@ -472,31 +471,6 @@ def test_only_the_given_rows_are_read(filled: Database, name: str, size: int) ->
 def test_no_whole_table_is_read(filled: Database, name: str) -> None:
     """A question about a hundred rows visits a small part of each table, through an index."""
     _check(filled, QUESTIONS[name])
-
-
-NARROWED = (
-    *("records list", "records list --until", "records list --since", "alerts list"),
-    *("alerts list --statuses", "deliveries of an alert", "history of an alert", "delivery by a prefix"),
-    "alert by a prefix",
-)
-"""Questions of somebody who sees only some sources. An alert costs a look at each of its records."""
-
-
-@in_one_test("name", NARROWED)
-def test_no_whole_table_is_read_for_some_sources(filled: Database, name: str) -> None:
-    """The same indexes serve what a narrowed transaction reads of its sources."""
-    if filled.is_shared:
-        pytest.skip("the rows that it visits are counted in a transaction that is undone")
-    of_sources = Narrowing(frozenset({"acme", "beta"}), (), frozenset())
-    ticks: list[None] = []
-    with filled.narrowed(lambda _: of_sources).read() as connection:
-        raw: Any = connection.connection.driver_connection
-        raw.set_progress_handler(lambda: ticks.append(None), GRAIN)
-        try:
-            QUESTIONS[name](connection)
-        finally:
-            raw.set_progress_handler(None, 0)
-    assert len(ticks) * GRAIN < MOST_STEPS
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
