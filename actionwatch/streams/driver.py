@@ -6,6 +6,7 @@ stream sends a batch that failed again, with the same ids, offsets and bytes. On
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import pkgutil
 from collections.abc import Sequence
@@ -13,8 +14,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+import msgspec
+
 from actionwatch.settings import Stream
 from actionwatch.text.options import Options
+from actionwatch.text.payloads import instant
+
+_RAW = msgspec.json.Decoder(msgspec.Raw)
+_ENCODER = msgspec.json.Encoder()
+
+
+class _Row(msgspec.Struct):
+    id: str
+    kind: str
+    offset: int
+    at: str
+    key: str
+    body: msgspec.Raw | str
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +49,18 @@ class StreamMessage:
     """The partition key: messages with the same key keep their order."""
     body: bytes
     content_type: str = "application/json"
+
+    def json_or_text(self) -> msgspec.Raw | str:
+        """Return the body as part of a JSON document: its own bytes if it is JSON on one line, else a text."""
+        if self.content_type.endswith("json") and b"\n" not in self.body:
+            with contextlib.suppress(msgspec.DecodeError):
+                return _RAW.decode(self.body)
+        return self.body.decode("utf-8", "replace")
+
+    def line(self) -> bytes:
+        """Return the message as a line of JSON, with its body in `body`."""
+        row = _Row(self.id, self.kind, self.offset, instant(self.at), self.key, self.json_or_text())
+        return _ENCODER.encode(row) + b"\n"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 Sends COUNT messages of 1 kB (20,000 by default) to the far end of the tests, on the same machine: first with the driver, in
 batches as large as a stream makes them, then with the client of the protocol as its documentation shows it, with the same
-promise. The far ends of Splunk, OpenSearch and S3 are programs in Python, which limit both.
+promise. The far ends of HTTP and S3 are programs in Python, which limit both.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import socket
 import ssl
 import tempfile
 import time
-from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -22,9 +21,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import confluent_kafka
-import httpx
 import nats
-import pika
 import redis
 
 from actionwatch.streams.driver import StreamMessage, driver_module
@@ -47,7 +44,7 @@ def main(count: int = 20_000, only: str = "") -> None:
 def _measure(name: str, end: End, count: int) -> None:
     size = 10_000 if (traits := driver_module(end.type_name).TRAITS).is_object else traits.max_batch
     messages = _messages("driver", count)
-    if end.type_name in ("opensearch", "splunk"):
+    if end.type_name == "http":
         end.too_large_bytes = 10**9  # the small limit is for tests
     with closing(driver(end, timeout="60s")) as ours:
         ours.open()
@@ -113,19 +110,6 @@ def _redis(end: End, messages: Sequence[StreamMessage]) -> None:
             client.execute_command("WAITAOF", 1, 0, 0)
 
 
-def _rabbitmq(end: End, messages: Sequence[StreamMessage]) -> None:
-    options, parts = end.options(), urlsplit(end.options()["url"])
-    login = pika.PlainCredentials(options["username"], options["password"])
-    tls = pika.SSLOptions(_context(end), parts.hostname)
-    given = pika.ConnectionParameters(parts.hostname, parts.port, parts.path.strip("/"), login, ssl_options=tls)
-    with closing(pika.BlockingConnection(given)) as connection:
-        channel = connection.channel()
-        channel.confirm_delivery()
-        for message in messages:
-            properties = pika.BasicProperties(message_id=message.id, delivery_mode=2)
-            channel.basic_publish(options["exchange"], message.key, message.body, properties, mandatory=True)
-
-
 def _syslog(end: End, messages: Sequence[StreamMessage]) -> None:
     parts = urlsplit(end.options()["url"])
     assert parts.hostname is not None
@@ -135,19 +119,6 @@ def _syslog(end: End, messages: Sequence[StreamMessage]) -> None:
             line = f"<110>1 {message.at.isoformat()} - actionwatch - record - ".encode() + message.body
             tls.sendall(b"%d %s" % (len(line), line))
         tls.unwrap().close()  # when the server has read everything
-
-
-def _opensearch(end: End, messages: Sequence[StreamMessage]) -> None:
-    options = end.options()
-    login = b64encode(f"{options['username']}:{options['password']}".encode()).decode()
-    headers = {"authorization": f"Basic {login}", "content-type": "application/x-ndjson"}
-    with httpx.Client(verify=_context(end), timeout=60, headers=headers) as client:
-        for first in range(0, len(messages), 500):
-            lines = []
-            for each in messages[first : first + 500]:
-                document = {**json.loads(each.body), "@timestamp": each.at.isoformat()}
-                lines.append(f"{json.dumps({'create': {'_id': each.id}})}\n{json.dumps(document)}\n")
-            client.post(f"{options['url']}/{options['index']}/_bulk", content="".join(lines)).raise_for_status()
 
 
 def _files(_: End, messages: Sequence[StreamMessage]) -> None:
@@ -169,8 +140,6 @@ PLAIN: Mapping[str, Callable[[End, Sequence[StreamMessage]], Any]] = {
     "nats": _nats,
     "kafka": _kafka,
     "redis": _redis,
-    "rabbitmq": _rabbitmq,
     "syslog": _syslog,
-    "opensearch": _opensearch,
     "files": _files,
 }

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
-import io
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 from urllib.parse import unquote, urlsplit
 
-import msgspec
 from pydantic import AfterValidator, model_validator
 
 from actionwatch.base.errors import TransientDeliveryError
@@ -32,7 +30,6 @@ from actionwatch.settings.validators import Word, require_package
 from actionwatch.streams.driver import Refusal, StreamMessage, Traits
 from actionwatch.streams.drivers._servers import failure
 from actionwatch.text import options as words
-from actionwatch.text.payloads import instant
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
@@ -52,9 +49,6 @@ _REMEDIES = {
     "AccessDenied": f"{_WRONG_KEY}, and allow ListBucket, GetObject and PutObject",
     "NoSuchBucket": "create the bucket, or correct url",
 }
-_RAW = msgspec.json.Decoder(msgspec.Raw)
-_ENCODER = msgspec.json.Encoder()
-_ENDINGS = {"gzip": ".gz", "zstd": ".zst", "none": ""}
 
 
 def _url(url: str) -> str:
@@ -74,10 +68,8 @@ class Options(words.Options):
 
     url: Annotated[str, AfterValidator(_url)]
     """`s3://bucket/prefix`, or an existing folder: `file:///srv/audit`."""
-    format: Literal["jsonl", "parquet"] = "jsonl"
-    """`jsonl`: one JSON object in each line, with the message in `body`. `parquet`: the same columns, with `body` as text."""
-    compression: Literal["gzip", "zstd", "none"] = "gzip"
-    """The compression of each object; in Parquet, of its pages."""
+    compression: Literal["gzip", "none"] = "gzip"
+    """The compression of each object."""
     endpoint: Annotated[str, AfterValidator(words.check_url)] | None = None
     """The URL of a storage other than that of AWS. `http://` is accepted only for loopback."""
     region: Word | None = None
@@ -99,8 +91,6 @@ class Options(words.Options):
             raise ValueError("access_key_id and secret_access_key belong together: set both or neither")
         if self.url.startswith("s3:"):
             require_package("obstore", "streams")
-        if self.format == "parquet" or self.compression == "zstd":
-            require_package("pyarrow", "streams")
         return self
 
     @property
@@ -130,6 +120,7 @@ class FilesDriver:
 
     def __init__(self, options: Options) -> None:
         self._options = options
+        self._ending = "jsonl.gz" if options.compression == "gzip" else "jsonl"
         parts = urlsplit(options.url)
         self._storage: _Storage = _Folder(Path(unquote(parts.path))) if parts.scheme == "file" else _Bucket(options)
 
@@ -143,22 +134,18 @@ class FilesDriver:
         for message in batch:
             days.setdefault(_day(message), []).append(message)
         for day, messages in days.items():
-            data, ending = self._encoded(messages)
+            data = b"".join(message.line() for message in messages)
+            if self._options.compression == "gzip":
+                data = gzip.compress(data, mtime=0)  # without the time, so that a repeat has the same bytes
             digest = hashlib.sha256(data).hexdigest()
             first, last = messages[0].offset, messages[-1].offset
-            self._storage.put(f"{_folder(day)}/{first:020}-{last:020}.{digest}.{ending}", data)
+            self._storage.put(f"{_folder(day)}/{first:020}-{last:020}.{digest}.{self._ending}", data)
         for day in sorted(day for day, messages in days.items() if self._is_sealed(day, messages)):
             self._seal(day)
         return ()
 
     def close(self) -> None:
         """Nothing is open."""
-
-    def _encoded(self, messages: Sequence[StreamMessage]) -> tuple[bytes, str]:
-        compression = self._options.compression
-        if self._options.format == "parquet":
-            return _parquet(messages, compression), "parquet"
-        return _compressed(b"".join(map(_line, messages)), compression), "jsonl" + _ENDINGS[compression]
 
     def _is_sealed(self, day: date, messages: Iterable[StreamMessage]) -> bool:
         """Return whether these messages complete a day, or amend one that was complete."""
@@ -194,53 +181,6 @@ def _folder(day: date) -> str:
 
 def _manifest(day: date) -> str:
     return f"{_folder(day)}/{MANIFEST}"
-
-
-class _Row(msgspec.Struct):
-    id: str
-    kind: str
-    offset: int
-    at: str
-    key: str
-    body: msgspec.Raw | str
-
-
-def _line(message: StreamMessage) -> bytes:
-    """Return a message as a line. A body in JSON on one line is part of it with its own bytes, another one is a text."""
-    body: msgspec.Raw | str = message.body.decode("utf-8", "replace")
-    if message.content_type.endswith("json") and b"\n" not in message.body:
-        with contextlib.suppress(msgspec.DecodeError):
-            body = _RAW.decode(message.body)
-    row = _Row(message.id, message.kind, message.offset, instant(message.at), message.key, body)
-    return _ENCODER.encode(row) + b"\n"
-
-
-def _compressed(data: bytes, compression: str) -> bytes:
-    if compression == "zstd":
-        import pyarrow
-
-        packed: bytes = pyarrow.compress(data, "zstd", asbytes=True)
-        return packed
-    # Without the time, so that a repeat has the same bytes.
-    return gzip.compress(data, mtime=0) if compression == "gzip" else data
-
-
-def _parquet(messages: Sequence[StreamMessage], compression: str) -> bytes:
-    import pyarrow
-    import pyarrow.parquet
-
-    columns = {
-        "id": ([each.id for each in messages], pyarrow.string()),
-        "kind": ([each.kind for each in messages], pyarrow.string()),
-        "offset": ([each.offset for each in messages], pyarrow.int64()),
-        "at": ([each.at for each in messages], pyarrow.timestamp("us", "UTC")),
-        "key": ([each.key for each in messages], pyarrow.string()),
-        "body": ([each.body.decode("utf-8", "replace") for each in messages], pyarrow.string()),
-    }
-    table = pyarrow.table({name: pyarrow.array(values, kind) for name, (values, kind) in columns.items()})
-    written = io.BytesIO()
-    pyarrow.parquet.write_table(table, written, compression=compression)
-    return written.getvalue()
 
 
 class _Folder:

@@ -9,8 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pyarrow
-import pyarrow.parquet
 import pytest
 
 from actionwatch.base.errors import TransientDeliveryError
@@ -20,7 +18,6 @@ from tests.children import run_child
 
 DAY = datetime(2026, 11, 25, tzinfo=UTC)
 ONE_DAY = timedelta(days=1)
-CONTENTS = ("id", "kind", "offset", "at", "key", "body")
 
 
 def driver(folder: Path, **changed: Any) -> files.FilesDriver:
@@ -73,14 +70,12 @@ def test_statement_belongs_to_the_day_that_it_is_about(tmp_path: Path) -> None:
 
 
 def test_repeat_overwrites_with_the_same_bytes(tmp_path: Path) -> None:
-    """In every format and compression, a repeat changes nothing."""
-    for number, (form, compression) in enumerate(
-        (form, compression) for form in ("jsonl", "parquet") for compression in ("gzip", "zstd", "none")
-    ):
-        folder = tmp_path / str(number)
+    """With and without compression, a repeat changes nothing."""
+    for compression in ("gzip", "none"):
+        folder = tmp_path / compression
         folder.mkdir()
         for _ in range(2):
-            driver(folder, format=form, compression=compression).send([record(1), record(2)])
+            driver(folder, compression=compression).send([record(1), record(2)])
         assert len(names(folder)) == 1
 
 
@@ -101,32 +96,11 @@ def test_lines_contain_the_bodies(tmp_path: Path) -> None:
     }
 
 
-def test_compressions_are_the_usual_ones(tmp_path: Path) -> None:
-    """What reads gzip and Zstandard reads the objects."""
+def test_gzip_is_the_usual_one(tmp_path: Path) -> None:
+    """What reads gzip reads the objects."""
     driver(tmp_path, compression="gzip").send([record(1)])
-    driver(tmp_path, compression="zstd").send([record(1)])
     line = gzip.decompress(next(tmp_path.rglob("*.jsonl.gz")).read_bytes())
     assert json.loads(line)["id"] == "record/1"
-    with pyarrow.CompressedInputStream(pyarrow.OSFile(str(next(tmp_path.rglob("*.jsonl.zst")))), "zstd") as stream:
-        assert stream.read() == line
-
-
-def test_parquet_has_one_row_for_each_message(tmp_path: Path) -> None:
-    """A Parquet object has the values of the messages in columns."""
-    driver(tmp_path, format="parquet").send([record(1), complete(2)])
-    found = pyarrow.parquet.read_table(next(tmp_path.rglob("*.parquet")), partitioning=None)
-    assert found.column_names == list(CONTENTS)
-    assert found.to_pylist() == [
-        {
-            "id": message.id,
-            "kind": message.kind,
-            "offset": message.offset,
-            "at": message.at,
-            "key": message.key,
-            "body": message.body.decode(),
-        }
-        for message in (record(1), complete(2))
-    ]
 
 
 def test_complete_day_has_a_manifest(tmp_path: Path) -> None:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from tests.integration.streams.end import End
 from tests.integration.streams.ends.files import BucketEnd, FolderEnd
+from tests.integration.streams.ends.http import LinesEnd
 from tests.integration.streams.ends.kafka import KafkaEnd
 from tests.integration.streams.ends.nats import NatsEnd
-from tests.integration.streams.ends.opensearch import OpenSearchEnd
-from tests.integration.streams.ends.rabbitmq import RabbitMqEnd
 from tests.integration.streams.ends.redis import RedisEnd
 from tests.integration.streams.ends.splunk import SplunkEnd
 from tests.integration.streams.ends.syslog import SyslogEnd
@@ -18,11 +17,10 @@ from tests.integration.streams.ends.syslog import SyslogEnd
 ENDS: Mapping[str, Callable[[Path], End]] = {
     "files": FolderEnd,
     "files s3": BucketEnd,
+    "http": LinesEnd,
+    "http hec": SplunkEnd,
     "kafka": KafkaEnd,
     "nats": NatsEnd,
-    "opensearch": OpenSearchEnd,
-    "rabbitmq": RabbitMqEnd,
     "redis": RedisEnd,
-    "splunk": SplunkEnd,
     "syslog": SyslogEnd,
 }

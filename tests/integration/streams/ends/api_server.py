@@ -1,4 +1,4 @@
-"""An HTTP server with TLS that a test stops, starts on the same port, and lets hang: the base of OpenSearch and Splunk."""
+"""An HTTP server with TLS that a test stops, starts on the same port, and lets hang: for lines and for Splunk."""
 
 from __future__ import annotations
 

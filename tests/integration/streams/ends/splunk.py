@@ -5,7 +5,6 @@ https://docs.splunk.com/Documentation/Splunk/latest/Data/TroubleshootHTTPEventCo
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +22,7 @@ _OTHER = "5ec2e7a0-0000-4000-8000-000000000003"
 class SplunkEnd(ApiEnd):
     """A collector that indexes the events of a request when their acknowledgement is asked for."""
 
-    type_name = "splunk"
+    type_name = "http"
     secrets = (TOKEN, DISABLED, WITHOUT_ACKS, _OTHER)
     too_large_bytes = 100_000
 
@@ -35,14 +34,13 @@ class SplunkEnd(ApiEnd):
         self.looks_until_indexed = 1
         self._count = 0
         self.faults |= {
-            "wrong token": lambda: self.fault("check token", token=_OTHER),
+            "wrong token": lambda: self.fault("check the credentials", token=_OTHER),
             "disabled token": lambda: self.fault("enable the token", token=DISABLED),
             "no acknowledgements": lambda: self.fault("useACK", token=WITHOUT_ACKS),
-            "missing index": lambda: self.fault("create the index", index="elsewhere"),
         }
 
     def options(self) -> Mapping[str, Any]:
-        return {**super().options(), "token": TOKEN}
+        return {**super().options(), "protocol": "hec", "token": TOKEN}
 
     def received(self) -> list[Received]:
         return [_received(event) for event in self.events]
@@ -62,8 +60,7 @@ class SplunkEnd(ApiEnd):
             return _answer(400, "Data channel is missing", 10)
         if len(request.body) > self.too_large_bytes:
             return _answer(413, "Request entity too large", 27)
-        is_compressed = request.headers.get("content-encoding") == "gzip"
-        body = (gzip.decompress(request.body) if is_compressed else request.body).decode()
+        body = request.body.decode()
         if request.path == "/services/collector/ack":
             return self._acknowledge(token, channel, body)
         assert request.path == "/services/collector/event"
