@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from actionwatch.base.clock import utc_now
 from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.options import output_option, paths_argument
@@ -80,32 +79,6 @@ def check_rules(config: str, paths: tuple[Path, ...], form: str) -> int:
 def schema(is_config: bool) -> None:
     """Print the JSON Schema of rule files: the older name of `schema rules`."""
     print_schema("config" if is_config else "rules")
-
-
-@command.command("export")
-@paths_argument
-@click.option(
-    "--sigma", is_flag=True, expose_value=False, help="The format: plain Sigma. It is the only one, and the default."
-)
-@click.pass_obj
-def export(config: str, paths: tuple[Path, ...]) -> int:
-    """Print the rules of the configuration, or of the given files and folders, as plain Sigma documents.
-
-    They are for pySigma, sigma-cli and similar tools. What Sigma cannot express is omitted and listed on standard error.
-    Exits with 1 if a rule is broken.
-    """
-    import yaml
-
-    from actionwatch.rules.export import export_rules
-
-    found = load(config, paths).found
-    documents: list[Any] = []
-    for exported in export_rules(found.rules, found.filters, utc_now()):
-        documents += exported.documents
-        print_faults(exported.lost)
-    print_faults(found.faults)
-    echo(yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True, width=120), nl=False)
-    return EXIT_FAILED if found.faults else 0
 
 
 def _document(rule: Rule) -> dict[str, object]:

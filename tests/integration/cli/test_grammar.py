@@ -28,7 +28,6 @@ PRINTING_NO_DATA: dict[Path_, str] = {
     ("run",): "runs the service",
     ("schema",): "prints JSON only",
     ("completion",): "prints a shell script",
-    ("rules", "export"): "prints YAML only",
 }
 ARGUMENTS: dict[Path_, tuple[str, ...]] = {
     ("accounts", "create"): ("shop", "--yes"),
@@ -36,7 +35,6 @@ ARGUMENTS: dict[Path_, tuple[str, ...]] = {
     ("rules", "explain"): ("0006", "a_rule"),
     ("rules", "backtest"): ("a_rule",),
     ("rules", "new"): ("mine", "--from", "plain", "--print"),
-    ("rules", "export"): ("--sigma",),
     ("alerts", "show"): ("0006",),
     ("alerts", "ack"): ("0006",),
     ("alerts", "resolve"): ("0006",),

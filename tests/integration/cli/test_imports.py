@@ -140,7 +140,6 @@ NEEDED: list[tuple[set[str], list[str]]] = [
             "rules test",
             "rules coverage",
             "rules new mine --from plain --print",
-            "rules export --sigma",
             "rules backtest cluster_deleted --records records.jsonl",
         ],
     ),

@@ -15,7 +15,6 @@ from actionwatch.rules.cases import KEYS as CASE_KEYS
 from actionwatch.rules.coverage import cover_kinds
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.explain import explain
-from actionwatch.rules.export import export_rules
 from actionwatch.rules.lint import lint
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import build_rules, load_rules
@@ -98,7 +97,6 @@ def _use(value: Any) -> None:
     assert all(fault.line > 0 for fault in loaded.faults)
     Engine(loaded.rules).evaluate([record(), record(user=None)])
     lint(loaded, documents, KINDS)
-    list(export_rules(loaded.rules, loaded.filters, AT))
     cover_kinds(loaded.rules, dict.fromkeys(KINDS, ""))
     runner = CaseRunner(loaded.rules, simulate, CATALOGUE, lists, lambda _: loaded.rules)
     for rule in loaded.rules:
