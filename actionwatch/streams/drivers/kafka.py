@@ -127,7 +127,7 @@ class KafkaDriver:
         producer, self._producer = self._producer, None
         if producer is not None:
             _purge(producer)
-            # An idempotent producer says here that a purged batch left a gap in its numbers. The next producer has its own numbers.
+            # An idempotent producer says here that a purged batch left a gap in its numbers. The next one has its own.
             with contextlib.suppress(KafkaException):
                 producer.close()
 
