@@ -43,7 +43,7 @@ COMMANDS = {
     "routes": "Show the routes and test which receivers get an alert.",
     "explain": "Print the complete history of an alert or a record.",
     "receivers": "List, test and preview receivers.",
-    "streams": "List, test, pause and rewind streams.",
+    "streams": "List and rewind streams.",
     "templates": "Check the message templates.",
     "tokens": "Create, list and revoke tokens for the console and the API.",
     "store": "Upgrade, copy, verify, back up and restore the store.",

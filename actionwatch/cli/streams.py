@@ -1,10 +1,9 @@
-"""`streams`: list and test the streams, pause, resume and rewind them, and decide about refused messages."""
+"""`streams`: list and rewind the streams, and decide about refused messages."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -15,8 +14,8 @@ from actionwatch.base.clock import utc_now
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.plurals import counted
 from actionwatch.cli import completing
-from actionwatch.cli.context import changing_store, named_stream, read_settings_to_act, reading_store
-from actionwatch.cli.options import author_option, limit_option, output_option, time
+from actionwatch.cli.context import changing_store, named_stream, reading_store
+from actionwatch.cli.options import limit_option, output_option, time
 from actionwatch.cli.output import echo, print_document, print_items
 from actionwatch.text.payloads import instant
 from actionwatch.text.times import local_times, spell_time
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from actionwatch.settings import Stream
 
 _name_argument = click.argument("name", shell_complete=completing.streams)
-command = click.Group(help="List, test, pause and rewind streams, and decide about refused messages.")
+command = click.Group(help="List and rewind streams, and decide about refused messages.")
 
 
 @command.command("list")
@@ -71,61 +70,6 @@ def list_streams(config: str, form: str) -> None:
         cut=("last error", "name"),
         leave_out=("what", "type", "sent"),
     )
-
-
-@command.command("test")
-@_name_argument
-@output_option
-@click.pass_obj
-def test(config: str, name: str, form: str) -> None:
-    """Send one marked message (type `stream.test`) to the destination of a stream, with the configuration on disk.
-
-    Needs no store, and moves nothing. Exits with 1 if the destination does not accept it.
-    """
-    from actionwatch.base.errors import TransientDeliveryError
-    from actionwatch.service.streams import send_test
-
-    stream = named_stream(read_settings_to_act(config), name)
-    try:
-        message = send_test(stream, utc_now())
-    except (TransientDeliveryError, ValueError) as exc:
-        raise click.ClickException(f"{name} did not accept the test message: {exc}") from exc
-    document = {"stream": name, "message": message.id}
-    print_document(document, form, as_text=lambda: echo(f"{name} accepted the test message {message.id}"))
-
-
-@command.command("pause")
-@_name_argument
-@author_option
-@output_option
-@click.pass_obj
-def pause(config: str, name: str, author: str, form: str) -> None:
-    """Send nothing until `streams resume`. What is stored meanwhile is sent then; a pause of a day is reported."""
-    from actionwatch.store import streams
-
-    with _changing(config, name) as (connection, _):
-        health = streams.read_health(connection, name)
-        if health.paused_at is not None:
-            raise click.ClickException(f"{health.paused_by} paused {name} at {spell_time(health.paused_at)} already")
-        streams.write_health(connection, name, replace(health, paused_at=utc_now(), paused_by=author))
-    text = f"{name} is paused: 'actionwatch streams resume {name}' continues it"
-    print_document({"paused": name, "by": author}, form, as_text=lambda: echo(text))
-
-
-@command.command("resume")
-@_name_argument
-@output_option
-@click.pass_obj
-def resume(config: str, name: str, form: str) -> None:
-    """Continue a stream that is paused, from where it was."""
-    from actionwatch.store import streams
-
-    with _changing(config, name) as (connection, _):
-        health = streams.read_health(connection, name)
-        if health.paused_at is None:
-            raise click.ClickException(f"{name} is not paused")
-        streams.write_health(connection, name, replace(health, paused_at=None, paused_by=None))
-    print_document({"resumed": name}, form, as_text=lambda: echo(f"{name} continues"))
 
 
 @command.command("rewind")

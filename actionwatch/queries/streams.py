@@ -38,9 +38,7 @@ class StreamState:
 
     @property
     def status(self) -> str:
-        """The state in one word: paused, failing, or running."""
-        if self.health.paused_at is not None:
-            return "paused"
+        """The state in one word: failing, or running."""
         return "failing" if self.health.failing_since is not None else "running"
 
     def document(self) -> dict[str, Any]:
@@ -59,7 +57,6 @@ class StreamState:
             "last_sent_at": instant(health.last_sent_at) if health.last_sent_at else None,
             "failing_since": instant(health.failing_since) if health.failing_since else None,
             "last_error": health.last_error,
-            "paused_by": health.paused_by,
         }
 
 

@@ -164,7 +164,7 @@ def _stream(stream: Stream) -> Iterator[Outcome]:
         with contextlib.closing(build_driver(stream)) as driver:
             driver.open()
     except DeliveryError as exc:
-        remedy = f"fix it; then 'actionwatch streams test {stream.name}' sends a marked message"
+        remedy = "fix it; then 'actionwatch check --live' tries it again"
         yield Outcome(subject, False, str(exc), remedy)
         return
     yield Outcome(subject, True, "can be reached")

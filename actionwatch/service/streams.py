@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from datetime import datetime, timedelta
 
 import structlog
@@ -22,13 +21,12 @@ from actionwatch.settings.stream_keys import KEYS
 from actionwatch.store import streams
 from actionwatch.store.database import Database, StoreReader
 from actionwatch.store.membership import stream_role
-from actionwatch.streams.driver import StreamMessage, build_driver, driver_module
+from actionwatch.streams.driver import build_driver, driver_module
 from actionwatch.streams.messages import Plan
 from actionwatch.streams.stream import Stream
 from actionwatch.text.matchers import parse_matcher
 
 _OBJECT_BATCH, _OBJECT_WAIT = 10_000, timedelta(minutes=1)
-_LONG_PAUSE = timedelta(days=1)  # then a pause is reported, because somebody may have forgotten it
 _TROUBLE = "stream_lagging"
 
 log = structlog.get_logger()
@@ -90,21 +88,6 @@ def role_of(stream: Stream, forget: Callable[[str], None], run: Callable[[str], 
     return Role(name, begin, stream.stop, lambda: run(name))
 
 
-def send_test(options: StreamSettings, now: datetime) -> StreamMessage:
-    """Send a marked message to the destination of a stream, and return it.
-
-    Raises: TransientDeliveryError, with the remedy; ValueError, if the destination refuses it for good.
-    """
-    body = b'{"type":"stream.test","data":{"stream":"%s"}}' % options.name.encode()
-    message = StreamMessage(f"test/{options.name}/{now.isoformat()}", "stream.test", 0, now, "", body)
-    driver = build_driver(options)
-    with closing(driver):
-        driver.open()
-        for refusal in driver.send([message]):
-            raise ValueError(refusal.why)
-    return message
-
-
 class StreamWatch:
     """Opens the self-alert `stream_lagging` for each stream that is too far behind, or whose destination refuses messages."""
 
@@ -125,18 +108,14 @@ class StreamWatch:
         now = self._clock()
         with self._database.read() as connection:
             states = read_streams(connection, self._configured, now)
-        lagging = {state.name: why for state in states if (why := self._why(state, now))}
+        lagging = {state.name: why for state in states if (why := self._why(state))}
         for name, why in lagging.items():
-            remedy = f"run 'actionwatch streams list'; 'actionwatch streams test {name}' tries its destination"
+            remedy = "run 'actionwatch streams list'; 'actionwatch check --live' tries its destination"
             self._self_alerts.report(_TROUBLE, name, why, remedy)
         self._self_alerts.settle_others(_TROUBLE, set(lagging))
 
-    def _why(self, state: StreamState, now: datetime) -> str:
+    def _why(self, state: StreamState) -> str:
         """Return why a person must look at a stream; empty if nobody must."""
-        paused_at = state.health.paused_at
-        if paused_at is not None:
-            is_long = now - paused_at >= _LONG_PAUSE
-            return f"{state.health.paused_by} paused it more than a day ago" if is_long else ""
         if state.lag >= state.configured.max_lag:
             failing = f", because {state.health.last_error}" if state.health.failing_since else ""
             return f"its oldest message has been waiting for {spell_duration(state.lag)}{failing}"

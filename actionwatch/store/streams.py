@@ -1,6 +1,6 @@
 """The streams: how far each has read, through when it is complete, and the messages that it keeps.
 
-Only the process with the role of a stream moves it; people pause it, rewind it, and decide about refused messages.
+Only the process with the role of a stream moves it; people rewind it, and decide about refused messages.
 """
 
 from __future__ import annotations
@@ -43,8 +43,6 @@ class Health:
     last_sent_at: datetime | None = None
     failing_since: datetime | None = None
     last_error: str | None = None
-    paused_at: datetime | None = None
-    paused_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -681,8 +681,6 @@ STREAM = Table(
     Column("last_sent_at", Instant),
     Column("failing_since", Instant),
     Column("last_error", Text),
-    Column("paused_at", Instant),
-    Column("paused_by", Text),
 )
 
 # How far a stream has read each table that it reads. `planned_through`: where the object ends that is being written.

@@ -153,8 +153,6 @@ def state_complete(line: Line) -> bool:
 
 STEPS: tuple[Callable[[Line], bool], ...] = (keep_next, send_kept, send_records, state_complete)
 """Tried in this order, again from the first one after each that did something. What is kept is older than what follows."""
-STEPS_IN_PAUSE: tuple[Callable[[Line], bool], ...] = (keep_next,)
-"""Alerts are kept while a stream is paused too, because retention may delete them."""
 
 
 def _note_sent(connection: Connection, line: Line, count: int) -> None:

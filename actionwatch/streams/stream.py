@@ -1,4 +1,4 @@
-"""A stream: runs its steps with its driver, rests after a failure of the destination, and stops when a person pauses it."""
+"""A stream: runs its steps with its driver, and rests after a failure of the destination."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from actionwatch.store.database import Database
 from actionwatch.streams import positions
 from actionwatch.streams.driver import Driver, Refusal, StreamMessage
 from actionwatch.streams.messages import Plan
-from actionwatch.streams.steps import STEPS, STEPS_IN_PAUSE, Line
+from actionwatch.streams.steps import STEPS, Line
 
 _FIRST_WAIT = timedelta(seconds=1)  # after a failure; doubles with each one
 _LONGEST_WAIT = timedelta(minutes=1)
@@ -101,11 +101,10 @@ class Stream:
     def _steps(self) -> Sequence[Callable[[Line], bool]]:
         with self._database.read() as connection:
             is_known = bool(streams.read_positions(connection, self.plan.name))
-            is_paused = streams.read_health(connection, self.plan.name).paused_at is not None
         if not is_known:  # another process, with another configuration, has forgotten it
             with self._database.write() as connection:
                 positions.begin(connection, self.plan, self._clock())
-        return STEPS_IN_PAUSE if is_paused else STEPS
+        return STEPS
 
     def _send(self, batch: Sequence[StreamMessage]) -> Sequence[Refusal]:
         if not self._is_open:

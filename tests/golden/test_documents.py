@@ -116,9 +116,6 @@ COMMANDS: dict[str, list[str]] = {
     "reload": ["reload"],
     "rules coverage": ["rules coverage"],
     "rules new": ["rules new fresh"],
-    "streams pause": ["streams pause lake"],
-    "streams resume": ["streams resume lake"],
-    "streams test": ["streams test lake"],
     "verify-bundle": ["verify-bundle {folder}/nothing.tar"],
 }
 """How each command that answers in JSON is asked, in this order of the groups."""

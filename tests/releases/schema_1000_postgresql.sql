@@ -420,9 +420,7 @@ CREATE TABLE public.stream (
     sent_count bigint NOT NULL,
     last_sent_at bigint,
     failing_since bigint,
-    last_error text COLLATE pg_catalog."C",
-    paused_at bigint,
-    paused_by text COLLATE pg_catalog."C"
+    last_error text COLLATE pg_catalog."C"
 );
 CREATE TABLE public.stream_mark (
     stream text NOT NULL COLLATE pg_catalog."C",
@@ -605,7 +603,7 @@ INSERT INTO public.silence VALUES ('1', '["level=high"]', 'sam', 'why', 17956116
 INSERT INTO public.silence VALUES ('2', '["level=high"]', 'sam', 'why', 1795615200000000, 1795618800000000, NULL, NULL);
 INSERT INTO public.silence VALUES ('3', '["level=high"]', 'sam', 'why', 1795618800000000, 1795622400000000, NULL, NULL);
 INSERT INTO public.source VALUES ('name', 'organisation', 'renamed_to', 7, 7, 7, 7, 7, true, 7, 7, 7);
-INSERT INTO public.stream VALUES ('name', 7, 7, 7, 7, 'last_error', 7, 'paused_by');
+INSERT INTO public.stream VALUES ('name', 7, 7, 7, 7, 'last_error');
 INSERT INTO public.stream_mark VALUES ('stream', 'source', 7, 7);
 INSERT INTO public.stream_message VALUES (7, 'stream', 'message_id', 'kind', 7, 7, 'partition_key', 'content_type', '\x626f6479', 7, 'why');
 INSERT INTO public.stream_position VALUES ('stream', 'feed', 7, 7);

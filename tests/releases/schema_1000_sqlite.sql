@@ -461,11 +461,9 @@ CREATE TABLE stream (
 	last_sent_at BIGINT, 
 	failing_since BIGINT, 
 	last_error TEXT, 
-	paused_at BIGINT, 
-	paused_by TEXT, 
 	PRIMARY KEY (name)
 );
-INSERT INTO "stream" VALUES('name',7,7,7,7,'last_error',7,'paused_by');
+INSERT INTO "stream" VALUES('name',7,7,7,7,'last_error');
 CREATE TABLE stream_mark (
 	stream TEXT NOT NULL, 
 	source TEXT NOT NULL, 

@@ -160,10 +160,7 @@ NEEDED: list[tuple[set[str], list[str]]] = [
     (STORE, ["tokens list", "streams list", "streams refused"]),
     (
         {*DELIVERY, *RULES},
-        [
-            *("streams pause lake", "streams resume lake", "streams rewind lake --to 1d"),
-            *("streams retry lake --all", "streams drop lake --all", "streams test lake"),
-        ],
+        ["streams rewind lake --to 1d", "streams retry lake --all", "streams drop lake --all"],
     ),
     ({*STORE, "structlog"}, ["tokens create sam", "tokens revoke sam"]),
     (

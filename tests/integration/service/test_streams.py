@@ -77,19 +77,6 @@ def test_refused_messages_are_reported_until_a_person_decides(post: Post) -> Non
     assert troubles(post) == []
 
 
-def test_forgotten_pause_is_reported_after_a_day(post: Post) -> None:
-    """Who pauses a stream for an hour is not disturbed; a pause of a day may have been forgotten."""
-    watch = begun(post, stream(start="beginning"))
-    change(post, Health(paused_at=NOON, paused_by="amy"))
-    post.store(make_record(1))
-    post.clock.advance(hours=23)
-    watch.run_once()
-    assert troubles(post) == []
-    post.clock.advance(hours=1)
-    watch.run_once()
-    assert troubles(post) == ["amy paused it more than a day ago"]
-
-
 def test_removed_stream_is_forgotten_with_its_self_alert(post: Post) -> None:
     """The rows of a stream that is no longer configured are deleted, and its self-alert resolves."""
     watch = begun(post, stream(start="beginning"))

@@ -301,15 +301,6 @@ def test_rewind_while_a_batch_is_sent_is_not_lost(bench: Bench) -> None:
     assert [message.offset for message in bench.destination.log] == [1, 2, 3, 4, 1, 2, 3, 4]
 
 
-def test_paused_stream_sends_nothing(bench: Bench) -> None:
-    """A pause stops a stream after the batch that it sends."""
-    with bench.database.write() as connection:
-        streams.write_health(connection, "lake", streams.Health(paused_at=NOON, paused_by="amy"))
-    bench.store(make_record(1))
-    bench.run()
-    assert not bench.destination.log
-
-
 def test_object_is_written_again_with_the_same_messages(database: Database) -> None:
     """A driver that writes objects gets the same batch again, although more is stored meanwhile."""
     bench = Bench(database, is_object=True, wait=timedelta(minutes=1), batch=100)

@@ -104,19 +104,17 @@ def test_overview_says_what_matters(served: Served) -> None:
 
 
 def test_overview_shows_each_stream(database: Database) -> None:
-    """The card of streams says what waits, who paused one, and why one fails; without streams, there is none."""
+    """The card of streams says what waits, and why one fails; without streams, there is none."""
     options = {"type": "files", "options": Options()}
     configured = [StreamSettings.model_validate({"name": name, **options}) for name in ("lake", "archive")]
     with database.write() as connection:
         failing = streams.Health(failing_since=NOON, last_error="<b>cannot connect")
         streams.write_health(connection, "lake", failing)
         streams.write_position(connection, "lake", "record", streams.Position(0))
-        streams.write_health(connection, "archive", streams.Health(paused_at=NOON, paused_by="amy"))
         records.insert_new(connection, [make_record(1)])
     with Served(database, options={"streams": configured}).open() as client:
         text = client.get("/").text
     assert re.search(r"failing since .*: &lt;b&gt;cannot connect", text)
-    assert "paused by amy" in text
     assert '<td data-label="waiting" class="n">1</td>' in text
     with Served(database).open() as client:
         assert '<h2 id="streams">' not in client.get("/").text
