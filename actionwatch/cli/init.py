@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from actionwatch.cli.output import echo, spell
 
 FIRST = "actionwatch.yaml"  # listed first, because it is the file to edit
 OWN_FILES = Path(__file__).parent.parent / "_init"
+_RULES, _EXAMPLES = Path("rules"), Path("rule-examples")
 
 
 @click.command()
@@ -21,21 +23,20 @@ OWN_FILES = Path(__file__).parent.parent / "_init"
 def command(folder: Path) -> None:
     """Write a commented configuration, the shipped rules, and compose and systemd examples to DIR (default: this folder).
 
-    Also writes the JSON Schemas of the configuration and the rules to `schemas`, for editors.
+    Also writes the JSON Schemas of the configuration and the rules to `schemas`, for editors, and to `rule-examples` a
+    commented example for each form of rule, to copy to `rules`.
 
     Never overwrites: existing files are kept.
     """
-    rules = {True: 0, False: 0}
+    counts: Counter[tuple[Path, bool]] = Counter()
     for content, name in _files():
-        is_new = write_new(content, folder / name)
-        if name.parent.name == "rules":
-            rules[is_new] += 1
+        is_new = _write_new(content, folder / name)
+        if name.parent in (_RULES, _EXAMPLES):
+            counts[name.parent, is_new] += 1
         else:
             echo(f"{'wrote' if is_new else 'kept'}  {spell(folder / name)}{'' if is_new else ' (exists)'}")
-    if rules[True]:
-        echo(f"wrote  {spell(folder / 'rules')}/ ({counted(rules[True], 'rule')})")
-    if rules[False]:
-        echo(f"kept   {spell(folder / 'rules')}/ ({counted(rules[False], 'rule')})")
+    for (name, is_new), count in counts.items():
+        echo(f"{'wrote ' if is_new else 'kept  '} {spell(folder / name)}/ ({counted(count, 'file')})")
     option = "" if folder == Path() else f" -c {spell(folder / FIRST)}"
     echo(
         "\nNext: set ACTIONWATCH_ORGANISATION_ID, ACTIONWATCH_USERNAME and ACTIONWATCH_API_KEY in the environment\n"
@@ -55,10 +56,12 @@ def _files() -> Iterator[tuple[bytes, Path]]:
     for name, schema in ((CONFIG_SCHEMA, configuration.config_schema()), (RULE_SCHEMA, configuration.rule_schema())):
         yield json.dumps(schema, indent=2).encode(), Path("schemas") / name
     for path in sorted(path for path in configuration.shipped("rules").rglob("*") if path.suffix in (".yml", ".txt")):
-        yield path.read_bytes(), Path("rules") / path.relative_to(configuration.shipped("rules"))
+        yield path.read_bytes(), _RULES / path.relative_to(configuration.shipped("rules"))
+    for path in sorted((OWN_FILES / _EXAMPLES).iterdir()):
+        yield path.read_bytes(), _EXAMPLES / path.name
 
 
-def write_new(content: bytes, target: Path) -> bool:
+def _write_new(content: bytes, target: Path) -> bool:
     """Write a file unless it exists. Return whether it was written. Raises: click.ClickException."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

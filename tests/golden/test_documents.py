@@ -115,7 +115,6 @@ COMMANDS: dict[str, list[str]] = {
     "store verify": ["store verify"],
     "reload": ["reload"],
     "rules coverage": ["rules coverage"],
-    "rules new": ["rules new fresh"],
     "verify-bundle": ["verify-bundle {folder}/nothing.tar"],
 }
 """How each command that answers in JSON is asked, in this order of the groups."""

@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 _PATTERNS = (
     *("actionwatch/**/*.py", "tests/**/*.py", "*.md", "docs/**/*.md", "templates/*.j2", "rules/*.yml"),
-    "actionwatch/_examples/*.yml",
+    "actionwatch/_init/rule-examples/*.yml",
     *("actionwatch/_init/*", "actionwatch/web/console/templates/*.html", "actionwatch/web/console/static/*.[cj]s*"),
 )
 _HERE = Path(__file__).relative_to(ROOT).as_posix()

@@ -405,7 +405,9 @@ def test_init_writes_and_never_overwrites(tmp_path: Path, monkeypatch: pytest.Mo
     folder = tmp_path / "new"
     called = call("init", str(folder))
     assert called.status == 0
-    written = [path for path in folder.rglob("*") if path.is_file() and path.parent.name != "schemas"]
+    written = [
+        path for path in folder.rglob("*") if path.is_file() and path.parent.name not in ("schemas", "rule-examples")
+    ]
     names = {str(path.relative_to(folder)) for path in written}
     others = {"actionwatch.yaml", "actionwatch.service", "compose.yaml", "rules/lists/production-clusters.txt"}
     assert names == {*others, *(f"rules/{name}" for name in SHIPPED)}

@@ -34,7 +34,6 @@ ARGUMENTS: dict[Path_, tuple[str, ...]] = {
     ("accounts", "unlink"): ("shop", "--yes"),
     ("rules", "explain"): ("0006", "a_rule"),
     ("rules", "backtest"): ("a_rule",),
-    ("rules", "new"): ("mine", "--from", "plain", "--print"),
     ("alerts", "show"): ("0006",),
     ("alerts", "ack"): ("0006",),
     ("alerts", "resolve"): ("0006",),

@@ -139,7 +139,6 @@ NEEDED: list[tuple[set[str], list[str]]] = [
             "rules check",
             "rules test",
             "rules coverage",
-            "rules new mine --from plain --print",
             "rules backtest cluster_deleted --records records.jsonl",
         ],
     ),
