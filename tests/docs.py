@@ -42,8 +42,8 @@ A time is RFC 3339 or a duration before now (`7d`). A time without a zone is loc
 times in the local zone, with its name; `-o json` and exports have UTC. The local zone is that of the process, as for `date`:
 `TZ`, or else the zone of the machine. `time_zone` in the configuration is the zone of messages, and does not affect commands.
 
-`source <(actionwatch completion bash)` makes a shell complete commands, options, and values such as kinds, rules, receivers,
-sources and ids. `actionwatch completion --help` has the lines for zsh and fish.
+`source <(actionwatch completion bash)` makes a shell complete commands, options, kinds, and the names of rules, receivers,
+sources and streams. `actionwatch completion --help` has the lines for zsh and fish.
 """
 EXAMPLES_INTRODUCTION = """\
 # Examples of rules

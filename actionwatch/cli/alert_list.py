@@ -45,9 +45,7 @@ if TYPE_CHECKING:
 @click.option("--user", metavar="U", help="Only alerts with a record of this user.")
 @click.option("--cluster", metavar="C", help="Only alerts with a record of this cluster, by id or name.")
 @click.option("--source", metavar="S", shell_complete=completing.sources, help="Only alerts of this source.")
-@click.option(
-    "--assigned", metavar="NAME", shell_complete=completing.people, help="Only alerts that are assigned to this person."
-)
+@click.option("--assigned", metavar="NAME", help="Only alerts that are assigned to this person.")
 @click.option("--unassigned", "is_unassigned", is_flag=True, help="Only alerts that are assigned to nobody.")
 @click.option("--since", type=time, help="Only alerts that opened at or after this time.")
 @limit_option("alerts")

@@ -11,7 +11,7 @@ import click
 from actionwatch.base.access import is_own_name, is_person
 from actionwatch.base.clock import utc_now
 from actionwatch.base.model import Alert, Status
-from actionwatch.cli import EXIT_FAILED, completing
+from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.alert_list import list_alerts
 from actionwatch.cli.context import changing_store, reading_store, warn_if_nothing_runs
 from actionwatch.cli.options import author_option, output_option
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from actionwatch.matching.operator_actions import OperatorActions
     from actionwatch.queries.alerts import WholeAlert
 
-_ids_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True, shell_complete=completing.alerts)
+_ids_argument = click.argument("ids", metavar="ID...", nargs=-1, required=True)
 _comment_option = click.option(
     "--comment", default="", metavar="TEXT", help="The reason. It is kept in the history of the alert."
 )
@@ -56,7 +56,7 @@ command.add_command(list_alerts)
 
 
 @command.command("show")
-@click.argument("alert_id", metavar="ID", shell_complete=completing.alerts)
+@click.argument("alert_id", metavar="ID")
 @output_option
 @click.pass_obj
 def show(config: str, alert_id: str, form: str) -> None:
@@ -125,9 +125,7 @@ def reopen(config: str, ids: tuple[str, ...], comment: str, author: str, form: s
 
 @command.command("assign")
 @_ids_argument
-@click.option(
-    "--to", metavar="NAME", callback=_person, shell_complete=completing.people, help="To whom.  [default: the author]"
-)
+@click.option("--to", metavar="NAME", callback=_person, help="To whom.  [default: the author]")
 @click.option("--nobody", is_flag=True, help="To nobody.")
 @_comment_option
 @author_option

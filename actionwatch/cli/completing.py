@@ -1,4 +1,4 @@
-"""Complete values in a shell: kinds, the names in the configuration, and the newest ids and keys of the store."""
+"""Complete values in a shell: kinds, and the names in the configuration."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import click
 
 from actionwatch.base.errors import ActionwatchError
 from actionwatch.base.plurals import counted
-from actionwatch.cli.context import read_settings, reading_store
+from actionwatch.cli.context import read_settings
 from actionwatch.instaclustr.kinds import KINDS
-from actionwatch.queries import PAGE_SIZE
 from actionwatch.text.escaping import one_line
 
 if TYPE_CHECKING:
@@ -63,10 +62,6 @@ def _streams(config: str) -> _Values:
     return ((stream.name, stream.type) for stream in read_settings(config).streams)
 
 
-def _intervals(config: str) -> _Values:
-    return ((interval.name, "") for interval in read_settings(config).time_intervals)
-
-
 def _rules(config: str) -> _Values:
     """Find the names of rules without compiling these: a key press must not take a second."""
     from actionwatch.rules.document import name_of
@@ -78,76 +73,11 @@ def _rules(config: str) -> _Values:
             yield str(name_of(document.value, str(title))), str(title)
 
 
-def _alerts(config: str) -> _Values:
-    from actionwatch.store import alerts
-
-    with reading_store(config) as (_, connection):
-        return [
-            (alert.id, f"{alert.status.value}: {alert.title}") for alert in alerts.read_newest(connection, PAGE_SIZE)
-        ]
-
-
-def _records(config: str) -> _Values:
-    from actionwatch.base.model import RecordFilter
-    from actionwatch.queries import records
-
-    with reading_store(config) as (_, connection):
-        found = records.search(connection, RecordFilter(), PAGE_SIZE, None).items
-        return [(record.key, f"{record.action_kind} by {record.user_name or 'nobody'}") for record in found]
-
-
-def _deliveries(config: str) -> _Values:
-    from actionwatch.store import outbox
-
-    with reading_store(config) as (_, connection):
-        found = outbox.find(connection, limit=PAGE_SIZE)
-        return [(each.id, f"{each.status.value}: {each.event.word} to {each.receiver}") for each in found]
-
-
-def _dead_letters(config: str) -> _Values:
-    from actionwatch.store import outbox
-
-    with reading_store(config) as (_, connection):
-        found = outbox.find(connection, limit=PAGE_SIZE, is_dead=True)
-        return [(each.id, f"{each.receiver}: {each.last_error}") for each in found]
-
-
-def _silences(config: str) -> _Values:
-    from actionwatch.store import silences
-
-    with reading_store(config) as (_, connection):
-        found = silences.read_all(connection)[:PAGE_SIZE]
-        return [(each.id, f"{' '.join(each.matchers)}: {each.comment}") for each in found]
-
-
-def _tokens(config: str) -> _Values:
-    from actionwatch.store import tokens
-
-    with reading_store(config) as (_, connection):
-        return [(each.id, f"{each.name}, {each.role}") for each in tokens.read_all(connection)[:PAGE_SIZE]]
-
-
-def _people(config: str) -> _Values:
-    from actionwatch.store import tokens
-
-    with reading_store(config) as (_, connection):
-        return [(each.name, each.role) for each in tokens.read_all(connection)[:PAGE_SIZE]]
-
-
 kinds = _completer(lambda _: ((name, kind.area) for name, kind in KINDS.items()))
 sources = _completer(_sources)
 source_labels = _completer(_source_labels)
 receivers = _completer(_receivers)
 streams = _completer(_streams)
-intervals = _completer(_intervals)
+files = _completer(lambda _: (), are_files=True)
 rules = _completer(_rules)
 rules_and_files = _completer(_rules, are_files=True)
-alerts = _completer(_alerts)
-records = _completer(_records)
-records_and_files = _completer(_records, are_files=True)
-alerts_and_records = _completer(lambda config: [*_alerts(config), *_records(config)])
-deliveries = _completer(_deliveries)
-dead_letters = _completer(_dead_letters)
-silences = _completer(_silences)
-tokens = _completer(_tokens)
-people = _completer(_people)

@@ -62,7 +62,7 @@ def list_deliveries(config: str, is_dead: bool, receiver: str | None, limit: int
 
 
 @command.command("show")
-@click.argument("delivery_id", metavar="ID", shell_complete=completing.deliveries)
+@click.argument("delivery_id", metavar="ID")
 @output_option
 @click.pass_obj
 def show(config: str, delivery_id: str, form: str) -> None:
@@ -83,7 +83,7 @@ def _selecting_options(function: FC) -> FC:
         click.option("--since", type=time, help="Only deliveries created at or after this time."),
         _receiver_option,
         click.option("--dead", "is_all", is_flag=True, help="All dead letters."),
-        click.argument("ids", metavar="[ID]...", nargs=-1, shell_complete=completing.dead_letters),
+        click.argument("ids", metavar="[ID]...", nargs=-1),
     ):
         option(function)
     return function

@@ -13,7 +13,6 @@ from actionwatch.base.delivery import Delivery, DeliveryStatus
 from actionwatch.base.durations import spell_duration
 from actionwatch.base.model import Alert, Record
 from actionwatch.base.plurals import counted
-from actionwatch.cli import completing
 from actionwatch.cli.context import reading_store
 from actionwatch.cli.options import output_option
 from actionwatch.cli.output import print_document, print_table
@@ -44,7 +43,7 @@ class _Line:
 
 
 @click.command()
-@click.argument("subject", metavar="ALERT-ID|RECORD-KEY", shell_complete=completing.alerts_and_records)
+@click.argument("subject", metavar="ALERT-ID|RECORD-KEY")
 @output_option
 @click.pass_obj
 def command(config: str, subject: str, form: str) -> None:

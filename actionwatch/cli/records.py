@@ -12,7 +12,7 @@ import click
 
 from actionwatch.base.model import Record, RecordFilter
 from actionwatch.base.plurals import counted, is_or_are
-from actionwatch.cli import EXIT_FAILED, completing
+from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.context import open_reader, reading_store
 from actionwatch.cli.options import FILE, duration, limit_option, output_option
 from actionwatch.cli.output import echo, print_items, spell
@@ -61,7 +61,6 @@ command.add_command(proof)
     "--around",
     type=(str, duration),
     metavar="KEY DURATION",
-    shell_complete=completing.records,
     help="Only records within this time before and after the record with this key: those of its user, unless --user, --account "
     "--cluster is given.",
 )

@@ -98,7 +98,6 @@ def _spell_receivers(route: Route) -> str:
     "--alert",
     "alert_id",
     metavar="ID",
-    shell_complete=completing.alerts,
     help="Route this stored alert, by its newest record.",
 )
 @click.option("--level", type=click.Choice(list(LEVELS)), help="The level.  [default: the level of --rule]")

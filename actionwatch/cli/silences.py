@@ -10,7 +10,7 @@ import click
 from actionwatch.base.clock import utc_now
 from actionwatch.base.model import Silence
 from actionwatch.base.plurals import counted
-from actionwatch.cli import EXIT_FAILED, completing
+from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.context import changing_store, reading_store, warn_if_nothing_runs
 from actionwatch.cli.options import author_option, duration, future, output_option
 from actionwatch.cli.output import echo, print_document, print_faults, print_items, spell
@@ -138,7 +138,7 @@ def list_silences(config: str, is_all: bool, form: str) -> int:
 
 
 @command.command("expire")
-@click.argument("ids", metavar="ID...", nargs=-1, required=True, shell_complete=completing.silences)
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
 @author_option
 @output_option
 @click.pass_obj

@@ -12,7 +12,6 @@ import click
 from actionwatch.base.access import MAX_AUTHOR_CHARS, AccessRole, AccessToken, digest_of, is_own_name, new_secret
 from actionwatch.base.clock import utc_now
 from actionwatch.base.plurals import counted
-from actionwatch.cli import completing
 from actionwatch.cli.context import changing_store, reading_store
 from actionwatch.cli.options import author_option, future, output_option
 from actionwatch.cli.output import echo, print_document, print_items
@@ -117,7 +116,7 @@ def list_tokens(config: str, is_all: bool, form: str) -> None:
 
 
 @command.command("revoke")
-@click.argument("ids", metavar="ID|NAME...", nargs=-1, required=True, shell_complete=completing.tokens)
+@click.argument("ids", metavar="ID|NAME...", nargs=-1, required=True)
 @author_option
 @output_option
 @click.pass_obj

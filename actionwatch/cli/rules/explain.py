@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @click.command("explain")
-@click.argument("record", shell_complete=completing.records_and_files)
+@click.argument("record", shell_complete=completing.files)
 @click.argument("rule", shell_complete=completing.rules_and_files)
 @click.option(
     "--records",
