@@ -31,7 +31,6 @@ COMMANDS = {
     "check": "Report every error in the configuration and the rules.",
     "probe": "Print the shape of the live upstream, never its values.",
     "run": "Run the service, or a single round with --once.",
-    "reload": "Make the running service load its files and configuration.",
     "status": "Show progress, queues and troubles.",
     "actions": "Query the upstream for user actions, bypassing the store.",
     "accounts": "List, create and unlink linked accounts.",

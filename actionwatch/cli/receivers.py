@@ -77,7 +77,7 @@ def test(config: str, receiver_name: str, form: str) -> None:
             ended = send_test(built.database, channel, built.renderer, utc_now, Links(settings.web.url))
         running = read_announcements(built.database.peers.roster())
     if any(service.configuration != configuration_state(Path(config)) for service in running):
-        echo("note: the running service has an older configuration: 'actionwatch reload' loads this one", err=True)
+        echo("note: the running service has an older configuration: on SIGHUP, it loads this one", err=True)
     if ended.error is not None:
         raise click.ClickException(f"{name} did not accept the test message: {ended.error}")
     note, message = ended.receipt.note, ended.job.delivery.id

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from typing import Any
 
+import msgspec
+
 from actionwatch.base.clock import utc_now
 from actionwatch.base.model import Mode, Silence
 from actionwatch.cli.detected_troubles import STOPPED, DetectedTrouble, full_disk, late_polls
@@ -22,6 +24,7 @@ from actionwatch.queries.status import (
 )
 from actionwatch.queries.verdict import Sight, judge_sight
 from actionwatch.service import configuration
+from actionwatch.service.announcement import Reloaded, read_last_reload
 from actionwatch.settings import Receiver, Settings, Source
 from actionwatch.store import record_counts, rule_versions, seals, self_alerts, silences
 from actionwatch.store.backlog_progress import Backlog
@@ -47,6 +50,8 @@ class Snapshot:
     """Whether a service runs on the store; None if the store does not say."""
     replicas: Sequence[Replica] | None = None
     """None for a store that is not shared."""
+    last_reload: Reloaded | None = None
+    """The newest one of the services that run."""
     head: seals.Head | None = None
     """The newest seal."""
     waiting: seals.Waiting | None = None
@@ -84,6 +89,7 @@ def take_snapshot(
             silences=silences.read_active(connection, now),
             is_running=is_running,
             replicas=list_replicas(roster) if store.is_shared else None,
+            last_reload=read_last_reload(roster),
             head=seals.read_head(connection),
             waiting=seals.count_waiting(connection),
             troubles=troubles,
@@ -136,6 +142,7 @@ def describe(settings: Settings, found: Snapshot) -> dict[str, Any]:
             for each in found.troubles
         ],
         "silences": [silence_document(silence, utc_now()) for silence in found.silences],
+        "last_reload": msgspec.structs.asdict(found.last_reload) if found.last_reload else None,
         "seals": {
             "head": str(found.head) if found.head else None,
             "at": found.head and found.head.at,

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from actionwatch.queries.replicas import Replica
     from actionwatch.queries.source_health import SourceHealth
     from actionwatch.queries.status import SourceState
+    from actionwatch.service.announcement import Reloaded
     from actionwatch.settings import Settings, Source
     from actionwatch.store.backlog_progress import Backlog
     from actionwatch.store.self_alerts import OpenSelfAlert
@@ -136,6 +137,8 @@ def _print(document: dict[str, Any], found: Snapshot, *, is_whole: bool) -> None
         if measured:
             out.print(hang(f"{source.name}:", _spell_lateness(overlap, measured)))
     _print_silences(found.silences, out)
+    if found.last_reload is not None:
+        _print_reload(found.last_reload, out)
     if found.is_running is False and found.replicas is None:
         out.print("no service is running on this store")
     _print_troubles(found.troubles, out, is_short=is_large)
@@ -192,6 +195,13 @@ def _print_troubles(troubles: Sequence[OpenSelfAlert | DetectedTrouble], out: Co
 def _print_replicas(replicas: Sequence[Replica]) -> None:
     rows = [(f"{each.host} ({each.id[:6]})", each.spelled_roles, (each.files or "?")[:8]) for each in replicas]
     print_table(("replica", "roles", "files"), rows, nothing="no replica is running on this store")
+
+
+def _print_reload(last: Reloaded, out: Console) -> None:
+    """Print what the last reload changed, and what it could not load."""
+    out.print(hang(f"reloaded {spell_ago(last.at)}:", "; ".join(last.lines)))
+    for fault in last.faults:
+        out.print(hang("  not loaded:", fault, "bold red"))
 
 
 def _print_silences(active: Sequence[Silence], out: Console) -> None:

@@ -1,17 +1,15 @@
-"""The note of the running service for commands: its process, its configuration, and the result of its last reload.
-
-`actionwatch reload` reads it to find the process, and waits for the result of a reload that began after its request.
-"""
+"""The note of the running service for commands: its configuration, and what its last reload changed."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
+from actionwatch.base.clock import utc_now
 from actionwatch.base.files import file_state
 from actionwatch.store.membership import Membership, Roster
 
@@ -20,51 +18,40 @@ _MAX_LINE_CHARS = 1000
 
 
 class Reloaded(msgspec.Struct, frozen=True):
-    """The result of a reload: its number, and lines for people about everything that was loaded, and that was not."""
+    """A reload: when it ended, and lines for people about everything that was loaded, and that was not."""
 
-    number: int
+    at: datetime
     lines: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
 
 
 class RunningService(msgspec.Struct, frozen=True):
-    """The note of a service. `process_space` distinguishes machines and containers."""
+    """The note of a service."""
 
-    process: int
-    process_space: str
     configuration: tuple[int, ...]
     """The state of the configuration file that it runs with."""
-    reloads_begun: int = 0
-    last: Reloaded = Reloaded(0)
-
-    def is_same(self, other: RunningService) -> bool:
-        """Return whether another note is of the same process."""
-        return (self.process, self.process_space) == (other.process, other.process_space)
+    last: Reloaded | None = None
 
 
 class Announcement:
     """Keeps the note of this process on the store. One thread uses it."""
 
     def __init__(self, configuration: tuple[int, ...]) -> None:
-        self._service = RunningService(os.getpid(), process_space(), configuration)
+        self._service = RunningService(configuration)
         self._membership: Membership | None = None
 
     def start(self, membership: Membership) -> None:
-        """Write the note: the service runs and can be asked to reload."""
+        """Write the note: the service runs."""
         self._membership = membership
         self._change()
-
-    def begin_reload(self) -> None:
-        """Write that the files are being read."""
-        self._change(reloads_begun=self._service.reloads_begun + 1)
 
     def use(self, configuration: tuple[int, ...]) -> None:
         """Write the state of the configuration file that is used now."""
         self._change(configuration=configuration)
 
     def end_reload(self, lines: Sequence[str], faults: Sequence[str]) -> None:
-        """Write how the reload ended."""
-        self._change(last=Reloaded(self._service.reloads_begun, _shortened(lines), _shortened(faults)))
+        """Write how a reload ended."""
+        self._change(last=Reloaded(utc_now(), _shortened(lines), _shortened(faults)))
 
     def _change(self, **changes: object) -> None:
         self._service = msgspec.structs.replace(self._service, **changes)
@@ -81,13 +68,10 @@ def read_announcements(roster: Roster) -> list[RunningService]:
     return found
 
 
-def process_space() -> str:
-    """Return what identifies the space in which process numbers are unique: a container, or this machine since it started."""
-    space = ""
-    for path in (Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")):
-        with contextlib.suppress(OSError):
-            space += path.readlink().name if path.is_symlink() else path.read_text().strip()
-    return space
+def read_last_reload(roster: Roster) -> Reloaded | None:
+    """Return the newest reload of the services that run; None if none has reloaded since it started."""
+    reloads = [service.last for service in read_announcements(roster) if service.last is not None]
+    return max(reloads, key=lambda each: each.at, default=None)
 
 
 def configuration_state(config: Path) -> tuple[int, ...]:

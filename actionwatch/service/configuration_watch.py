@@ -18,8 +18,10 @@ LOOK_EVERY = timedelta(seconds=30)  # reading a configuration takes some millise
 DIFFERS_AFTER = timedelta(minutes=1)  # the time between saving a file and the command that reloads it
 _QUIET_SECONDS = 0.05  # a file that is being written changes again within it
 _TROUBLE = "config_differs"
-_REMEDY = "run 'actionwatch reload'; with auto_reload: true, the service does this by itself"
-_BROKEN_REMEDY = "'actionwatch check' shows every error; fix them, then run 'actionwatch reload'"
+_REMEDY = (
+    "send the service SIGHUP (for example 'systemctl reload actionwatch'); with auto_reload: true, it reloads by itself"
+)
+_BROKEN_REMEDY = "'actionwatch check' shows every error; fix them, then send the service SIGHUP"
 
 
 class ConfigurationWatch:

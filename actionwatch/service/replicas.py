@@ -29,7 +29,7 @@ DIFFER_AFTER = timedelta(minutes=5)  # the time in which a change reaches all ma
 TROUBLE = "replicas_differ"
 SUBJECT = "configuration, rules, lists, templates or silences"
 _REMEDY = (
-    "bring the same files to all machines, then run 'actionwatch reload' on each; 'actionwatch status' shows which replica "
+    "bring the same files to all machines, then send SIGHUP to each; 'actionwatch status' shows which replica "
     "runs with which files. Only the rules and routes of the leader count until then"
 )
 _OF_MACHINES = ("web", "log")

@@ -197,7 +197,6 @@ class _Process:
 
     def _reload(self, running: _Running) -> Settings | None:
         """Read everything again. Return the configuration if the service must start again for it."""
-        self._announcement.begin_reload()
         self._state = configuration_state(self._config)
         lines, faults = [_UNCHANGED], []
         try:

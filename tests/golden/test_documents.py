@@ -113,7 +113,6 @@ COMMANDS: dict[str, list[str]] = {
     "store restore": ["store restore {folder}/backup.db --replace"],
     "store upgrade": ["store upgrade"],
     "store verify": ["store verify"],
-    "reload": ["reload"],
     "rules coverage": ["rules coverage"],
     "verify-bundle": ["verify-bundle {folder}/nothing.tar"],
 }

@@ -81,8 +81,7 @@ def test_wheel_works_without_an_index(dist: Path, tmp_path: Path) -> None:
     (Path(found) / "pinned.pth").write_text(sysconfig.get_path("purelib") + "\n")
     command = environment / "bin" / "actionwatch"
     variables = ("ORGANISATION_ID", "USERNAME", "API_KEY")
-    new_rule = ("rules", "new", "mine", "--from", "burst")
-    for arguments in (("--version",), ("init", "."), ("check",), new_rule, ("rules", "test", "rules/mine.yml")):
+    for arguments in (("--version",), ("init", "."), ("check",), ("rules", "test", "rule-examples/burst.yml")):
         ran = run_child([command, *arguments], cwd=tmp_path, env={f"ACTIONWATCH_{name}": "x" for name in variables})
         assert ran.returncode == 0, (arguments, ran.stdout, ran.stderr)
     where = run_child([python, "-c", "import actionwatch; print(actionwatch.__file__)"], cwd=tmp_path).stdout

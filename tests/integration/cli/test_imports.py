@@ -121,7 +121,6 @@ NEEDED: list[tuple[set[str], list[str]]] = [
             *("records list --around RECORD 1h", "records receipts", "records receipts --verify", "deliveries list"),
             *(
                 "deliveries show DELIVERY",
-                "reload",
                 "store backup copy.db",
                 "store restore copy.db",
                 "store upgrade",

@@ -262,7 +262,18 @@ def test_status_has_the_format_of_the_contract(filled: Desk) -> None:
     assert called.status == 0
     status = called.json
     more = ["replicas"] if filled.store.startswith("postgresql") else []
-    assert list(status) == ["sight", "seeing", "sources", "receivers", "rules", "troubles", "silences", "seals", *more]
+    assert list(status) == [
+        "sight",
+        "seeing",
+        "sources",
+        "receivers",
+        "rules",
+        "troubles",
+        "silences",
+        "last_reload",
+        "seals",
+        *more,
+    ]
     (source,), (receiver,) = status["sources"], status["receivers"]
     assert list(source) == ["name", "mark", "seen_through", "proved_through", "last_poll", "records"]
     assert (source["name"], source["records"]) == ("acme", 5)
