@@ -70,12 +70,6 @@ def is_matched(matchers: Iterable[str], labels: Labels) -> bool:
     return all(_matcher(text).is_met(labels) for text in matchers)
 
 
-def hides_rule(silence: Silence, name: str) -> bool:
-    """Return whether a silence hides every alert of a rule: whatever its matchers ask is the name of the rule."""
-    matchers = [_matcher(text) for text in silence.matchers]
-    return all(matcher.label == "rule" for matcher in matchers) and is_matched(silence.matchers, {"rule": name})
-
-
 def matchers_of(alert: Alert, newest: Record | None) -> tuple[str, ...]:
     """Return the matchers that silence an alert and later ones of its rule and group.
 

@@ -1,4 +1,4 @@
-"""The history of a rule document: the nouns of `store/rule_history.py`, which `rules/blindness.py` turns into intervals."""
+"""The history of a rule document: the nouns of `store/rule_history.py`."""
 
 from __future__ import annotations
 

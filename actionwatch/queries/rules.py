@@ -1,10 +1,10 @@
-"""The rules: those that make alerts, one by its id or name, when they could not fire, what they cover, and removed ones."""
+"""The rules: those that make alerts, one by its id or name with its history, and removed ones."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
 
@@ -15,9 +15,8 @@ from actionwatch.base.errors import NotFound
 from actionwatch.base.model import Level
 from actionwatch.base.rule_state import RuleEntry, RuleState
 from actionwatch.base.search_words import caseless, words_of
-from actionwatch.rules.blindness import Blindness, BlindSpan, Effect
-from actionwatch.rules.coverage import cover_techniques, is_tagged, tactics_of
 from actionwatch.rules.model import Rule
+from actionwatch.rules.tactics import tactics_of
 from actionwatch.store import rule_history, rule_versions
 from actionwatch.text.payloads import JsonSchema, LevelWord, Time, instant
 
@@ -47,30 +46,21 @@ class RuleOrder(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RuleFilter:
-    """Which rules a list has: those with all words in name, title, id or tags, of these levels, a tactic, a technique.
-
-    `is_blind`: only those that could not fire for some time, for a reason that concerns them alone.
-    """
+    """Which rules a list has: those with all words in name, title, id or tags, of these levels, and of a tactic."""
 
     text: str | None = None
     levels: Collection[Level] = ()
     tactic: str | None = None
-    technique: str | None = None
-    is_blind: bool = False
 
 
 def choose(
     rules: Iterable[Rule],
     wanted: RuleFilter,
     order: RuleOrder,
-    blind: Collection[str],
     counts: Mapping[str, tuple[int, datetime | None]],
 ) -> list[Rule]:
-    """Return those of the rules in use that a filter wants, in an order.
-
-    `blind` are the ids of those that could not fire for some time, `counts` the alerts and the last match by name.
-    """
-    found = [rule for rule in rules if _is_wanted(rule, wanted, blind)]
+    """Return those of the rules in use that a filter wants, in an order; `counts` are alerts and the last match by name."""
+    found = [rule for rule in rules if _is_wanted(rule, wanted)]
     never = datetime.min.replace(tzinfo=UTC)
     if order is RuleOrder.LEVEL:
         found.sort(key=lambda rule: rule.level, reverse=True)
@@ -81,47 +71,30 @@ def choose(
     return found
 
 
-def _is_wanted(rule: Rule, wanted: RuleFilter, blind: Collection[str]) -> bool:
+def _is_wanted(rule: Rule, wanted: RuleFilter) -> bool:
     texts = caseless(" ".join((rule.name.name, rule.name.title, rule.name.id, *rule.name.tags)))
     return (
         all(caseless(word) in texts for word in words_of(wanted.text))
         and (not wanted.levels or rule.level in wanted.levels)
         and (not wanted.tactic or wanted.tactic in tactics_of(rule))
-        and (not wanted.technique or is_tagged(rule, wanted.technique))
-        and (not wanted.is_blind or rule.name.id in blind)
     )
 
 
-class BlindDocument(TypedDict):
-    """An interval of the times of actions in which a rule could not have fired, or not as it should, and why."""
+class RuleChange(TypedDict):
+    """A change of what a rule does. `held`: its file is broken, and an older version of it runs."""
 
-    start: Time
-    end: Time
-    effect: Annotated[str, JsonSchema({"enum": [effect.value for effect in Effect]})]
+    at: Time
+    state: Annotated[str, JsonSchema({"enum": [state.value for state in RuleState]})]
+    held: bool
     why: str
 
 
-class WatchedRule(RuleItem):
-    """A rule in use. `blind_seconds`: for how long it could not fire, for any reason; null if no service recorded it."""
-
-    blind_seconds: float | None
-
-
-class RuleDetail(WatchedRule):
-    """A rule with the YAML that runs, since when, and why it could not fire; both are null until a service runs it."""
+class RuleDetail(RuleItem):
+    """A rule with the YAML that runs, since when, both null until a service runs it, and its last changes, newest first."""
 
     document: str | None
     since: Time | None
-    blind: list[BlindDocument]
-
-
-class TechniqueDocument(TypedDict):
-    """A technique of ATT&CK, and the names of the rules in use that watch it."""
-
-    tactic: str
-    technique: str
-    name: str
-    rules: list[str]
+    history: list[RuleChange]
 
 
 def in_use(rules: Iterable[Rule]) -> list[Rule]:
@@ -159,40 +132,18 @@ def item(rule: Rule) -> RuleItem:
     }
 
 
-BLIND_SPAN = timedelta(days=7)
-"""How far back lists say when rules could not fire: a change of a rule is noticed within a week, or not at all."""
+MAX_CHANGES = 50  # of a rule, in its history
 
 
-def state(rule: Rule, blindness: Blindness) -> WatchedRule:
-    """Return a rule with the time for which it could not fire, as JSON."""
-    own = next((each for each in blindness.rules if each.id == rule.name.id), None)
-    return {**item(rule), "blind_seconds": blindness.blind_time(own).total_seconds() if own else None}
-
-
-def detail(connection: Connection, rule: Rule, blindness: Blindness) -> RuleDetail:
+def detail(connection: Connection, rule: Rule) -> RuleDetail:
     """Return all about a rule as JSON."""
     version = rule_versions.read(connection, rule.name.id)
-    own = next((each for each in blindness.rules if each.id == rule.name.id), None)
-    spans = sorted((*blindness.every, *(own.spans if own else ())), key=lambda span: (span.start, span.end))
     return {
-        **state(rule, blindness),
+        **item(rule),
         "document": version.document if version else None,
         "since": instant(version.since) if version else None,
-        "blind": blind_documents(spans),
+        "history": [
+            {"at": instant(each.at), "state": each.state.value, "held": each.is_held, "why": each.why}
+            for each in rule_history.read_last(connection, rule.name.id, MAX_CHANGES)
+        ],
     }
-
-
-def blind_documents(spans: Iterable[BlindSpan]) -> list[BlindDocument]:
-    """Return intervals as JSON."""
-    return [
-        {"start": instant(span.start), "end": instant(span.end), "effect": span.effect.value, "why": span.why}
-        for span in spans
-    ]
-
-
-def coverage(rules: Sequence[Rule]) -> list[TechniqueDocument]:
-    """Return which rules watch each technique, as JSON."""
-    return [
-        {"tactic": row.tactic, "technique": row.technique, "name": row.name, "rules": list(row.rules)}
-        for row in cover_techniques(rules)
-    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -11,7 +11,6 @@ from sqlalchemy import Connection
 from actionwatch.base.clock import ALWAYS
 from actionwatch.base.model import Mode
 from actionwatch.base.rule_state import GONE, EntryOrigin, RuleEntry, RuleState
-from actionwatch.rules.blindness import starved
 from actionwatch.rules.last_good import Running, is_within
 from actionwatch.rules.model import Rule
 from actionwatch.store import rule_history, rule_versions
@@ -98,7 +97,7 @@ def record(
 def doings(running: Running) -> dict[str, Doing]:
     """Return what each document that runs does, by its id."""
     rules = {rule.name.id: rule for rule in running.rules.rules}
-    starving = starved(running.rules.rules)
+    starving = _starved(running.rules.rules)
     return {
         version.id: replace(
             _doing(rules.get(version.id), starving),
@@ -154,3 +153,34 @@ def _gone(before: RuleEntry, state: RuleState, origin: EntryOrigin, moment: Mome
 def _in_order(begins_at: datetime, before: RuleEntry | None) -> datetime:
     """Return when an entry begins: not before the previous one, although a clock may have been set back."""
     return max(begins_at, before.begins_at) if before else begins_at
+
+
+def _starved(rules: Iterable[Rule]) -> dict[str, str]:
+    """Return the correlations that cannot fire because a rule that feeds them is off, by id, with the name of that rule."""
+    owners = {part.name.id: each for each in rules if each.correlation for part in each.correlation.parts}
+    known = owners | {rule.name.id: rule for rule in rules}
+    found: dict[str, str] = {}
+    pending = [rule for rule in rules if rule.correlation is not None]
+    is_more = True
+    while is_more:
+        is_more = False
+        for rule in pending:
+            if rule.name.id not in found and (feeder := _first_off(rule, known, found)):
+                found[rule.name.id] = feeder
+                is_more = True
+    return found
+
+
+def _first_off(rule: Rule, known: Mapping[str, Rule], starving: Mapping[str, str]) -> str | None:
+    correlation = rule.correlation
+    if correlation is None:
+        return None
+    needed = {place for pattern in correlation.patterns for place in pattern.wanted} or range(len(correlation.steps))
+    for place in sorted(needed):
+        feeder = known.get(correlation.steps[place].rule_id)
+        if feeder is not None and feeder is not rule:
+            if feeder.mode is Mode.OFF:
+                return feeder.name.name
+            if feeder.name.id in starving:
+                return starving[feeder.name.id]
+    return None

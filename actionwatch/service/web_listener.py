@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from actionwatch.base.access import AccessRole
 from actionwatch.base.lateness import Lateness
 from actionwatch.service.app import App, dead_letters, operator_actions
-from actionwatch.service.blindness import read_blindness
 from actionwatch.service.configuration import known_lists
 from actionwatch.service.policies import rate_of, unrouted
 from actionwatch.service.readiness import Readiness
@@ -120,9 +119,6 @@ class WebListener:
         service = ServiceState(
             unready=lambda: list(self._readiness.reasons()),
             stretches=lambda connection, names, since: read_many_stretches(connection, names, app.settings, since),
-            blindness=lambda connection, since, now: read_blindness(
-                connection, app.settings, app.rules.rules, since, now
-            ),
             roster=lambda: self._roles.roster if app.database.is_shared else None,
         )
         return Parts(

@@ -32,6 +32,12 @@ def read_newest(connection: Connection) -> dict[str, RuleEntry]:
     return {row["rule_id"]: RuleEntry(**row) for row in rows}
 
 
+def read_last(connection: Connection, rule_id: str, limit: int) -> list[RuleEntry]:
+    """Read the newest entries of one document, newest first, without the texts of their versions."""
+    statement = select(*_BRIEF).where(_TABLE.rule_id == rule_id).order_by(_TABLE.id.desc()).limit(limit)
+    return [RuleEntry(**row) for row in connection.execute(statement).mappings()]
+
+
 def read_after(connection: Connection, entry_id: int) -> list[RuleEntry]:
     """Read the entries behind one, in order, without the texts of their versions."""
     statement = select(*_BRIEF).where(_TABLE.id > entry_id).order_by(_TABLE.id)

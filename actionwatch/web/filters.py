@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection
 from datetime import datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from starlette.datastructures import QueryParams
@@ -18,7 +18,7 @@ from actionwatch.queries import PAGE_SIZE, deliveries, silences
 from actionwatch.queries.rules import RuleFilter, RuleOrder
 from actionwatch.queries.source_health import SourceHealth
 from actionwatch.queries.sources import SourceFilter, SourceOrder
-from actionwatch.rules.coverage import TACTICS
+from actionwatch.rules.tactics import TACTICS
 from actionwatch.store.alerts import AlertFilter
 from actionwatch.store.statements import PageKind
 from actionwatch.text.escaping import shorten
@@ -198,14 +198,12 @@ class RuleQuery(Strict):
     text: _Words | None = Field(None, description="Words, each in the name, title, id or tags")
     level: list[_Level] = Field([], description="Only this level; may be repeated")
     tactic: _Tactic | None = Field(None, description="Only with this tactic of ATT&CK")
-    technique: Text | None = Field(None, description="Only with this technique of ATT&CK, or one below it")
-    blind: Literal["yes"] | None = Field(None, description="Only those that could not fire for some time")
     sort: _RuleOrder = Field("name", description="The order")
 
     def filter(self) -> RuleFilter:
         """Return the filter."""
         levels = [LEVELS[word] for word in self.level]
-        return RuleFilter(self.text, levels, self.tactic, self.technique, self.blind is not None)
+        return RuleFilter(self.text, levels, self.tactic)
 
 
 class SourceQuery(Strict):

@@ -13,7 +13,6 @@ from actionwatch.base.model import Alert, Decision, Silence, Stretch
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from actionwatch.rules.blindness import Blindness
     from actionwatch.rules.lists import Lists
     from actionwatch.rules.model import Rule
     from actionwatch.rules.trial import TrialEvent
@@ -123,13 +122,12 @@ class Configuration:
 class ServiceState:
     """The state of the service. `unready` describes why it does not see everything now, as `/readyz` does.
 
-    `stretches` returns for sources that were read what of their time is proved since an instant, and `blindness` when rules
-    could not fire between two instants. `roster` returns the replicas; None for a store that one process uses.
+    `stretches` returns for sources that were read what of their time is proved since an instant. `roster` returns the replicas;
+    None for a store that one process uses.
     """
 
     unready: Callable[[], Sequence[str]]
     stretches: Callable[[Connection, Collection[str], datetime], Mapping[str, Sequence[Stretch]]]
-    blindness: Callable[[Connection, datetime, datetime], Blindness]
     roster: Callable[[], Roster | None] = lambda: None
 
 

@@ -83,7 +83,7 @@ COMMANDS = [
     "alerts show ALERT -o json", "explain ALERT", "explain RECORD", "deliveries list", "deliveries show DELIVERY",
     "receivers list", "receivers preview hostile mail", "receivers preview hostile screen", "receivers preview hostile soar",
     "receivers test soar", "receivers test screen", "rules list", "rules check", "rules explain RECORD hostile",
-    "rules backtest hostile --since 1d", "rules test", "rules coverage",
+    "rules backtest hostile --since 1d", "rules test",
     "silences add MATCHER --for 1h --comment SAM --author SAM", "silences add NOTHING --for 1h --comment SAM --force",
     "silences list", "status", "alerts list --user SAM", "alerts list --rule SAM", "records list --around RECORD 1h",
     "actions --cluster SAM", "routes test --level low --label LABEL",

@@ -30,7 +30,6 @@ COMMANDS = (
         "routes show",
         "rules list",
         "rules check",
-        "rules coverage",
         "check",
         "status",
         "records list",

@@ -113,7 +113,6 @@ COMMANDS: dict[str, list[str]] = {
     "store restore": ["store restore {folder}/backup.db --replace"],
     "store upgrade": ["store upgrade"],
     "store verify": ["store verify"],
-    "rules coverage": ["rules coverage"],
     "verify-bundle": ["verify-bundle {folder}/nothing.tar"],
 }
 """How each command that answers in JSON is asked, in this order of the groups."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import cache
@@ -20,12 +20,12 @@ from actionwatch.emulator.incidents import INCIDENTS
 from actionwatch.emulator.scenario import PlannedIncident, build_simulation, demo_scenario
 from actionwatch.instaclustr.kinds import KINDS, OWN_KINDS
 from actionwatch.rules.case_runner import CaseRunner, Rebuild, missing_tests
-from actionwatch.rules.coverage import cover_kinds
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.lint import lint
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import Rules, build_rules, load_rules, read_documents
 from actionwatch.rules.model import CorrelationType, Rule
+from actionwatch.rules.prefilter import conditions_of, demanded_kinds
 from actionwatch.service import configuration
 from actionwatch.service.simulation import simulate
 from actionwatch.text.timeintervals import TimeInterval
@@ -190,20 +190,29 @@ def test_exception_for_the_reaper_is_narrow(pack: Rules, user: str, cluster: str
 # -- all of them ------------------------------------------------------------------------------------------------------
 
 
+def rules_of_kinds(rules: Sequence[Rule], kinds: Collection[str]) -> dict[str, list[str]]:
+    """Return the names of the rules that watch each kind. Rules that match every kind do not count."""
+    known = {rule.name.id: rule for rule in rules}
+    found: dict[str, list[str]] = {kind: [] for kind in kinds}
+    for rule in rules:
+        for kind in {kind for each in conditions_of(rule, known) for kind in demanded_kinds(each, kinds)}:
+            found[kind].append(rule.name.name)
+    return found
+
+
 def test_every_severe_kind_has_a_rule(pack: Rules) -> None:
     """Each kind of high or critical severity, and each of our own kinds, has a live rule that needs only one record."""
     single = [rule for rule in pack.rules if rule.correlation is None and rule.mode is Mode.LIVE]
-    covered = {row.kind: row.rules for row in cover_kinds(single, dict.fromkeys(configuration.documented_kinds(), ""))}
+    covered = rules_of_kinds(single, configuration.documented_kinds())
     severe = {kind for kind, known in KINDS.items() if known.severity in ("high", "critical")}
     assert {kind for kind in severe | set(OWN_KINDS) if not covered[kind]} == set()
 
 
 def test_every_area_and_type_is_used(pack: Rules) -> None:
     """Each area of the catalogue has several rules, and every type of correlation is used."""
-    rows = cover_kinds(pack.rules, {kind: known.area for kind, known in KINDS.items()})
     areas: dict[str, set[str]] = {}
-    for row in rows:
-        areas.setdefault(row.area, set()).update(row.rules)
+    for kind, rules in rules_of_kinds(pack.rules, KINDS).items():
+        areas.setdefault(KINDS[kind].area, set()).update(rules)
     assert {area for area, rules in areas.items() if len(rules) < 3} == set()
     correlations = [rule.correlation for rule in pack.rules if rule.correlation is not None]
     assert {each.type for each in correlations} >= {

@@ -12,7 +12,7 @@ from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.options import output_option, paths_argument
 from actionwatch.cli.output import echo, level_text, print_faults, print_findings, print_items
-from actionwatch.cli.rules import backtest, coverage, explain, test
+from actionwatch.cli.rules import backtest, explain, test
 from actionwatch.cli.rules.loaded_rules import load
 from actionwatch.cli.schema import print_schema
 
@@ -24,7 +24,7 @@ _MODE_STYLES = {"shadow": "bold magenta", "off": "bold yellow"}
 command = click.Group(help="List, check, test, explain and backtest the rules.")
 
 
-for module in (test, explain, backtest, coverage):
+for module in (test, explain, backtest):
     command.add_command(module.command)
 
 

@@ -13,7 +13,7 @@ from actionwatch.alerts.silences import MAX_MATCHER_CHARS, MAX_MATCHERS
 from actionwatch.base.access import MAX_AUTHOR_CHARS, MAX_COMMENT_CHARS, is_own_name, is_person
 from actionwatch.base.model import Alert
 from actionwatch.queries.alerts import WholeAlert, WithFolded
-from actionwatch.queries.rules import BlindDocument, TechniqueDocument, WatchedRule
+from actionwatch.queries.rules import RuleItem
 from actionwatch.queries.status import SourceStatus
 from actionwatch.text.escaping import one_line, shorten
 from actionwatch.text.payloads import (
@@ -175,13 +175,10 @@ class SilencePage(TypedDict):
 
 
 class RulePage(TypedDict):
-    """All rules in use, by name. `next` is always null. `blind` is when no rule could fire, since `blind_since`."""
+    """All rules in use, by name. `next` is always null."""
 
-    items: list[WatchedRule]
+    items: list[RuleItem]
     next: str | None
-    coverage: list[TechniqueDocument]
-    blind_since: Time
-    blind: list[BlindDocument]
 
 
 class DecisionBody(Strict):

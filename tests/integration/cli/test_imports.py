@@ -137,7 +137,6 @@ NEEDED: list[tuple[set[str], list[str]]] = [
             "rules list",
             "rules check",
             "rules test",
-            "rules coverage",
             "rules backtest cluster_deleted --records records.jsonl",
         ],
     ),
@@ -145,7 +144,7 @@ NEEDED: list[tuple[set[str], list[str]]] = [
     (
         {*STORE, *RULE_TOOLS},
         [
-            *("rules coverage --blind", "rules explain RECORD cluster_deleted"),
+            "rules explain RECORD cluster_deleted",
             "rules backtest cluster_deleted --since 1d",
         ],
     ),

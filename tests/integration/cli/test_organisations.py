@@ -268,51 +268,10 @@ def test_backtest_compares_rules_that_group_differently(old: Site) -> None:
         assert change["change"] == ("added" if rules == NEW_EACH else "removed")
 
 
-def learning(site: Site) -> list[tuple[str, float]]:
-    """Return the effects of the learning of the rule, each with its number of days, of the last 30 days."""
-    found = site.call("rules", "coverage", "--blind", "--since", "30d", "-o", "json").json
-    (rule,) = (each for each in found["rules"] if each["name"] == "new_user")
-    spans = [span for span in rule["spans"] if "it learns" in span["why"]]
-    times = [[datetime.fromisoformat(span[name]) for name in ("from", "to")] for span in spans]
-    return [
-        (span["effect"], round((end - start) / timedelta(days=1)))
-        for span, (start, end) in zip(spans, times, strict=True)
-    ]
-
-
-def test_a_rule_is_blind_only_while_all_its_groups_learn(old: Site) -> None:
-    """While a new source learns, a rule that groups by it may miss actions there; one that waits for all learns again."""
-    alone = [("cannot fire", 15)]
-    assert learning(old) == alone
-    old.write({"acme": ONE, "new": OTHER}, NEW_EACH, start="1h")
-    old.run()
-    assert learning(old) == [*alone, ("may miss actions", 15)]
-    (old.folder / "rules" / "rule.yml").write_text(NEW_EACH + "alert: {sources: [acme]}\n")
-    assert learning(old) == alone
-    (old.folder / "rules" / "rule.yml").write_text(NEW_ALL)
-    assert learning(old) == [("cannot fire", 30)]
-    old.write({"acme": ONE}, NEW_ALL)
-    assert learning(old) == alone
-
-
-def test_a_rule_does_not_apply_to_what_another_source_had_read_before_it(old: Site) -> None:
-    """While a source lags, a rule that is added is blind up to what the others have read, because it was matched without it."""
-    old.write({"acme": ONE, "late": OTHER}, NEW_EACH)
-    old.run()
-    old.move("late", 10, "seen_through", "proved_through", "mark")
-    old.write({"acme": ONE, "late": OTHER}, f"{NEW_EACH}---\n{CLUSTER_DELETED_RULE}")
-    before = datetime.now(UTC)
-    old.run()
-    rules = old.call("rules", "coverage", "--blind", "--since", "30d", "-o", "json").json["rules"]
-    (added,) = (each["spans"] for each in rules if each["name"] == "cluster_deleted")
-    assert [span["why"] for span in added] == ["it was not loaded yet"]
-    assert before - datetime.fromisoformat(added[0]["to"]) < timedelta(days=1)
-
-
 def test_groups_of_a_renamed_source_begin_with_its_name(old: Site) -> None:
     """Rules that group by source alert about nobody who was known under the former name, and about nothing that is missing.
 
-    They learn again for this source, which is reported. Backtests have all of its records under the name of now.
+    They learn again for this source. Backtests have all of its records under the name of now.
     """
     opened = [(alert["source"], alert["group"]) for alert in old.alerts()]
     assert opened == [("acme", {"source": "acme", "userName": "eve"})]
@@ -323,11 +282,8 @@ def test_groups_of_a_renamed_source_begin_with_its_name(old: Site) -> None:
     old.write({"renamed": ONE}, f"{NEW_EACH}---\n{expecting}")
     old.run()
     assert [(alert["source"], alert["group"]) for alert in old.alerts()] == opened
-    assert learning(old) == [("cannot fire", 30)]
     assert backtest(old, "new_user") == [("renamed", "eve")]
     assert backtest(old, "new_user", "--source", "renamed") == [("renamed", "eve")]
-    (old.folder / "rules" / "rule.yml").write_text(NEW_ALL)
-    assert learning(old) == [("cannot fire", 15)], "all records of all sources, whatever their names were"
 
 
 def explained(site: Site, user: str = "eve") -> str:

@@ -1,4 +1,4 @@
-"""The commands for authors of rules: check, test, explain, schema, export, coverage."""
+"""The commands for authors of rules: check, test, explain, schema."""
 
 from __future__ import annotations
 
@@ -187,14 +187,10 @@ def test_rules_of_files_are_listed(desk: Desk, tmp_path: Path) -> None:
     assert call("-c", "none.yaml", "rules", "list").status == 2
 
 
-def test_schema_and_coverage(desk: Desk) -> None:
-    """The schemas are JSON, and coverage lists the kinds without a rule."""
+def test_schemas() -> None:
+    """The schemas of rules and of the configuration are JSON."""
     assert call("rules", "schema").json["properties"]["detection"]
     assert call("rules", "schema", "--config").json["properties"]["sources"]
-    document = desk.call("rules", "coverage", "-o", "json").json
-    kinds = {row["kind"]: row["rules"] for row in document["kinds"]}
-    assert (kinds["DELETE_CLUSTER"], kinds["RESTORE"], len(kinds)) == (["cluster_deleted"], [], 81)
-    assert "RESTORE" in desk.call("rules", "coverage", "--gaps").out
 
 
 def test_unknown_interval_breaks_only_its_rule(desk: Desk) -> None:

@@ -1,4 +1,4 @@
-"""What a service records of its rules, and when a rule could not have fired: real files, store and upstream."""
+"""What a service records of its rules: real files, store and upstream."""
 
 from __future__ import annotations
 
@@ -9,19 +9,14 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import func, select
 
-from actionwatch.alerts.silences import make_silence
 from actionwatch.base.rule_state import EntryOrigin, RuleEntry, RuleState
-from actionwatch.rules.blindness import Blindness, BlindSpan, Effect
 from actionwatch.service.app import App
-from actionwatch.service.blindness import read_blindness
 from actionwatch.service.configuration import read_settings
 from actionwatch.service.once import run_once
 from actionwatch.service.reload import Reloader
 from actionwatch.service.rule_files import RuleFiles
-from actionwatch.store import marks, records, rule_history, silences
+from actionwatch.store import rule_history
 from actionwatch.store.tables import RECORD, RULE_HISTORY
-from tests.builders import make_record
-from tests.integration.cli.conftest import call
 from tests.integration.reload.kit import CREATED, DELETED, Site, burst, put, rule
 from tests.waiting import wait_until
 
@@ -68,18 +63,6 @@ def history(site: Site, name: str = "plain") -> list[RuleEntry]:
 def states(site: Site, name: str = "plain") -> list[tuple[RuleState, EntryOrigin, bool]]:
     """Return what a rule did, one after the other."""
     return [(each.state, each.origin, each.is_held) for each in history(site, name)]
-
-
-def blindness(app: App, ahead: timedelta = timedelta(0)) -> Blindness:
-    """Return when rules could not fire; `ahead`: when nothing was read for so long."""
-    now = app.clock() + ahead
-    with app.database.read() as connection:
-        return read_blindness(connection, app.settings, app.rules.rules, now - timedelta(days=7), now)
-
-
-def spans(found: Blindness, name: str = "plain") -> list[BlindSpan]:
-    """Return the intervals of one rule."""
-    return [span for each in found.rules if each.name == name for span in each.spans]
 
 
 def test_time_of_a_change_is_read_while_nobody_else_writes(site: Site) -> None:
@@ -158,25 +141,6 @@ def test_rule_that_cannot_run_after_a_restart_is_broken(site: Site) -> None:
     assert states(site)[-1] == (RuleState.LIVE, EntryOrigin.ADDED, False)
 
 
-def test_actions_before_a_start_count_for_the_version_that_matches_them(site: Site) -> None:
-    """What happened while no service ran is matched by the rules of the next start, so that only they make it blind or not."""
-    site.write({"rules/one.yml": rule(), "rules/two.yml": off(rule("other"))})
-    with process(site) as (app, _):
-        poll(app)
-        with app.database.read() as connection:
-            stopped = marks.read_all(connection)["acme"].seen_through
-    put(site.rules / "one.yml", off(rule()))
-    put(site.rules / "two.yml", rule("other"))
-    site.act()
-    with process(site) as (app, _):
-        poll(app)
-        found = blindness(app)
-    assert [span.start for span in spans(found)] == [stopped]
-    assert spans(found)[0].effect is Effect.BLIND
-    assert [span.end for span in spans(found, "other")] == [stopped]
-    assert [alert.rule.name for alert in site.alerts()] == ["other"], "as the rule of that time"
-
-
 def test_reload_is_unsure_about_what_is_not_matched(site: Site) -> None:
     """On a reload, what is read and not matched yet counts for both versions, because a batch may be under way."""
     site.write({"rules/one.yml": off(rule())})
@@ -192,8 +156,6 @@ def test_reload_is_unsure_about_what_is_not_matched(site: Site) -> None:
             oldest = connection.execute(select(func.min(RECORD.c.occurred_at))).scalar_one()
         assert entry.may_begin_at <= oldest <= entry.begins_at
         assert entry.begins_at == entry.at
-        app.matcher.run_once()
-        assert [span.end for span in spans(blindness(app, timedelta(hours=1)))] == [entry.begins_at]
 
 
 def test_change_that_nobody_recorded_is_not_guessed(site: Site) -> None:
@@ -205,8 +167,6 @@ def test_change_that_nobody_recorded_is_not_guessed(site: Site) -> None:
     with process(site) as (app, _):
         poll(app)
         assert states(site) == [(RuleState.LIVE, EntryOrigin.FOUND, False)]
-        before = spans(blindness(app))
-    assert [(span.effect, span.end) for span in before] == [(Effect.UNKNOWN, site.versions()[0].since)]
     with site.read() as database, database.write() as connection:  # as a replica of an older version does
         connection.exec_driver_sql("UPDATE rule_version SET since = since + 1000000")
     site.start_and_end()
@@ -220,8 +180,8 @@ def test_change_that_nobody_recorded_is_not_guessed(site: Site) -> None:
     ]
 
 
-def test_rules_that_feed_and_filters_are_not_listed(site: Site) -> None:
-    """A rule that only feeds a correlation, and a filter, alert never: they have versions, and no blind time."""
+def test_a_rule_that_only_feeds_is_recorded_as_such(site: Site) -> None:
+    """A rule that only feeds a correlation alerts never, and a correlation whose feeder is off says so."""
     pair = "---\n".join(
         [
             rule("fed"),
@@ -230,56 +190,14 @@ def test_rules_that_feed_and_filters_are_not_listed(site: Site) -> None:
         ]
     )
     site.write({"rules/one.yml": pair})
-    with process(site) as (app, reloader):
-        poll(app)
+    with process(site) as (_, reloader):
         assert states(site, "fed")[0][0] is RuleState.FEEDS
-        assert [each.name for each in blindness(app).rules] == ["both"]
         put(site.rules / "one.yml", pair.replace("level: high\n", "level: high\nmode: off\n", 1))
         reloader.run_once()
         assert history(site, "both")[-1].why == "it counts fed, which has mode: off"
         put(site.rules / "one.yml", rule("fed"))
         reloader.run_once()
-        found = {each.name: [span.why for span in each.spans] for each in blindness(app, timedelta(hours=1)).rules}
-    assert "it only fed correlations" in found["fed"]
-    assert "it was removed" in found["both"]
-
-
-def test_sources_blind_every_rule(site: Site) -> None:
-    """Time before a source, its backlog, and time that is not proved, read or matched blind every rule, with the reason."""
-    site.write({"rules/one.yml": rule()})
-    with process(site) as (app, _):
-        assert [(span.effect, span.why) for span in blindness(app).every] == [(Effect.BLIND, "acme was not read yet")]
-        poll(app)
-        found = blindness(app)
-        assert [span.effect for span in found.every] == [Effect.BLIND, Effect.BLIND]
-        assert [span.why.split(":")[0] for span in found.every] == ["acme begins later", "acme"]
-        assert found.end < app.clock()
-        with app.database.write() as connection:  # as if the newest window had no proof
-            connection.exec_driver_sql("DELETE FROM receipt")
-        assert Effect.DOUBT in {span.effect for span in blindness(app).every}
-        hour = timedelta(hours=1)
-        stale = blindness(app, hour)
-        assert stale.end > app.clock()
-        assert (stale.every[-1].end, stale.every[-1].why) == (stale.end, "acme is not read yet")
-        with app.database.write() as connection:
-            records.insert_new(connection, [make_record(1, source="acme", occurred_at=app.clock() - hour)])
-        waiting = blindness(app)
-        assert waiting.end > app.clock() - hour
-        assert "records are stored, and not matched yet" in [span.why for span in waiting.every]
-
-
-def test_only_a_silence_of_the_whole_rule_counts(site: Site) -> None:
-    """A silence that names the rule sends no message; one that asks for more, or for another rule, hides only some alerts."""
-    site.write({"rules/one.yml": rule()})
-    with process(site) as (app, _):
-        poll(app)
-        now, hour = app.clock(), timedelta(hours=1)
-        with app.database.write() as connection:
-            for matchers in (('rule="plain"',), ('rule="plain"', 'userName="eve"'), ('rule="other"',)):
-                made = make_silence(matchers, "amy", "planned", now - hour, now + hour, made_at=now)
-                silences.write(connection, made)
-        found = [(span.effect, span.why) for span in spans(blindness(app)) if span.effect is Effect.QUIET]
-    assert found == [(Effect.QUIET, "silenced by amy: planned")]
+    assert states(site, "both")[-1][0] is RuleState.REMOVED
 
 
 def test_retention_keeps_what_still_applies(site: Site) -> None:
@@ -304,23 +222,3 @@ def test_run_once_records_too(site: Site) -> None:
         with contextlib.closing(App(read_settings(site.config, {}))) as app:
             assert run_once(app, timedelta(0)).failures == []
     assert [state for state, _, _ in states(site)] == [RuleState.LIVE, RuleState.OFF]
-
-
-def test_command_prints_intervals(site: Site) -> None:
-    """`rules coverage --blind` prints the intervals, names what no service has loaded, and reports broken files."""
-    site.write({"rules/one.yml": off(rule())})
-    with process(site) as (app, _):
-        poll(app)
-    put(site.rules / "new.yml", rule("fresh"))
-    put(site.rules / "bad.yml", BROKEN.replace("plain", "bad"))
-    found = call("-c", str(site.config), "rules", "coverage", "--blind")
-    assert found.status == 0
-    assert "mode: off" in found.out
-    assert "no service has loaded it yet" in found.out
-    assert "2 rules of 2 could not fire on some actions" in found.out
-    assert "bad.yml" in found.err
-    document = call("-c", str(site.config), "rules", "coverage", "--blind", "--since", "1h", "-o", "json").json
-    assert {each["name"]: each["state"] for each in document["rules"]} == {"plain": "off", "fresh": None}
-    assert document["rules"][0]["spans"][0]["effect"] == "cannot fire"
-    for wrong in (("--blind", "--gaps"), ("--blind", str(site.rules)), ("--since", "1h")):
-        assert call("-c", str(site.config), "rules", "coverage", *wrong).status == 2

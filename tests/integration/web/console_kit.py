@@ -22,7 +22,6 @@ from actionwatch.base.model import Record, RecordFilter, Stretch
 from actionwatch.delivery.dead_letters import DeadLetters
 from actionwatch.matching.addressing import Addressing
 from actionwatch.matching.operator_actions import OperatorActions
-from actionwatch.rules.blindness import Blindness
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.model import Rule
 from actionwatch.rules.trial import TrialEvent, TrialProgress
@@ -54,7 +53,6 @@ class Served:
     stretches: list[Stretch] = field(default_factory=list)
     sources: Sequence[str] = ("acme",)
     rules: Sequence[Rule] = ()
-    blindness: Blindness | None = None
     doubts: Sequence[str] = ()
     options: dict[str, Any] = field(default_factory=dict)
     open_to: AccessRole | None = AccessRole.READER
@@ -73,7 +71,6 @@ class Served:
             "receivers": receivers,
             "unready": lambda: self.unready,
             "stretches": self._stretches,
-            "blindness": lambda connection, since, now: self.blindness or Blindness(since, now, (), ()),
             "rules": lambda: self.rules,
             "lists": Lists,
             "text_of": text_in_file,

@@ -1,4 +1,4 @@
-"""Operations of the API that show without changing: a preview of a silence, the rules with what they cover, and one rule."""
+"""Operations of the API that show without changing: a preview of a silence, the rules, and one rule with its history."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from actionwatch.base.rule_state import RuleState
-from actionwatch.rules.blindness import Blindness, BlindSpan, Effect, RuleBlindness
-from actionwatch.store import alerts, records, rule_versions, silences
+from actionwatch.base.rule_state import EntryOrigin, RuleEntry, RuleState
+from actionwatch.store import alerts, records, rule_history, rule_versions, silences
 from actionwatch.store.database import Database
 from actionwatch.text.payloads import instant
 from tests.builders import CLUSTER_DELETED_RULE, NOON, make_alert, make_record, make_version
@@ -26,16 +25,20 @@ PREVIEW = {"matchers": ["rule=cluster_deleted"], "comment": "load test", "ends_a
 
 @pytest.fixture
 def served(database: Database) -> Served:
-    """A rule that could not fire for an hour, one for which no source was read, and two alerts of it."""
-    own = BlindSpan(NOON - 2 * HOUR, NOON - HOUR, Effect.BLIND, "it was off")
-    every = BlindSpan(NOON - 5 * HOUR, NOON - 4 * HOUR, Effect.BLIND, "acme was not read")
-    its = RuleBlindness(RULE.name.id, RULE.name.name, RuleState.LIVE, (own,))
+    """A rule that was off for an hour, and two alerts of it."""
+    entries = [
+        RuleEntry(
+            at=NOON - hours * HOUR, rule_id=RULE.name.id, name=RULE.name.name, state=state, origin=EntryOrigin.CHANGED,
+            may_begin_at=NOON, begins_at=NOON,
+        )
+        for hours, state in ((2, RuleState.OFF), (1, RuleState.LIVE))
+    ]  # fmt: skip
     with database.write() as connection:
         records.insert_new(connection, [make_record()])
         alerts.insert_new(connection, [(make_alert(name), name) for name in ("one", "two")])
         rule_versions.write(connection, [make_version(RULE.name.id, "the YAML", name=RULE.name.name)])
-    blindness = Blindness(NOON - timedelta(days=7), NOON, (every,), (its,))
-    return Served(database, open_to=None, rules=[RULE], blindness=blindness)
+        rule_history.append(connection, entries)
+    return Served(database, open_to=None, rules=[RULE])
 
 
 @pytest.fixture
@@ -58,23 +61,22 @@ def test_a_preview_shows_what_a_silence_would_hide(api: httpx.Client, served: Se
         assert silences.read_all(connection) == []
 
 
-def test_rules_have_their_coverage_and_blindness(api: httpx.Client) -> None:
-    """The list has how long each rule could not fire, when none could, and the rules of each technique."""
+def test_rules_in_use_are_listed(api: httpx.Client) -> None:
+    """The list has what each rule is; it has no parameters."""
     found = api.get("rules").json()
-    assert [(each["name"], each["blind_seconds"]) for each in found["items"]] == [(RULE.name.name, 7200.0)]
-    assert (found["next"], found["blind_since"]) == (None, instant(NOON - timedelta(days=7)))
-    assert [each["why"] for each in found["blind"]] == ["acme was not read"]
-    watched = {each["technique"] for each in found["coverage"] if RULE.name.name in each["rules"]}
-    tags = {tag.removeprefix("attack.").upper() for tag in RULE.name.tags}
-    assert watched == {tag for tag in tags if tag.startswith("T")}
+    assert [(each["name"], each["mode"]) for each in found["items"]] == [(RULE.name.name, "live")]
+    assert found["next"] is None
     is_problem(api.get("rules?level=high"), 400, "level is unknown")
 
 
-def test_one_rule_has_its_yaml_and_its_own_blindness(api: httpx.Client) -> None:
-    """By id and by name: the YAML that runs, and both what blinded all rules and what blinded this one, in order."""
+def test_one_rule_has_its_yaml_and_its_history(api: httpx.Client) -> None:
+    """By id and by name: the YAML that runs, and what it did, newest first."""
     by_id, by_name = (api.get(f"rules/{key}").json() for key in (RULE.name.id, RULE.name.name))
     assert by_id == by_name
-    assert (by_id["document"], by_id["blind_seconds"]) == ("the YAML", 7200.0)
-    assert [each["why"] for each in by_id["blind"]] == ["acme was not read", "it was off"]
+    assert by_id["document"] == "the YAML"
+    assert [(each["at"], each["state"]) for each in by_id["history"]] == [
+        (instant(NOON - HOUR), "live"),
+        (instant(NOON - 2 * HOUR), "off"),
+    ]
     is_problem(api.get(f"rules/{uuid.UUID(int=9)}"), 404, "no rule in use has the id or name")
     is_problem(api.get(f"rules/{RULE.name.id}?x=1"), 400, "x is unknown")

@@ -16,10 +16,9 @@ from sqlalchemy import Connection
 
 from actionwatch.base.access import AccessRole
 from actionwatch.base.model import Entity, Level, RuleName, Silence, Stretch
-from actionwatch.base.rule_state import RuleState
+from actionwatch.base.rule_state import EntryOrigin, RuleEntry, RuleState
 from actionwatch.base.source_labels import use_labels
 from actionwatch.queries.source_health import MANY
-from actionwatch.rules.blindness import Blindness, BlindSpan, Effect, RuleBlindness
 from actionwatch.rules.model import Rule
 from actionwatch.store import (
     alert_history,
@@ -29,6 +28,7 @@ from actionwatch.store import (
     polls,
     receipts,
     records,
+    rule_history,
     rule_versions,
     self_alerts,
     silences,
@@ -117,15 +117,17 @@ def served(database: Database) -> Served:
             store_alert(connection, number, f"hostile-{name}", text)
             store_silences(connection, number, text)
             rule_versions.write(connection, [make_version(f"hostile-{name}", text, name=text[:300], file=text[:300])])
-    every = BlindSpan(NOON - 60 * MINUTE, NOON, Effect.DOUBT, TEXTS["html"])
-    own = [
-        RuleBlindness(f"hostile-{name}", text[:300], RuleState.LIVE, (replace(every, effect=Effect.BLIND, why=text),))
+    entries = [
+        RuleEntry(
+            at=NOON, rule_id=f"hostile-{name}", name=text[:300], state=RuleState.OFF, origin=EntryOrigin.CHANGED,
+            may_begin_at=NOON, begins_at=NOON, why=text, file=text[:300],
+        )
         for name, text in TEXTS.items()
-    ]
-    gone = RuleBlindness("gone", TEXTS["html"], RuleState.REMOVED, (every,) * 60)
-    blindness = Blindness(NOON - 7 * 24 * 60 * MINUTE, NOON, (every,) * 60, (*own, gone))
+    ]  # fmt: skip
+    with database.write() as connection:
+        rule_history.append(connection, [replace(each, is_held=held) for each in entries for held in (False, True)])
     # Operators see all that readers see, and the forms.
-    made = Served(database, rules=rules, blindness=blindness, open_to=AccessRole.OPERATOR)
+    made = Served(database, rules=rules, open_to=AccessRole.OPERATOR)
     made.unready.append(TEXTS["html"])
     made.stretches.append(Stretch("acme", NOON - 60 * MINUTE, NOON - 30 * MINUTE, is_proved=False, why=TEXTS["html"]))
     made.stretches.append(Stretch("acme", NOON - 30 * MINUTE, NOON, is_proved=True))

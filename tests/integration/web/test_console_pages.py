@@ -13,8 +13,6 @@ import pytest
 from actionwatch import __version__
 from actionwatch.base.model import Entity, Event, Status
 from actionwatch.base.rule_state import EntryOrigin, RuleEntry, RuleState
-from actionwatch.rules.blindness import Blindness, BlindSpan, Effect, RuleBlindness
-from actionwatch.rules.coverage import cover_techniques
 from actionwatch.rules.model import Rule
 from actionwatch.store import (
     alert_history,
@@ -27,7 +25,6 @@ from actionwatch.store import (
     self_alerts,
 )
 from actionwatch.store.database import Database
-from actionwatch.web.console import rules as rules_view
 from tests.builders import (
     CLUSTER_DELETED_RULE,
     NOON,
@@ -171,70 +168,28 @@ def test_rule_is_shown_as_people_wrote_it(database: Database, tmp_path: Path) ->
             assert "level: critical" in text
 
 
-WATCHING = "tags: [attack.impact, attack.t1485]\n"
-
-
-def test_rules_show_when_they_could_not_fire(database: Database) -> None:
-    """The list has the blind time of each rule, removed rules, and what blinds all; the page of a rule has its intervals."""
-    texts = [CLUSTER_DELETED_RULE.replace("cluster_deleted", name) for name in ("seeing", "blinded", "quiet", "new")]
-    rules = [rule for text in texts for rule in rules_in(text.replace("id:", "x-id:")).rules]
-    ids = {rule.name.name: rule.name.id for rule in rules}
-    off = BlindSpan(NOON - 2 * HOUR, NOON - HOUR, Effect.BLIND, "mode: off")
-    shadow = BlindSpan(NOON - HOUR, NOON, Effect.QUIET, "mode: shadow")
-    own = [("seeing", ()), ("blinded", (off,)), ("quiet", (shadow,)), ("gone", (off,))]
-    found = [RuleBlindness(ids.get(name, name), name, RuleState.LIVE, spans) for name, spans in own]
-    blindness = Blindness(NOON - 168 * HOUR, NOON, (), tuple(found))
-    with Served(database, rules=rules, blindness=blindness).open() as client:
-        listed = client.get("/rules").text
-        pages = {name: client.get(f"/rules/{ids[name]}").text for name in ids}
-    rows = re.findall(
-        r'data-item>([^<]*)</a>.*?data-label="blind in 7 days" class="word">(.*?)</td>', listed, re.DOTALL
-    )
-    marks = {name: re.sub("<.*?>", "", mark).strip() for name, mark in rows}
-    assert marks == {"seeing": "never", "blinded": "1h", "quiet": "sends no message", "new": "not known"}
-    assert "gone, which is no longer in use:" in listed
-    assert "<strong>cannot fire</strong>: mode: off" in pages["blinded"]
-    assert "Never: it ran on every action" in pages["seeing"]
-    assert "the service has not recorded this rule" in pages["new"]
-
-
-def test_what_blinds_all_is_shown_once_and_cut(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Intervals of every rule count for each, are listed, and are cut with the command that lists all."""
-    monkeypatch.setattr(rules_view, "MAX_SPANS", 3)
-    rules = rules_in(CLUSTER_DELETED_RULE).rules
-    gaps = [
-        BlindSpan(NOON - (n + 1) * HOUR, NOON - n * HOUR, Effect.BLIND, f"acme is not read yet {n}") for n in range(5)
+def test_a_rule_has_its_history_and_the_list_has_tactics(database: Database) -> None:
+    """The page of a rule lists what it did, newest first; each tactic of the list leads to its rules."""
+    (rule,) = rules_in(f"{CLUSTER_DELETED_RULE}tags: [attack.impact, attack.t1485]\n").rules
+    first = RuleEntry(
+        at=NOON - 2 * HOUR, rule_id=rule.name.id, name=rule.name.name, state=RuleState.OFF, origin=EntryOrigin.ADDED,
+        may_begin_at=NOON, begins_at=NOON, why="it counts fed, which has mode: off",
+    )  # fmt: skip
+    held = replace(first, at=NOON - HOUR, state=RuleState.LIVE, is_held=True, file="rules/one.yml", why="")
+    with Served(database, rules=[rule]).open() as client:
+        assert "has not recorded this rule yet" in client.get(f"/rules/{rule.name.id}").text
+        with database.write() as connection:
+            rule_history.append(connection, [first, held])
+        page = client.get(f"/rules/{rule.name.id}").text
+        tactic = re.search(r'href="(/rules\?tactic=impact)">impact <b>1</b>', client.get("/rules").text)
+        assert tactic
+        assert "1 of 1 rule" in client.get(tactic[1]).text
+        assert "0 of 1 rule" in client.get("/rules?tactic=collection").text
+    words = re.findall(r"<strong>(an older version runs|off)</strong>(.*?)</li>", page)
+    assert [(word, re.sub("<.*?>", "", more)) for word, more in words] == [
+        ("an older version runs", ", because rules/one.yml is broken"),
+        ("off", ": it counts fed, which has mode: off"),
     ]
-    own = RuleBlindness(rules[0].name.id, "cluster_deleted", RuleState.LIVE, ())
-    blindness = Blindness(NOON - 168 * HOUR, NOON, tuple(gaps), (own,))
-    with Served(database, rules=rules, blindness=blindness).open() as client:
-        for path in ("/rules", f"/rules/{rules[0].name.id}"):
-            text = client.get(path).text
-            assert [f"not read yet {n}" in text for n in range(5)] == [True, True, True, False, False]
-            assert "and 2 more: <code>actionwatch rules coverage --blind</code> lists all" in text
-        assert '<span class="dim">never by itself</span>' in client.get("/rules").text
-
-
-def test_matrix_counts_rules_and_marks_blind_ones(database: Database) -> None:
-    """Each technique of the matrix has the number of its rules, and how many were blind; rules that are off do not count."""
-    texts = [f"{CLUSTER_DELETED_RULE.replace('cluster_deleted', name)}" for name in ("one", "two", "three")]
-    named = [text.replace("id:", "x-id:") + ("" if "tags:" in text else WATCHING) for text in texts]
-    rules = [rule for text in [*named[:2], f"{named[2]}mode: off\n"] for rule in rules_in(text).rules]
-    off = BlindSpan(NOON - 2 * HOUR, NOON - HOUR, Effect.BLIND, "mode: off")
-    quiet = BlindSpan(NOON - 2 * HOUR, NOON - HOUR, Effect.QUIET, "mode: shadow")
-    techniques = set()
-    for spans, words in (((quiet,), ("watched", "2 rules")), ((off,), ("partly", "2 rules, 1 blind for some time"))):
-        own = [RuleBlindness(rules[0].name.id, "one", RuleState.LIVE, spans)]
-        blindness = Blindness(NOON - 168 * HOUR, NOON, (), tuple(own))
-        with Served(database, rules=rules, blindness=blindness).open() as client:
-            text = client.get("/rules").text
-        cells = re.findall(r'class="cell (\w+)".*?<strong>(.*?)</strong>.*?<span>(.*?)</span>', text, re.DOTALL)
-        by_name = {technique: (state, words) for state, technique, words in cells}
-        assert by_name["T1485"] == words
-        assert by_name["T1490"] == ("none", "no rule")
-        techniques.add(len(cells))
-        assert '<section aria-label="impact"><h3>impact</h3>' in text
-    assert techniques == {len(cover_techniques(()))}
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ def rule_text(name: str, level: str = "critical", more: str = "") -> str:
 TAGS = "tags: [attack.persistence, attack.t1098.001]\n"
 TEXTS = [rule_text("two", "low", TAGS), rule_text("one"), rule_text("three")]
 RULES = in_use(rule for text in TEXTS for rule in rules_in(text).rules)
-BLIND = [rule.name.id for rule in RULES if rule.name.name == "three"]
 COUNTS = {"one": (1, NOON), "three": (2, NOON - timedelta(hours=1)), "two": (0, None)}
 NAME = RuleOrder.NAME
 
@@ -33,14 +32,11 @@ NAME = RuleOrder.NAME
         (RuleFilter(text="nothing"), NAME, []),
         (RuleFilter(levels=[Level.LOW]), NAME, ["two"]),
         (RuleFilter(tactic="persistence"), NAME, ["two"]),
-        (RuleFilter(technique="T1098"), NAME, ["two"]),
-        (RuleFilter(technique="T1098.001"), NAME, ["two"]),
-        (RuleFilter(is_blind=True), NAME, ["three"]),
         (RuleFilter(), RuleOrder.LEVEL, ["one", "three", "two"]),
         (RuleFilter(), RuleOrder.ALERTS, ["three", "one", "two"]),
         (RuleFilter(), RuleOrder.LAST, ["one", "three", "two"]),
     ],
 )
 def test_rules_are_chosen_and_sorted(wanted: RuleFilter, order: RuleOrder, expected: list[str]) -> None:
-    """A text, levels, a tactic, a technique and blindness choose rules; equal ones are in the order of their names."""
-    assert [rule.name.name for rule in choose(RULES, wanted, order, BLIND, COUNTS)] == expected
+    """A text, levels and a tactic choose rules; equal ones are in the order of their names."""
+    assert [rule.name.name for rule in choose(RULES, wanted, order, COUNTS)] == expected

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from actionwatch.instaclustr.kinds import KINDS as CATALOGUE
 from actionwatch.rules.case_runner import CaseRunner
 from actionwatch.rules.cases import KEYS as CASE_KEYS
-from actionwatch.rules.coverage import cover_kinds
 from actionwatch.rules.engine import Engine
 from actionwatch.rules.explain import explain
 from actionwatch.rules.lint import lint
@@ -97,7 +96,6 @@ def _use(value: Any) -> None:
     assert all(fault.line > 0 for fault in loaded.faults)
     Engine(loaded.rules).evaluate([record(), record(user=None)])
     lint(loaded, documents, KINDS)
-    cover_kinds(loaded.rules, dict.fromkeys(KINDS, ""))
     runner = CaseRunner(loaded.rules, simulate, CATALOGUE, lists, lambda _: loaded.rules)
     for rule in loaded.rules:
         explain(rule, record(), lists).document()

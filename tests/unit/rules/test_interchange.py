@@ -1,8 +1,7 @@
-"""Coverage and prefilters: what people and the filters of the upstream get from the rules."""
+"""Prefilters: what the filters of the upstream get from the rules."""
 
 from __future__ import annotations
 
-from actionwatch.rules.coverage import cover_kinds, cover_techniques
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.load import Rules, build_rules
 from actionwatch.rules.prefilter import names_demanding, prefilter_of
@@ -37,19 +36,6 @@ def load(*texts: str) -> Rules:
     )
     assert loaded.faults == ()
     return loaded
-
-
-def test_coverage_lists_the_rules_of_each_kind_and_technique() -> None:
-    """Each kind and technique has the rules that detect it, including correlations. Rules that are off detect nothing."""
-    off = DELETION.replace("name: d", "name: o").replace("title: T", "title: O") + "mode: off\n"
-    anything = HEAD + "name: any\ndetection: {s: {userName: eve}, condition: s}\n"
-    rules = load(DELETION, BURST, off, anything).rules
-    rows = {row.kind: row.rules for row in cover_kinds(rules, dict.fromkeys(KINDS, "area"))}
-    assert (rows["DELETE_CLUSTER"], rows["BACKUP"], rows["CREATE_CLUSTER"]) == (("d",), ("b",), ())
-    techniques = {row.technique: row.rules for row in cover_techniques(rules)}
-    assert (techniques["T1485"], techniques["T1490"]) == (("d",), ())
-    other = load(DELETION.replace("t1485", "t9999.001")).rules
-    assert cover_techniques(other)[-1].technique == "T9999.001"
 
 
 @in_one_test(
