@@ -235,7 +235,7 @@ def _play(config: Path, organisations: str, duration: timedelta, ended: Asked) -
     with closing(_streaming_app(settings, out, ended)) as built:
         started = time.monotonic()
         # Its organisation is emulated.
-        running = service.Service(built, on_death=ended.ask, config=config, open_to_actions=True)
+        running = service.Service(built, on_death=ended.ask, open_to_actions=True)
         consuming = demo_stream.consuming(functools.partial(_show_arrival, out)) if settings.streams else nullcontext()
         with consuming, running.running():
             _greet(out, organisations, built, running.url, duration)

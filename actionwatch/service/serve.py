@@ -161,9 +161,7 @@ class _Process:
         fault = refused.fault if refused else None
         files = self._settings.source_files
         sources = SourceFilesWatch(files.path, self._asked.ask) if files is not None else None
-        service = Service(
-            app, fault, on_death=on_death, watch=watch, sources=sources, replicas=replicas, config=self._config
-        )
+        service = Service(app, fault, on_death=on_death, watch=watch, sources=sources, replicas=replicas)
         return service, watch
 
     def _announce(self, service: Service, watch: ConfigurationWatch, membership: Membership) -> None:

@@ -10,7 +10,6 @@ import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
-from pathlib import Path
 
 import structlog
 
@@ -56,13 +55,10 @@ class Service:
         sources: SourceFilesWatch | None = None,
         replicas: ReplicaWatch | None = None,
         *,
-        config: Path | None = None,
         open_to_actions: bool = False,
     ) -> None:
         """`refused` is the reason why the service does not run with a newer configuration. `watch` looks for one, `sources` for
         changes in the files of sources; `replicas` compares this replica with others.
-
-        `config`: the file of the configuration, with which drafts of rules are tried.
 
         `open_to_actions`: without a token, everybody who can open the console may acknowledge, resolve and silence alerts.
 
@@ -126,7 +122,6 @@ class Service:
             self.worker.wake,
             lambda: {**self.threads.are_alive(), **self.steps.stuck()},
             self.polls.lateness,
-            config=config,
             open_to_actions=open_to_actions,
         )
         self.url = ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actionwatch.base.access import AccessRole
@@ -38,7 +37,6 @@ class WebListener:
         alive: Callable[[], Mapping[str, bool]],
         lateness: Callable[[], Lateness],
         *,
-        config: Path | None,
         open_to_actions: bool,
     ) -> None:
         """`wake` is called after an action has enqueued messages. For `open_to_actions`, see `Service`.
@@ -50,7 +48,6 @@ class WebListener:
         self._readiness = readiness
         self._roles = roles
         self._wake = wake
-        self._config = config
         self._open_to_actions = open_to_actions
         self._alive = alive
         self._lateness = lateness
@@ -97,7 +94,6 @@ class WebListener:
         )
 
     def _parts(self) -> Parts:
-        from actionwatch.service.trial import Trials
         from actionwatch.web.parts import Configuration, Destination, Parts, ServiceState
 
         app = self._app
@@ -114,7 +110,6 @@ class WebListener:
             lists=lambda: known_lists(app.settings),
             text_of=text_in_file,
             doubts=lambda made, now: find_doubts(app.settings, app.rules, made, now),
-            try_draft=Trials(self._config).run,
         )
         service = ServiceState(
             unready=lambda: list(self._readiness.reasons()),

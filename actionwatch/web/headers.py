@@ -18,9 +18,6 @@ _HEADERS = {
 
 COMPRESSION = 6  # of gzip: 9 takes three times as long for one percent less
 
-UNBUFFERED = {"x-accel-buffering": "no"}
-"""For a response that is sent in parts: nginx would keep them until its end."""
-
 
 class Headers:
     """Add the headers to every response of an application."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from actionwatch.rules.lists import Lists
     from actionwatch.rules.model import Rule
-    from actionwatch.rules.trial import TrialEvent
     from actionwatch.settings import Stream
     from actionwatch.store.database import Database
     from actionwatch.store.membership import Roster
@@ -104,7 +103,7 @@ class Configuration:
 
     `rules` are those in use, and `lists` those that their `expand` names.
     `text_of` returns a rule as its file has it, at a line, if that is the document that runs.
-    `doubts` says what is doubtful about a silence at an instant. `try_draft` runs a draft of rules over the records since one.
+    `doubts` says what is doubtful about a silence at an instant.
     """
 
     sources: Callable[[], Mapping[str, timedelta]]
@@ -115,7 +114,6 @@ class Configuration:
     lists: Callable[[], Lists]
     text_of: Callable[[str, int, str], str | None]
     doubts: Callable[[Silence, datetime], Sequence[str]]
-    try_draft: Callable[[str, datetime], AsyncGenerator[TrialEvent, None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,29 +10,25 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncGenerator, Iterator
-from datetime import datetime
+from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from actionwatch.rules.trial import TrialEvent, TrialRefused
 from actionwatch.store.database import Database
 from actionwatch.web import connections, server
 from actionwatch.web.access import Access
 from actionwatch.web.connections import MAX_CONNECTIONS
-from actionwatch.web.console.drafts import MAX_DRAFTS
 from actionwatch.web.query import MAX_PARAMETERS, MAX_QUERY_BYTES
 from actionwatch.web.requests import read_body
 from actionwatch.web.routes import health_routes
 from tests import http_client
 from tests.children import child
 from tests.fixtures import database
-from tests.integration.web.console_kit import Served, form_token
+from tests.integration.web.console_kit import Served
 from tests.threads import start_thread
 from tests.waiting import LIMIT, wait_until
 
@@ -188,27 +184,6 @@ def test_probes_wait_for_no_page() -> None:
     with serving(routes, "127.0.0.1", 0, None) as url, connected(url, MAX_CONNECTIONS - 1, asked):
         assert [http_client.get(f"{url}{path}").status_code for path in ("/healthz", "/readyz")] == [200, 200]
         over.set()
-
-
-def test_drafts_leave_threads_to_other_pages(database: Database) -> None:
-    """Drafts that run or wait for their turn hold no thread of other pages; one too many is refused."""
-    over = threading.Event()
-
-    async def hanging(draft: str, since: datetime) -> AsyncGenerator[TrialEvent, None]:
-        assert draft
-        assert since
-        while not over.is_set():
-            await asyncio.sleep(0.05)
-        yield TrialRefused(["over"])
-
-    with Served(database, options={"try_draft": hanging}).open() as client:
-        form = urlencode({"form_token": form_token(client, "/draft"), "text": "x", "span": "1d"})
-        asked = f"POST /draft HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(form)}\r\n\r\n{form}"
-        with connected(str(client.base_url).rstrip("/"), MAX_DRAFTS, asked.encode()) as opened:
-            assert all(each.recv(12, socket.MSG_WAITALL) == b"HTTP/1.1 200" for each in opened)
-            refused = client.post("/draft", content=form)
-            assert (refused.status_code, client.get("/alerts").status_code) == (503, 200)
-            over.set()
 
 
 def test_the_oldest_that_waits_goes_first() -> None:

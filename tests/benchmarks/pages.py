@@ -36,7 +36,6 @@ PATHS = (
     "/deliveries?state=dead",
     "/silences",
     "/rules",
-    "/draft",
     "/api/v1/alerts",
     "/api/v1/records",
     "/metrics",

@@ -1,7 +1,7 @@
-"""How long `/healthz` takes while 100 clients misuse the listener: `python -m tests.benchmarks strangers [RECORDS]`.
+"""How long `/healthz` takes while 80 clients misuse the listener: `python -m tests.benchmarks strangers [RECORDS]`.
 
 The real service runs on a store that is filled as in the benchmark `growth`; its listener is open, so that strangers can do the
-most. Twenty clients each send half a body, take no response, search with a query of 8 KB, try drafts, and export. They begin
+most. Twenty clients each send half a body, take no response, search with a query of 8 KB, and export. They begin
 again as soon as that ends. A probe opens a connection for each request.
 """
 
@@ -31,15 +31,6 @@ OF_EACH_KIND = 20
 PROBES = 200
 PROBE_PAUSE_SECONDS = 0.02
 WARM_UP_SECONDS = 3.0
-DRAFT = """\
-title: Anything
-name: anything_draft
-level: high
-logsource: {product: instaclustr, service: user_actions}
-detection:
-  selection: {actionKind|contains: E}
-  condition: selection
-"""
 
 
 def main(count: int = 100_000) -> None:
@@ -98,10 +89,10 @@ def _serve(folder: str) -> None:
 
 
 async def _misuse(url: str) -> None:
-    """Be 100 strangers until the input ends."""
+    """Be 80 strangers until the input ends."""
     counts = dict.fromkeys(REQUESTS, 0)
     with http_client.client(base_url=url) as client:
-        token = form_token(client, "/draft")
+        token = form_token(client, "/silences")
     tasks = [
         asyncio.create_task(_repeat(url, kind, request(token), counts))
         for kind, request in REQUESTS.items()
@@ -150,10 +141,11 @@ def _request(method: str, target: str, body: str = "", sent: int | None = None) 
 
 _LONG = "&".join([f"text={'x' * 400}", *[f"kind={'E' * 70}"] * 90])[:MAX_QUERY_BYTES]
 REQUESTS: dict[str, Callable[[str], bytes]] = {
-    "bodies": lambda token: _request("POST", "/draft", urlencode({"form_token": token, "text": DRAFT}), sent=1),
+    "bodies": lambda token: _request(
+        "POST", "/silences", urlencode({"form_token": token, "comment": "x" * 500}), sent=1
+    ),
     "readers": lambda _: b"".join([_request("GET", "/records").replace(b"Connection: close\r\n", b"")] * 50),
     "queries": lambda _: _request("GET", f"/records?{_LONG}"),
-    "drafts": lambda token: _request("POST", "/draft", urlencode({"form_token": token, "text": DRAFT, "span": "90d"})),
     "exports": lambda _: _request("GET", "/records/export?format=jsonl"),
 }
 

@@ -9,11 +9,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from actionwatch.web.console.drafts import EXAMPLE
 from tests import http_client
 from tests.end_to_end import kit
 from tests.integration.notifiers.http_end import HttpEnd
-from tests.integration.web.console_kit import form_token
 from tests.integration.web.openid_end import CLIENT_ID, CLIENT_SECRET, OpenIdEnd
 from tests.integration.web.openid_kit import session_of, sign_in
 from tests.waiting import wait_until
@@ -24,7 +22,7 @@ TOKEN = "open-sesame"
 def test_a_person_decides_about_an_alert_of_the_running_service(
     post: kit.Post, webhook: HttpEnd, soar: kit.Soar
 ) -> None:
-    """Every page of a real service works, an alert says why it opened, a draft runs, and resolving reaches the receiver."""
+    """Every page of a real service works, an alert says why it opened, and resolving reaches the receiver."""
     post.write(webhook)
     config = post.folder / "actionwatch.yaml"
     config.write_text(config.read_text().replace("web: {", f"web: {{token: {TOKEN}, "))
@@ -51,8 +49,6 @@ def test_a_person_decides_about_an_alert_of_the_running_service(
             assert client.get(other).status_code == 200, other
         token = re.search(r'name="form_token" value="(\w+)"', page)
         assert token is not None
-        draft = {"form_token": form_token(client, "/draft"), "text": EXAMPLE, "span": "1d"}
-        assert "<strong>1 alert</strong> of 1 record" in client.post("/draft", data=draft).text
         form = {"form_token": token[1], "action": "resolve", "author": "sam", "comment": "agreed, CHG-12"}
         assert client.post(f"{path}/decision", data=form).status_code == 303
         (resolved,) = soar.wait_for(user="eve@example.com", type="alert.resolved")

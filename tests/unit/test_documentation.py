@@ -18,7 +18,7 @@ from actionwatch.store import sessions, wal_checkpoints
 from actionwatch.tail import backoff, cursor
 from actionwatch.text import options, sandbox, steps, yaml_document
 from actionwatch.web import attempts, connections, filters, id_token, openid_provider, query, requests
-from actionwatch.web.console import drafts, forms, sign_in
+from actionwatch.web.console import forms, sign_in
 from tests.cases import in_one_test
 
 ROOT = Path(__file__).parents[2]
@@ -94,7 +94,6 @@ def test_limits_are_those_of_the_code() -> None:
     assert f"| {attempts.MAX_ALL_ATTEMPTS} within a minute |" in text
     most = openid_provider.MAX_RESPONSE_BYTES // mebibyte
     assert f"| {query.MAX_PARAMETERS}; {query.MAX_QUERY_BYTES // 1024} KiB; {query.MAX_PARAMETERS} |" in text
-    assert f"in the console | {drafts.MAX_DRAFTS} |" in text
     provider = f"{openid_provider.MAX_EXCHANGES}; {most} MiB, {id_token.MAX_KEYS} keys"
     assert f"its responses | {provider} |" in text
     assert f"sign-in at the provider | {sign_in.PENDING_SECONDS // 60} minutes |" in text

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +15,9 @@ from actionwatch.base.errors import ConfigError
 from actionwatch.base.model import Alert, Record
 from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED, completing
-from actionwatch.cli.options import FILE, duration, output_option, time
+from actionwatch.cli.options import FILE, output_option, time
 from actionwatch.cli.output import echo, level_text, print_items, print_table
 from actionwatch.cli.rules import record_source
-from actionwatch.cli.rules.backtest_summary import Watch, show, summarize
 from actionwatch.cli.rules.loaded_rules import load
 from actionwatch.cli.rules.record_source import BacktestRecords, counting
 from actionwatch.cli.rules.spool import Spool
@@ -56,19 +54,12 @@ _IDLE_NAMED = 5  # rules that did not fire
 )
 @click.option("--source", "source", metavar="NAME", shell_complete=completing.sources,
               help="Only this configured source.")  # fmt: skip
-@click.option("--estimate", is_flag=True, help="Request only counts: the maximum number of records that could match.")
-@click.option("--compare", "others", type=click.Path(exists=True, path_type=Path), multiple=True, metavar="OTHER_RULES",
-              help="Report what changes compared with these rules (repeatable).")  # fmt: skip
 @click.option(
     "--max-alerts", type=click.IntRange(0), metavar="N", help="Exit with 1 if a rule opens more alerts than this."
 )
 @click.option("--all", "is_all", is_flag=True, help="Also list the rules that did not fire.")
 @click.option("--with-configured", "is_joined", is_flag=True,
               help="Also load the configured rules: RULES can name and replace them.")  # fmt: skip
-@click.option("--max-time", "longest", type=duration, metavar="DURATION",
-              help="End after this time, with the result for the records until then (only those of the store).")  # fmt: skip
-@click.option("--summary", "is_summary", is_flag=True,
-              help="As JSON, one document about all rules and their tests; with -o jsonl also the progress.")  # fmt: skip
 @output_option
 @click.pass_obj
 def command(
@@ -80,13 +71,9 @@ def command(
     file: Path | None,
     origin: str | None,
     source: str | None,
-    estimate: bool,
-    others: tuple[Path, ...],
     max_alerts: int | None,
     is_all: bool,
     is_joined: bool,
-    longest: timedelta | None,
-    is_summary: bool,
     form: str,
 ) -> int:
     """Report what RULES would have fired: files, folders, or names of configured rules; without any, all configured rules.
@@ -96,39 +83,23 @@ def command(
     """
     from actionwatch.rules.prefilter import prefilter_of
 
-    for option, is_given in (("--from", origin), ("--source", source), ("--estimate", estimate)):
+    for option, is_given in (("--from", origin), ("--source", source)):
         if file is not None and is_given:
             raise click.UsageError(f"--records and {option} exclude each other: omit one of them")
-    if longest is not None and (file is not None or origin == "upstream" or source is not None or estimate or others):
-        raise click.UsageError("--max-time is only for all records of the store, without --compare and --estimate")
-    if is_summary and (form == "table" or estimate or others):
-        raise click.UsageError("--summary is only for -o json and -o jsonl, without --compare and --estimate")
     loaded, chosen = _choose_rules(config, rules, is_joined=is_joined)
     span = record_source.TimeRange(since or (None if file else utc_now() - BACK), until)
-    compared = _choose_rules(config, [str(path) for path in others])[1] if others else []
-    about = prefilter_of([*chosen, *compared], loaded.found.rules)
-    if estimate:
-        _show_estimate(loaded, chosen, record_source.count(config, about, origin or "upstream", source, span), form)
-        return 0
-    watch = Watch(longest, is_reported=is_summary and form == "jsonl")
+    about = prefilter_of(chosen, loaded.found.rules)
     with Spool() as spool:
         if file is not None:
             found = record_source.from_file(spool, file, loaded.context.settings, span)
         elif origin == "upstream":
             found = record_source.from_upstream(spool, config, about, source, span)
         else:
-            found = record_source.from_store(spool, config, about, source, span, watch.reading)
-        for note in found.notes if found is not None and not is_summary else ():
+            found = record_source.from_store(spool, config, about, source, span)
+        for note in found.notes if found is not None else ():
             echo(f"note: {note}", err=True)
-        outcome = run_rules(chosen, found, watch)
-        if others:
-            _show_changes(chosen, compared, outcome, run_rules(compared, found), form)
-        elif is_summary:
-            _show_summary(loaded, chosen, outcome, found, watch, form)
-        else:
-            _show(chosen, outcome, found, form, is_all=is_all)
-    if watch.is_cut and not is_summary:
-        echo(f"the time was over at the records of {spell_time(watch.through or span.since or utc_now())}", err=True)
+        outcome = run_rules(chosen, found)
+        _show(chosen, outcome, found, form, is_all=is_all)
     return _check_noise(chosen, outcome.alerts, max_alerts)
 
 
@@ -185,17 +156,16 @@ def _alert_document(alert: Alert, records: Sequence[Record]) -> dict[str, Any]:
     }
 
 
-def run_rules(rules: Sequence[Rule], found: BacktestRecords | None, watch: Watch | None = None) -> SimulationResult:
-    """Run rules over the records that `watch` lets through; report up to five failures of a rule."""
+def run_rules(rules: Sequence[Rule], found: BacktestRecords | None) -> SimulationResult:
+    """Run rules over the records; report up to five failures of a rule."""
     from actionwatch.rules.case_runner import SimulationResult
     from actionwatch.service.simulation import replay
 
     if found is None:
         return SimulationResult((), {})
     with counting("running the rules", found.records.count) as advance:
-        records = _counted(watch.running(found.records) if watch is not None else found.records, advance)
         begin, verified = found.known_to(rules)
-        outcome = replay(rules, records, begin=begin, verified=verified)
+        outcome = replay(rules, _counted(found.records, advance), begin=begin, verified=verified)
     for failure in outcome.failures[:5]:
         echo(f"{failure.rule.name}: {failure.what} (record {failure.record_key})", err=True)
     return outcome
@@ -244,76 +214,11 @@ def _show(
     )
 
 
-def _show_summary(
-    loaded: LoadedRules,
-    rules: Sequence[Rule],
-    outcome: SimulationResult,
-    found: BacktestRecords | None,
-    watch: Watch,
-    form: str,
-) -> None:
-    """Print one document about all rules."""
-    if found is None:
-        raise click.ClickException("no source has been polled yet: wait for the first poll")
-    show(summarize(loaded, rules, outcome, found, watch), is_indented=form == "json")
-
-
 def histogram(alerts: Sequence[Alert], begin: datetime, end: datetime) -> str:
     """Return the alerts over time as a row of bars."""
     counts = Spans.between(begin, end, HISTOGRAM_CHARS).count_each(alert.first_at for alert in alerts)
     top = max(counts)
     return "".join(_BARS[-(-count * (len(_BARS) - 1) // top)] if top else " " for count in counts).rstrip()
-
-
-def _show_changes(
-    rules: Sequence[Rule], others: Sequence[Rule], after: SimulationResult, before: SimulationResult, form: str
-) -> None:
-    """Compare by rule name and alert: what opens for the same first record of the same group is the same alert."""
-    now, then = (
-        {_identity(alert, found.records[alert.id]): (alert, found.records[alert.id]) for alert in found.alerts}
-        for found in (after, before)
-    )
-    merged = {**then, **now}
-
-    def change(key: Any) -> str:
-        return "same" if key in now and key in then else "added" if key in now else "removed"
-
-    if form != "table":
-        items = sorted(merged, key=lambda key: merged[key][0].first_at)
-        print_items(items, form, document=lambda key: {**_alert_document(*merged[key]), "change": change(key)})
-        return
-    rows = []
-    for name in dict.fromkeys(rule.name.name for rule in (*rules, *others)):
-        counts = Counter(change(key) for key in merged if key[0] == name)
-        if counts:
-            total = (counts["removed"] + counts["same"], counts["same"] + counts["added"])
-            rows.append((name, *total, f"+{counts['added']}", f"-{counts['removed']}"))
-    print_table(("rule", "before", "after", "new", "gone"), rows, nothing="no rule opens an alert", cut=("rule",))
-
-
-def _identity(alert: Alert, records: Sequence[Record]) -> tuple[Any, ...]:
-    group = tuple(sorted((name, value or "") for name, value in (alert.group or {}).items()))
-    return alert.rule.name, group, records[0].key if records else alert.first_at
-
-
-def _show_estimate(loaded: LoadedRules, rules: Sequence[Rule], counts: Mapping[str, int], form: str) -> None:
-    from actionwatch.rules.prefilter import admitted_kinds, conditions_of
-
-    known = {rule.name.id: rule for rule in (*loaded.found.rules, *rules)}
-
-    def at_most(rule: Rule) -> int:
-        kinds = {kind for each in conditions_of(rule, known) for kind in admitted_kinds(each, [*counts])}
-        return sum(counts[kind] for kind in kinds)
-
-    print_items(
-        rules,
-        form,
-        document=lambda rule: {"rule": {"id": rule.name.id, "name": rule.name.name}, "at_most": at_most(rule)},
-        columns=("level", "rule", "at most"),
-        row=lambda rule: (level_text(rule.level.word), rule.name.name, at_most(rule)),
-    )
-    if form == "table":
-        echo(f"maximum number of records, by kind only, of {sum(counts.values())} counted")
 
 
 def _check_noise(rules: Sequence[Rule], alerts: Sequence[Alert], max_alerts: int | None) -> int:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -100,17 +99,9 @@ def from_file(into: Spool, path: Path, settings: Settings | None, span: TimeRang
 
 
 def from_store(
-    into: Spool,
-    config: str,
-    about: Prefilter,
-    source: str | None,
-    span: TimeRange,
-    within: Callable[[Iterator[Record]], Iterator[Record]] = iter,
+    into: Spool, config: str, about: Prefilter, source: str | None, span: TimeRange
 ) -> BacktestRecords | None:
-    """Read the stored records; None before the first poll. Raises: ConfigError, StoreError.
-
-    `within` may end early: the records of all sources come in the order of time.
-    """
+    """Read the stored records; None before the first poll. Raises: ConfigError, StoreError."""
     from actionwatch.matching.source_progress import SourceProgress
     from actionwatch.rules.correlations.sources import SourceNames
     from actionwatch.store import marks
@@ -120,7 +111,7 @@ def from_store(
         names = [each.name for each in settings.sources] if source is None else [source]
         if source is None and known.keys().isdisjoint(names):
             names = list(known)  # a copy of a store, or renamed sources
-        into.add(within(_stored(connection, about, source, span, advance)))
+        into.add(_stored(connection, about, source, span, advance))
     read = [known[name] for name in names if name in known]
     if not read:
         return None
@@ -177,17 +168,6 @@ def from_upstream(
     begin, now = query.start or into.first_at, utc_now()
     end = min(now, query.end or now)
     return None if begin is None else BacktestRecords(into, begin, end)
-
-
-def count(config: str, about: Prefilter, origin: str, source: str | None, span: TimeRange) -> dict[str, int]:
-    """Count by kind the records that the rules can match, with one small request or from the store."""
-    if origin == "store":
-        with reading_store(config) as (_, connection):
-            stored = _stored(connection, about, source, span, lambda _: None)
-            return dict(Counter(record.action_kind for record in stored))
-    with reading_client(config, source) as client:
-        page = client.counts(_query(about, span))
-    return dict(page.counts or {})
 
 
 @contextlib.contextmanager

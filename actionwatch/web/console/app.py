@@ -25,7 +25,6 @@ from actionwatch.web.console import (
     alerts,
     decisions,
     deliveries,
-    drafts,
     overview,
     records,
     rules,
@@ -60,7 +59,6 @@ _PAGES: Mapping[str, View] = {
     sources.PATH: sources.show,
     "/rules": rules.show_list,
     "/rules/{name}": rules.show,
-    "/draft": drafts.show,
     SIGN_IN_PATH: sign_in.show,
     BEGIN_PATH: sign_in.begin,
     CALLBACK_PATH: sign_in.finish,
@@ -72,7 +70,6 @@ _FORMS: Mapping[str, _FormView] = {
     "/alerts/{alert_id}/decision": decisions.submit_one,
     "/deliveries": deliveries.submit,
     "/silences": silences.submit,
-    "/draft": drafts.submit,
 }
 
 _UNKNOWN = "there is no such page: the navigation names all pages"

@@ -23,7 +23,7 @@ READERS = [
     ["records", "list"], ["records", "export"], ["records", "receipts"], ["records", "receipts", "--verify"],
     ["records", "proof"], ["alerts", "list"], ["alerts", "show", "x"], ["deliveries", "list"], ["deliveries", "show", "x"],
     ["receivers", "list"], ["silences", "list"], ["explain", "x"], ["rules", "explain", "x", "cluster_deleted"],
-    ["rules", "backtest", "cluster_deleted"], ["rules", "backtest", "cluster_deleted", "--estimate", "--from", "store"],
+    ["rules", "backtest", "cluster_deleted"],
 ]  # fmt: skip
 WRITERS = [
     ["alerts", "ack", "x"], ["alerts", "resolve", "x"], ["deliveries", "retry", "--dead"], ["deliveries", "drop", "--dead"],

@@ -249,23 +249,9 @@ def test_backtest_knows_nothing_of_a_source_that_was_never_read(old: Site) -> No
     assert backtest(old) == []
     note = "late was not read yet: rules that wait for all sources find nothing"
     assert f"note: {note}\n" in old.call("rules", "backtest").err
-    assert old.call("rules", "backtest", "--summary", "-o", "json").json["notes"] == [note]
     assert backtest(old, "--source", "acme") == [(None, "eve")]
     old.write({"other": OTHER}, NEW_ALL)
     assert backtest(old) == [(None, "eve")], "without any of the configured sources, all that are stored count"
-
-
-def test_backtest_compares_rules_that_group_differently(old: Site) -> None:
-    """Each of the compared rules has the beginnings of its own groups."""
-    old.write({"acme": ONE, "new": OTHER}, NEW_EACH, start="1h")
-    old.run()
-    other = old.folder / "other.yml"
-    other.write_text(NEW_ALL)
-    for rules, compared in ((NEW_EACH, NEW_ALL), (NEW_ALL, NEW_EACH)):
-        (old.folder / "rules" / "rule.yml").write_text(rules)
-        other.write_text(compared)
-        (change,) = old.call("rules", "backtest", "new_user", "--compare", str(other), "-o", "json").json
-        assert change["change"] == ("added" if rules == NEW_EACH else "removed")
 
 
 def test_groups_of_a_renamed_source_begin_with_its_name(old: Site) -> None:

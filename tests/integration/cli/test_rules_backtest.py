@@ -81,14 +81,6 @@ def test_json_has_the_format_of_the_contract(busy: Desk) -> None:
     assert alert["last_record"]["timestamp"] == alert["last_at"]
 
 
-def test_only_records_that_rules_can_match_are_requested(busy: Desk) -> None:
-    """Only kinds that the rules can match are requested, and an estimate counts them without reading records."""
-    estimate = busy.call("rules", "backtest", str(busy.folder / "rules"), "--estimate", "-o", "json")
-    assert estimate.json[0]["at_most"] == 2
-    table = busy.call("rules", "backtest", "cluster_deleted", "--estimate")
-    assert (table.status, "of 2 counted" in table.out) == (0, True)
-
-
 def test_table_with_a_histogram_and_a_budget(busy: Desk) -> None:
     """The table has one row per rule. More alerts than allowed fail, with the name of the rule."""
     busy.call("run", "--once")
@@ -129,21 +121,6 @@ def test_without_rules_all_configured_ones_run(busy: Desk) -> None:
     """Nobody has to name the configured rules one by one."""
     busy.call("run", "--once")
     assert busy.call("rules", "backtest").out == busy.call("rules", "backtest", str(busy.folder / "rules")).out != ""
-
-
-def test_compare_shows_the_differences(busy: Desk, tmp_path: Path) -> None:
-    """The comparison with other rules has one row per rule in a table, and one object per alert in JSON."""
-    other = tmp_path / "other.yml"
-    text = (busy.folder / "rules" / "cluster_deleted.yml").read_text()
-    other.write_text(text.replace("condition: selection", "eve: {userName: eve}\n  condition: selection and eve"))
-    busy.call("run", "--once")
-    compared = busy.call("rules", "backtest", "cluster_deleted", "--compare", str(other))
-    assert [line.split() for line in compared.out.splitlines()[1:]] == [["cluster_deleted", "1", "2", "+1", "-0"]]
-    changes = busy.call("rules", "backtest", "cluster_deleted", "--compare", str(other), "-o", "json").json
-    assert [(item["first_record"]["userName"], item["change"]) for item in changes] == [
-        ("eve", "same"),
-        ("bob", "added"),
-    ]
 
 
 def test_file_in_the_format_of_the_upstream(tmp_path: Path) -> None:
@@ -197,7 +174,7 @@ def test_absence_is_not_evaluated_after_the_proved_time(desk: Desk) -> None:
     assert desk.call("rules", "backtest", str(desk.folder / "silent.yml"), "-o", "json").json == []
 
 
-@pytest.mark.parametrize("options", [("--estimate",), ("--from", "store"), ("--source", "acme")])
+@pytest.mark.parametrize("options", [("--from", "store"), ("--source", "acme")])
 def test_options_that_contradict_a_file_are_refused(options: tuple[str, ...], tmp_path: Path) -> None:
     """Options that name another origin are refused together with a file."""
     (tmp_path / "r.jsonl").touch()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
@@ -24,7 +24,6 @@ from actionwatch.matching.addressing import Addressing
 from actionwatch.matching.operator_actions import OperatorActions
 from actionwatch.rules.lists import Lists
 from actionwatch.rules.model import Rule
-from actionwatch.rules.trial import TrialEvent, TrialProgress
 from actionwatch.service.rule_text import text_in_file
 from actionwatch.store import record_search, tokens
 from actionwatch.store.database import Database
@@ -79,7 +78,6 @@ class Served:
             ),
             "dead_letters": DeadLetters(self.database, [each.name for each in receivers], self.clock),
             "doubts": lambda made, now: self.doubts,
-            "try_draft": _no_trial,
             "streams": (),
             "max_silence": timedelta(days=3),
         }
@@ -117,11 +115,6 @@ class Served:
         assert connection
         found = {source: [each for each in self.stretches if each.source == source] for source in sources}
         return {source: [each for each in its if each.end >= since] for source, its in found.items()}
-
-
-async def _no_trial(draft: str, since: datetime) -> AsyncGenerator[TrialEvent, None]:
-    assert draft
-    yield TrialProgress(0, since)
 
 
 Fill = Callable[[Connection], None]

@@ -15,7 +15,7 @@ from actionwatch.store.database import Database
 from actionwatch.web.api.app import Api
 from actionwatch.web.console.app import _FORMS, _PAGES
 from actionwatch.web.paths import SIGN_IN_PATHS
-from tests.builders import CLUSTER_DELETED_RULE, NOON, make_alert, make_delivery, make_record
+from tests.builders import NOON, make_alert, make_delivery, make_record
 from tests.integration.web.console_kit import form_token
 
 SILENCE = {
@@ -44,7 +44,6 @@ FORMS: Mapping[str, list[dict[str, str]]] = {
         {**ADD, "starts": "0s", "confirmed": "1"},
         {"action": "end", "author": "sam", "id": "{silence}"},
     ],
-    "/draft": [{"text": CLUSTER_DELETED_RULE, "span": "7d"}],
     "/sign-in": [{"token": "open-sesame"}],
     "/sign-out": [{}],
 }
@@ -57,7 +56,7 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
     "/alerts/decisions": {"action": "note", "ids": ["{alert}"], "comment": "a test"},
 }
 """The bodies of the operations that need something in it."""
-SHARED_BY_READERS = ("/sign-in", "/sign-out", "/draft")
+SHARED_BY_READERS = ("/sign-in", "/sign-out")
 """Forms that change nothing for others."""
 
 
@@ -160,4 +159,4 @@ def add_subject(database: Database, number: int) -> Subject:
 
 def token_of_forms(client: httpx.Client) -> str:
     """Return the token of the forms of a visitor."""
-    return form_token(client, "/draft")
+    return form_token(client, "/silences")

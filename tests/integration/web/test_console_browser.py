@@ -75,8 +75,6 @@ PATHS = (
     "/sources?text=nothing+has+this",
     "/rules",
     f"/rules/{ALERT}",
-    "/draft",
-    f"/draft?rule={ALERT}",
     "/rules?x=%22%3E%3Cscript%3Ealert(1)%3C/script%3E",
     "/alerts?group=rule&level=high",
     "/alerts?text=nothing+has+this",
@@ -321,20 +319,6 @@ def test_an_open_page_learns_of_new_alerts(browser: Browser, web: httpx.Client, 
         page.locator("[data-new] a").click()
         expect(page.locator("a[href='/alerts/new']")).to_be_visible()
         assert [each for each in viewer.wrong if "502" not in each] == [], "the browser reports only the refusal"
-
-
-def test_a_draft_is_kept(browser: Browser, web: httpx.Client) -> None:
-    """A draft that was sent is there again on the next visit of the page, because an error page has not the text."""
-    with viewing(browser, origin_of(web)) as viewer:
-        viewer.open("/draft")
-        viewer.page.locator("textarea").fill("title: mine")
-        viewer.page.get_by_role("button", name="Try it").click()
-        viewer.open("/alerts")
-        viewer.open("/draft")
-        expect(viewer.page.locator("textarea")).to_have_value("title: mine")
-        viewer.open(f"/draft?rule={ALERT}")
-        expect(viewer.page.locator("textarea")).not_to_have_value("title: mine")
-        assert viewer.wrong == []
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])

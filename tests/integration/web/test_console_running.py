@@ -46,7 +46,6 @@ def viewer(database: Database, browser: Browser) -> Iterator[Viewer]:
 @in_one_test(
     ("path", "press", "what"),
     [
-        ("/draft", "button:text('Try it')", "Trying the draft on the records of the last 7d…"),
         ("/records", "button:text('Search')", "Searching the records…"),
         ("/records", "a[data-runs]", "Reading all matching records; the download begins with the first ones…"),
         ("/alerts/one", "button:text('Silence…')", "Counting what the silence would have hidden…"),

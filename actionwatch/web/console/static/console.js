@@ -135,14 +135,6 @@
     document.addEventListener("visibilitychange", look);
   }
 
-  // A draft is kept in this tab: a session that ended would lose it.
-  const draft = document.querySelector("textarea[data-draft]");
-  if (draft) {
-    const kept = sessionStorage.getItem("draft");
-    if (kept && draft.dataset.draft === "new") draft.value = kept;
-    draft.form.addEventListener("submit", () => sessionStorage.setItem("draft", draft.value));
-  }
-
   // The name of the person who decides is kept in this browser.
   for (const author of document.querySelectorAll("input[data-author]")) {
     author.value ||= localStorage.getItem("author") ?? "";
