@@ -67,7 +67,7 @@ EXAMPLES = (
         "first-seen",
         "spike",
     ),
-    *("list", "chain"),
+    "list",
 )
 """The files, from the simplest to the most difficult."""
 

@@ -40,8 +40,6 @@ from actionwatch.text.payloads import instant
 
 SELF_RULE = RuleName(SELF_RULE_NAME, SELF_RULE_NAME, "actionwatch is in trouble")
 RESOLVED_BY = OWN_NAME  # who resolves an alert that no person resolves
-_MAX_MISSING_LINES = 20  # of a body that lists missing groups: nobody reads a longer list
-_MORE = "… and more."
 _MOST_NAMED = 5  # sources of an alert without records
 
 
@@ -93,7 +91,6 @@ class Ledger:
         self.entries: dict[str, LedgerEntry] = {}
         self.reported_as: dict[str, str] = {}
         self._groups: dict[str, set[str]] = {}
-        self._successors: dict[str, str] = {}
 
     def add_all(self, matches: Iterable[Match], changes: Iterable[AlertChange]) -> None:
         """Add matches, and apply changes."""
@@ -123,7 +120,6 @@ class Ledger:
     def _apply(self, change: AlertChange) -> str:
         """Apply a change of a correlation. Return the id of the alert that reports it from now on."""
         alert_id = self.reported_as.get(change.known.id, change.known.alert_id)
-        alert_id = self._successors.get(alert_id, alert_id)
         alert = self._alert(alert_id) if change.kind is not None else None
         if change.kind is ChangeKind.RESOLVE:
             if alert is not None and alert.status is not Status.RESOLVED:
@@ -135,17 +131,14 @@ class Ledger:
             if change.records:
                 self._note(_join_records(alert, change.records, change.level), change.records[-1], change.records)
         elif alert.status is Status.RESOLVED:
-            alert_id = self._open_again(change, alert_id)
-        elif change.match is not None:
-            self._note(_join_missing(alert, change.match, change.at), change.match.record, ())
+            alert_id = self._open_again(change)
         return alert_id
 
-    def _open_again(self, change: AlertChange, resolved_id: str) -> str:
+    def _open_again(self, change: AlertChange) -> str:
         """Report what is missing in another alert: the one that reported it is resolved."""
         alert_id = change.known.id
         if self._alert(alert_id) is not None:
             alert_id = stable_id("alert", change.known.id, instant(self._now))
-        self._successors[resolved_id] = alert_id  # later changes of this batch join the new alert too
         self._open_correlated(change, alert_id)
         return alert_id
 
@@ -162,7 +155,7 @@ class Ledger:
             id=alert_id,
             source=_spell_sources(sources),
             count=len(records),
-            first_at=min(change.at, times[0]),  # a hit of an inner alert counts when that fires, after its records
+            first_at=times[0],
             last_at=times[-1],
             happened_at=times[-1],
             late_by=max((record.late_by for record in records if record.late_by is not None), default=None),
@@ -337,20 +330,3 @@ def _join_records(alert: Alert, records: Sequence[Record], level: Level) -> Aler
         late_by=max(late, default=None),
         labels=_labels_with(alert, records),
     )
-
-
-def _join_missing(alert: Alert, match: Match, at: datetime) -> Alert:
-    """Add one more missing group, due at a time, to an alert that reports what is missing."""
-    return replace(
-        alert,
-        body=_with_line(alert.body, match.body),
-        level=max(alert.level, match.level),
-        last_at=max(alert.last_at, at),
-    )
-
-
-def _with_line(body: str, line: str) -> str:
-    lines = body.splitlines()
-    if set(line.splitlines()) <= set(lines) or lines[-1:] == [_MORE]:
-        return body
-    return f"{body}\n{line if len(lines) < _MAX_MISSING_LINES else _MORE}"

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -166,10 +166,7 @@ KeptRecord = Record | RecordRef
 
 
 class Hit(msgspec.Struct, frozen=True, gc=False):
-    """One record, or one alert of an inner rule, that met one step of a correlation.
-
-    `records` are the records that it adds to an alert, newest last. An inner alert adds its own, or none for an absence.
-    """
+    """One record that met one step of a correlation."""
 
     at: datetime
     step: int
@@ -192,22 +189,13 @@ def firing_place(fired_at: datetime, firing: HitOrder | None, *, has_waited: boo
     return firing if firing is not None and not has_waited else (fired_at, AFTER_ALL_STEPS, "")
 
 
-def firing_order(
-    fired_at: datetime, firing: HitOrder | None, origin: str, alert_id: str
-) -> tuple[datetime, bool, str, str]:
-    """Return the sort key of firing among groups: at one instant, what a record fires comes before what waited for it."""
-    if firing is not None and firing[0] == fired_at:
-        return fired_at, False, firing[2], alert_id
-    return fired_at, True, origin, alert_id
-
-
 @dataclass(slots=True)
 class CorrelatedAlert:
     """An alert of one group of a correlation, as it is stored, reported or not. Correlations update it, so it is mutable.
 
     `fired_at` is when it fired, `until` is up to when it is joined. If it is not `is_reported`, people do
-    not see it. `reported_as` is the id of the alert that people see, where that is another one: of a group that shares its
-    alert, or one that a late record made disappear; the latter is no longer `is_current`. An alert
+    not see it. `reported_as` is the id of the alert that people see, where that is another one, which a
+    late record made disappear; that one is no longer `is_current`. An alert
     `is_open` while it reports something missing; `resolved_at` is when that was reported to be over.
     """
 
@@ -234,15 +222,9 @@ class CorrelatedAlert:
     is_judged: bool = True
     """Whether enough time was verified to notify people."""
     is_noted: bool = True
-    """Whether it was judged before, when nothing held it back: then it stays, also if it is no longer found."""
+    """Whether it was judged before: then it stays, also if it is no longer found."""
     pending_at: datetime | None = None
     """The verified time at which it must be looked at again, without another hit."""
-    is_held: bool = False
-    """Whether it waits for an alert that fired before it, in a group that shares its alert, to be judged."""
-    leader: str | None = None
-    """The alert that it joins, or its own id, where groups share an alert."""
-    above: tuple[HitAbove, ...] = ()
-    """The hits that it makes in rules that count its alerts."""
     stored: tuple[Any, ...] | None = field(default=None, compare=False, repr=False)
     """What the store has of it; not stored itself."""
 
@@ -256,11 +238,6 @@ class CorrelatedAlert:
         """Where it fires among the hits of its group."""
         return firing_place(self.fired_at, self.firing, has_waited=self.has_waited)
 
-    @property
-    def firing_order(self) -> tuple[datetime, bool, str, str]:
-        """Where it fires among the alerts of all groups."""
-        return firing_order(self.fired_at, self.firing, self.origin, self.id)
-
     def values(self) -> tuple[Any, ...]:
         """Return all that is stored of it."""
         return tuple(getattr(self, name) for name in _STORED)
@@ -273,18 +250,9 @@ class CorrelatedAlert:
 _STORED = [each.name for each in fields(CorrelatedAlert) if each.compare]
 
 
-class HitAbove(NamedTuple):
-    """A hit that an alert makes in a rule that counts it. Its key is the id of the alert."""
-
-    rule_id: str
-    group: Group
-    at: datetime
-    step: int
-
-
 @dataclass(frozen=True, slots=True)
 class AlertChange:
-    """A change by a correlation: an alert opens, gets more records or one more missing group, or resolves.
+    """A change by a correlation: an alert opens, gets more records, or resolves.
 
     Where `kind` is None, nobody is notified. `at` is when the alert began or, for RESOLVE, ended. `records` are new, in
     event order; `level` is the highest of theirs. `match` holds the texts, where these are needed.

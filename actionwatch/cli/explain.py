@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from actionwatch.rules.model import Rule
     from actionwatch.settings import Settings
 
-_NEAREST_SHOWN = 3
 _RECORDS_SHOWN = 5  # of an alert: the first and the newest; `explain RECORD-KEY` shows any other
 
 
@@ -51,8 +50,7 @@ def command(config: str, subject: str, form: str) -> None:
 
     The argument is the id of an alert (see `alerts list`), the key of a record (see `records list`), or a unique prefix of one.
 
-    For a record without an alert, names the rules that came nearest, with the selection that decided. `rules explain KEY RULE`
-    shows the whole rule, and what a correlation counted.
+    `rules explain KEY RULE` shows why a rule does not match a record, and what a correlation counted.
 
     \b
     actionwatch explain 3f2a81c0
@@ -108,7 +106,7 @@ def _views(
 
     sources = [source.name for source in settings.sources]
     views = views_from_store(connection, rule, rules.rules, explained, sources)
-    return {record.id: each for record, each in zip(explained, views, strict=True)}
+    return {record.id: each for record, each in zip(explained, views, strict=True) if each is not None}
 
 
 def _unknown(connection: Connection, settings: Settings, subject: str) -> str:
@@ -174,27 +172,25 @@ def _rule_lines(
 
     lists = configuration.known_lists(settings)
     alerted = {each.rule.id for each in holding}
-    findings: list[tuple[Rule, Explanation]] = []
+    is_matched = False
     for rule in rules.rules:
         if alert is not None and rule.name.id != alert.rule.id:
             continue
         its = views.get(record.id)
         finding = explain(rule, record, lists, feeders=feeders_of(rule, rules.rules), views=its)
-        findings.append((rule, finding))
         if finding.holds:
+            is_matched = True
             decided = "; ".join(_decided(finding)) or "every record"
             why = "" if rule.name.id in alerted else _why_no_alert(rule, finding)
             yield _Line(record.seen_at, None, "matched", f"rule {rule.name.name}: {decided}{why}")
         if rule.correlation is not None:
             lines = counted(rule.correlation, its or ())
             yield from (_Line(record.seen_at, None, "counted", what) for what in lines)
-    if not any(finding.holds for _, finding in findings):
+    if not is_matched:
         nothing = (
             f"the current rule {alert.rule.name} does not match" if alert is not None else "no current rule matches"
         )
         yield _Line(record.seen_at, None, "matched", f"{nothing} this record by itself")
-    if not holding:
-        yield from (_Line(record.seen_at, None, "nearest", what) for what in _nearest(findings))
 
 
 def _why_no_alert(rule: Rule, finding: Explanation) -> str:
@@ -207,17 +203,6 @@ def _why_no_alert(rule: Rule, finding: Explanation) -> str:
         asked = [part.text.partition(": ")[2] for part in finding.parts if part.text.startswith("correlation: ")]
         return f"; it counts for the correlation ({', '.join(asked)})"
     return "; no alert holds the record: the rule was added or changed after it was stored"
-
-
-def _nearest(findings: Sequence[tuple[Rule, Explanation]]) -> Iterator[str]:
-    """Yield the rules that came nearest to matching a record, with the selection that decided."""
-    from actionwatch.rules.explain import nearest_misses
-
-    for miss in nearest_misses(findings, _NEAREST_SHOWN):
-        lines = [line.text if line.found is None else f"{line.text} <- {line.found}" for line in miss.lines]
-        how = "failed" if miss.should_hold else "matched, which excludes it"
-        selection = f"{miss.selection} {how}: " if miss.selection else ""
-        yield f"rule {miss.rule.name.name}: {selection}{'; '.join(lines)}"
 
 
 def _decided(finding: Explanation) -> Iterator[str]:

@@ -90,11 +90,4 @@ class CatchUp:
         later = self._feeding.later() - {number}
         changes = self._correlator.take_again(rows, number, spans, verified, later)
         self._feeding.note_too_early(connection, self._correlator.too_early)
-        self._feeding.judging.update(self._touched_above(number))
         return changes
-
-    def _touched_above(self, number: int) -> set[int]:
-        """Return the places of the rules above one that are not evaluated with each batch: they may have been touched."""
-        rules = self._correlator.rules
-        name, later = rules[number].name.id, self._feeding.later()
-        return {place for place in later if any(step.rule_id == name for step in rules[place].steps)}

@@ -1,8 +1,7 @@
 """Which correlations are fed with each batch, and which still read older records: new ones, and those that have changed.
 
 A rule that is fed again gets a new number: the hits of the old one are deleted later. It reads the records that its alerts
-need, in portions beside normal work. Then each group that was touched is evaluated once: inner rules before those that count
-their alerts.
+need, in portions beside normal work. Then each group that was touched is evaluated once.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from actionwatch.base.model import Group, Record
 from actionwatch.matching.source_progress import SourceProgress
 from actionwatch.matching.stored_rows import StoredRows, StoredRules
 from actionwatch.rules.correlations.context import StreamBounds
-from actionwatch.rules.correlations.order import linked, lookbacks
+from actionwatch.rules.correlations.order import lookback
 from actionwatch.rules.model import Correlation
 from actionwatch.store import correlations, hits, records
 from actionwatch.store.correlations import CorrelationVersion
@@ -27,7 +26,7 @@ log = structlog.get_logger()
 
 
 class RuleFeeding:
-    """The progress of each rule, as it is stored. `rules` are in feeding order; a rule is known by its place there."""
+    """The progress of each rule, as it is stored. A rule is known by its place in `rules`."""
 
     def __init__(self, rules: Sequence[Correlation], keep: timedelta) -> None:
         """`keep`: how late a record may come before a rule reads older records again."""
@@ -68,7 +67,6 @@ class RuleFeeding:
         """Read how far rules were fed, and let new and changed ones be fed. Return the places of these."""
         known = correlations.read_versions(connection)
         changed = {rule.name.id for rule in self.rules if not _is_as(known.get(rule.name.id), rule, progress)}
-        changed = set().union(*(together for together in linked(self.rules) if together & changed))
         # A rule that does not run gets no hits, and nothing of it is judged: when it is back, it is new.
         running = [rule.name.id for rule in self.rules]
         correlations.forget_versions(connection, running)
@@ -77,7 +75,6 @@ class RuleFeeding:
         self.versions = [new.get(rule.name.id) or known[rule.name.id] for rule in self.rules]
         correlations.write_versions(connection, new)
         if changed:
-            correlations.forget_above(connection, changed)
             names = [rule.name.name for rule in self.rules if rule.name.id in changed]
             log.info("correlations_fed_again", count=len(names), rules=names[:10])
         self.is_too_early = False
@@ -114,24 +111,12 @@ class RuleFeeding:
         )
 
     def to_judge(self) -> int | None:
-        """Return the place of the next rule whose groups can be evaluated: all rules below it are done."""
-        places = {rule.name.id: place for place, rule in enumerate(self.rules)}
-        busy = self.feeding
-        for place in sorted(self.judging):
-            if place in busy or any(places.get(step.rule_id) in busy for step in self.rules[place].steps):
-                busy.add(place)
-            else:
-                return place
-        return None
+        """Return the place of the next rule whose groups can be evaluated."""
+        return min(self.judging - self.feeding, default=None)
 
     def later(self) -> set[int]:
-        """Return the places of the rules that are not evaluated with a batch, because they, or rules below, are not done."""
-        places = {rule.name.id: place for place, rule in enumerate(self.rules)}
-        found = self.feeding | self.judging
-        for place, rule in enumerate(self.rules):
-            if any(places.get(step.rule_id) in found for step in rule.steps):
-                found.add(place)
-        return found
+        """Return the places of the rules that are not evaluated with a batch, because they are not done."""
+        return self.feeding | self.judging
 
     def _fed_again(
         self,
@@ -180,16 +165,13 @@ class RuleFeeding:
         A rule that expects groups and has not run yet looks for the last record of each group in all that is stored.
         """
         whole = {rule.name.id for rule in self.rules if rule.is_absence and rule.name.id not in known}
-        for rule in reversed(self.rules):
-            if rule.name.id in whole:
-                whole.update(step.rule_id for step in rule.steps)
         late = (known[name].fed_from for name in changed if name in known and known[name].digest is None)
         verified = progress.oldest([rule for rule in self.rules if rule.name.id in changed])
         times = records.newest_time(connection, position), verified, *late
         moment = min((at for at in times if at is not None), default=None)
         if moment is None or verified is None or not position:
             return {}
-        starts = {name: moment - self._keep - span for name, span in lookbacks(self.rules).items()}
+        starts = {rule.name.id: moment - self._keep - lookback(rule) for rule in self.rules}
         begins = {rule.name.id: _beginning(rule, progress)[0] for rule in self.rules}
         return {
             name: start

@@ -39,11 +39,7 @@ class StoredRules:
 
     def group_id(self, place: int, group: Group) -> str:
         """Return the id of a group of a rule."""
-        return digest(self.rules[place].name.id, "group", group)
-
-    def shared_id(self, place: int, shown: Group) -> str:
-        """Return the id of the groups of a rule that share an alert."""
-        return digest(self.rules[place].name.id, "shared", shown)
+        return digest(self.rules[place].name.id, group)
 
     def due(self, connection: Connection, verified: Verified) -> Iterator[tuple[str, int]]:
         """Yield the ids of the alerts that must be looked at, now that time is verified, with the places of their rules."""
@@ -77,14 +73,6 @@ class StoredHits:
             ),
         )
 
-    def replace(self, number: int, group: Group, hit: Hit) -> None:
-        """Add the hit of an inner alert, or replace it by one with other records."""
-        hits.replace(self._connection, *self._key(number, group), hit)
-
-    def remove(self, number: int, group: Group, order: HitOrder) -> None:
-        """Remove the hit of an inner alert."""
-        hits.delete(self._connection, *self._key(number, group), order)
-
     def prefetch(self, number: int, firsts: Mapping[Group, datetime]) -> None:
         """Read together the hits that will be asked of groups."""
         rule = self._rules.rules[number]
@@ -103,10 +91,6 @@ class StoredHits:
         if at >= begin:
             return iter(its[bisect_left(its, at, key=attrgetter("at")) :])
         return hits.read_from(self._connection, *self._key(number, group), at)
-
-    def at(self, number: int, group: Group, order: HitOrder) -> Hit | None:
-        """Return the hit of a group at a place."""
-        return hits.read_at(self._connection, *self._key(number, group), order)
 
     def before(
         self, number: int, group: Group, order: HitOrder, step: int | None = None, since: datetime = ALWAYS
@@ -138,7 +122,6 @@ class StoredAlerts:
         self._known: dict[str, CorrelatedAlert] = {}
         self._read_of: int | None = None  # the rule of which groups were read together
         self._read: dict[Group, tuple[datetime, list[CorrelatedAlert]]] = {}
-        self._shared: dict[tuple[int, Group], dict[str, CorrelatedAlert]] = {}
 
     def prefetch(self, number: int, firsts: Mapping[Group, datetime]) -> None:
         """Read together the alerts that will be asked of groups."""
@@ -160,29 +143,15 @@ class StoredAlerts:
         self._own(correlations.read_all_of(self._connection, [name for name in ids if name not in self._known]))
         return {name: self._known[name] for name in ids if name in self._known}
 
-    def sharing(self, number: int, shown: Group, at: datetime) -> Sequence[CorrelatedAlert]:
-        """Return the current alerts of the groups that share one alert, from the leader of the last before a time on."""
-        found = self._own(correlations.read_shared(self._connection, self._rules.shared_id(number, shown), at))
-        touched = self._shared.get((number, shown), {})
-        return [each for each in {**{each.id: each for each in found}, **touched}.values() if each.is_current]
-
-    def held(self, number: int, shown: Group) -> Sequence[CorrelatedAlert]:
-        """Return the alerts of these groups that wait for one that fired before to be judged."""
-        return self._own(correlations.read_held(self._connection, self._rules.shared_id(number, shown)))
-
     def due(self, verified: Verified) -> Sequence[tuple[int, CorrelatedAlert]]:
         """Return the alerts that must be looked at, now that time is verified, with the number of their rule, by time."""
         due = dict(self._rules.due(self._connection, verified))
         known = self.by_id(due)
         return [(place, known[name]) for name, place in due.items()]
 
-    def put(self, number: int, alerts: Iterable[CorrelatedAlert]) -> None:
+    def put(self, _number: int, alerts: Iterable[CorrelatedAlert]) -> None:
         """Remember alerts that are new, or that a cached fold has."""
-        rule = self._rules.rules[number]
-        for each in alerts:
-            self._known[each.id] = each
-            if rule.is_merging:
-                self._shared.setdefault((number, rule.merged(each.group)), {})[each.id] = each
+        self._known.update((each.id, each) for each in alerts)
 
     def wait(self, known: CorrelatedAlert, at: datetime) -> None:
         """Nothing to do: it is stored with the alert."""
@@ -192,25 +161,18 @@ class StoredAlerts:
         correlations.delete(self._connection, ids)
         for name in ids:
             self._known.pop(name, None)
-            for together in self._shared.values():
-                together.pop(name, None)
 
     def flush(self) -> None:
         """Write the alerts that have changed."""
         changed = [each for each in self._known.values() if each.stored != each.values()]
-        correlations.write(self._connection, map(self._placed, changed))
+        group_id, places = self._rules.group_id, self._rules.places
+        correlations.write(self._connection, ((each, group_id(places[each.rule_id], each.group)) for each in changed))
         for each in changed:
             each.stored = each.values()
 
     def _own(self, read: Iterable[CorrelatedAlert]) -> list[CorrelatedAlert]:
         """Return the objects of alerts that were read: there is one of each."""
         return [self._known.setdefault(each.id, each) for each in read]
-
-    def _placed(self, known: CorrelatedAlert) -> tuple[CorrelatedAlert, str, str | None]:
-        number = self._rules.places[known.rule_id]
-        rule = self._rules.rules[number]
-        shared = self._rules.shared_id(number, rule.merged(known.group)) if rule.is_merging else None
-        return known, self._rules.group_id(number, known.group), shared
 
 
 class StoredRecords:
@@ -245,9 +207,9 @@ def _before(at: datetime, span: timedelta) -> datetime:
 
 
 @functools.lru_cache(maxsize=4_000)  # 400 bytes each; the groups of a batch come again, and a digest takes 1 µs
-def digest(rule_id: str, kind: str, values: Group) -> str:
-    """Return the id of a group, or of the groups that share an alert: a third of the length of most values."""
-    text = msgspec.json.encode((rule_id, kind, values))
+def digest(rule_id: str, values: Group) -> str:
+    """Return the id of a group: a third of the length of most values."""
+    text = msgspec.json.encode((rule_id, values))
     return urlsafe_b64encode(blake2b(text, digest_size=15).digest()).decode()
 
 

@@ -14,7 +14,7 @@ from actionwatch.alerts.ledger import RESOLVED_BY, resolve
 from actionwatch.base.model import CorrelatedAlert, Group, Status
 from actionwatch.matching.addressing import Addressing
 from actionwatch.rules.model import Correlation
-from actionwatch.store import alert_history, alerts, correlations
+from actionwatch.store import alerts, correlations
 
 
 def end_unexpected(
@@ -24,17 +24,14 @@ def end_unexpected(
     addressing: Addressing,
     now: datetime,
 ) -> None:
-    """Forget what is missing and not expected by any of these rules. Resolve each alert that names nothing else.
+    """Forget what is missing and not expected by any of these rules, and resolve its alerts.
 
     `changed` are the places of the rules that are not what they were. If one groups by other fields than before, its alerts
-    of before wait for nothing, and no group shares them. A group that is expected again later is judged as if for the first
-    time.
+    of before wait for nothing. A group that is expected again later is judged as if for the first time.
     """
     by_id = {rule.name.id: rule for rule in rules}
     opened = correlations.read_open(connection)
-    expected = {known.id for known in opened if _expects(by_id.get(known.rule_id), known.group)}
-    shared = {known.alert_id for known in opened if known.id in expected}
-    unexpected = [known for known in opened if known.id not in expected]
+    unexpected = [known for known in opened if not _expects(by_id.get(known.rule_id), known.group)]
     # Those that wait for their time would open then, because no record of their groups is a hit now.
     waiting, foreign = list[str](), list[str]()
     for place in changed:
@@ -51,9 +48,6 @@ def end_unexpected(
         if alert is None or alert.status is Status.RESOLVED:
             continue
         why = _why(known, alert.rule.name, by_id.get(known.rule_id))
-        if alert.id in shared:  # it also names groups that are still expected
-            alert_history.append(connection, [alert_history.Entry(now, alert.id, "no longer expected", why)])
-            continue
         over = resolve(alert, RESOLVED_BY, now, why)
         alerts.update(connection, over)
         addressing.resolve(connection, over, now, why)

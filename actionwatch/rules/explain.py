@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,10 @@ from actionwatch.base.source_labels import labels_of_record
 from actionwatch.rules.compile import compile_detection
 from actionwatch.rules.condition_text import Combination, Phrase, parse_phrase
 from actionwatch.rules.conditions import predicate
-from actionwatch.rules.correlations.view import MOST_SHOWN, View, measured
+from actionwatch.rules.correlations.view import MOST_SHOWN, View
 from actionwatch.rules.fields import Subject, candidates_of, keywords, spell, spelled
 from actionwatch.rules.lists import Lists
-from actionwatch.rules.model import TEMPORAL_TYPES, VALUE_TYPES, Correlation, CorrelationType, Filter, Rule
+from actionwatch.rules.model import TEMPORAL_TYPES, Correlation, CorrelationType, Filter, Rule
 from actionwatch.rules.selections import PARSE_ERRORS
 from actionwatch.text.payloads import instant
 
@@ -25,18 +25,12 @@ _MAX_VALUE_CHARS = 200  # of a value, and of a list of values, so that the tree 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """One line of the tree. `found` is the value in the record, None if there is none to show; `holds` None: unknown.
-
-    All `parts` must hold, or one with `is_any`; with `is_not` the only part must not. A selection has its name in `selection`.
-    """
+    """One line of the tree. `found` is the value in the record, None if there is none to show; `holds` None: unknown."""
 
     text: str
     holds: bool | None
     found: str | None = None
     parts: tuple[Explanation, ...] = ()
-    is_any: bool = False
-    is_not: bool = False
-    selection: str | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the tree as JSON."""
@@ -97,67 +91,10 @@ def counted(rule: Correlation, views: Sequence[View]) -> Iterator[str]:
         yield f"{_group_name(rule, view)}: {before} before it, {now} with it; {_outcome(rule, view)[0]}"
 
 
-@dataclass(frozen=True, slots=True)
-class Miss:
-    """The reason why a rule did not match a record: the first selection that decided, and its lines that did.
-
-    `should_hold`: the selection should have matched and did not; otherwise it matched, and the rule excludes what it matches.
-    """
-
-    rule: Rule
-    selection: str
-    should_hold: bool
-    lines: tuple[Explanation, ...]
-
-
-def nearest_misses(findings: Iterable[tuple[Rule, Explanation]], most: int) -> list[Miss]:
-    """Return the rules that came nearest to a match: fewest lines missing, then most lines that hold, then by name.
-
-    A rule of which no line holds is not near. A correlation of other rules matches no record itself.
-    """
-    near = [
-        (_distance(finding, wanted=True), -_count_held(finding), rule.name.name, _miss(rule, finding, wanted=True))
-        for rule, finding in findings
-        if finding.holds is False and rule.finds_records and _count_held(finding)
-    ]
-    return [miss for *_, miss in sorted(near, key=lambda each: each[:3])[:most]]
-
-
-def _distance(node: Explanation, *, wanted: bool) -> int:
-    """Return how many lines would have to be different for a node to hold or not. What is unknown does not count."""
-    if node.holds is None or node.holds is wanted:
-        return 0
-    if not node.parts:
-        return 1
-    distances = [_distance(part, wanted=wanted is not node.is_not) for part in node.parts]
-    return sum(distances) if wanted is not node.is_any else min(distances)
-
-
-def _count_held(node: Explanation, *, is_selected: bool = False) -> int:
-    """Count the lines of selections that hold, without those that must not."""
-    if node.is_not:
-        return 0
-    is_selected = is_selected or node.selection is not None
-    if node.parts:
-        return sum(_count_held(part, is_selected=is_selected) for part in node.parts)
-    return int(is_selected and node.holds is True)
-
-
-def _miss(rule: Rule, node: Explanation, *, wanted: bool, selection: str = "") -> Miss:
-    """Descend to the first selection that decided; of alternatives, to the nearest one."""
-    selection, below = node.selection or selection, wanted is not node.is_not
-    wrong = [part for part in node.parts if part.holds is (not below)]
-    if not any(part.parts for part in wrong):
-        return Miss(rule, selection, wanted, tuple(wrong) or (node,))
-    is_choice = wanted is node.is_any
-    chosen = min(wrong, key=lambda part: _distance(part, wanted=below)) if is_choice else wrong[0]
-    return _miss(rule, chosen, wanted=below, selection=selection)
-
-
 def _correlation(rule: Correlation, views: Sequence[View] | None) -> Explanation:
     text = f"correlation: {rule.type.value}{_asked(rule)}"
     if views is None:
-        return Explanation(text, None, "not known from this record alone")
+        return Explanation(text, None, "not known: what it counted is not stored; see rules backtest")
     if not views:
         return Explanation(text, False, "this record counts in no group")
     groups = tuple(_group(rule, view) for view in views)
@@ -195,8 +132,8 @@ def _group_name(rule: Correlation, view: View) -> str:
 
 
 def _number(rule: Correlation, hits: Sequence[Hit]) -> str:
-    if rule.type in VALUE_TYPES:
-        return f"{rule.type.value} {measured(rule, hits)} of {_count(hits)}"
+    if rule.type is CorrelationType.VALUE_COUNT:
+        return f"{rule.type.value} {len({hit.value for hit in hits})} of {_count(hits)}"
     if rule.type in TEMPORAL_TYPES:
         met = [step.rule_id for place, step in enumerate(rule.steps) if any(hit.step == place for hit in hits)]
         return f"{len(met)} of {plurals.counted(len(rule.steps), 'step')}{': ' if met else ''}{', '.join(map(_step_name, met))}"
@@ -217,9 +154,9 @@ def _span(hits: Sequence[Hit]) -> str | None:
 
 def _spell_hit(rule: Correlation, hit: Hit) -> str:
     step = f" ({_step_name(rule.steps[hit.step].rule_id)})" if rule.type in TEMPORAL_TYPES else ""
-    newest = hit.records[-1] if hit.records else None
-    who = f"{newest.action_kind} by {newest.user_name or 'nobody'}" if isinstance(newest, Record) else "an alert"
-    return f"{instant(hit.at)} {who}{step}: {newest.key if newest is not None else hit.key}"
+    (record,) = hit.records
+    who = f"{record.action_kind} by {record.user_name or 'nobody'}" if isinstance(record, Record) else "a record"
+    return f"{instant(hit.at)} {who}{step}: {record.key}"
 
 
 def _outcome(rule: Correlation, view: View) -> tuple[str, bool]:
@@ -229,9 +166,6 @@ def _outcome(rule: Correlation, view: View) -> tuple[str, bool]:
     if found.is_quiet:
         return "no alert: the rule was still learning", False
     name = found.id or rule.alert_id(view.group, found.origin)
-    if rule.is_merging:
-        shown = ", ".join(f"{field}={value}" for field, value in rule.shown_group(view.group).items())
-        name = f"of {shown}"
     if rule.is_absence:
         return f"resolves the alert {name}, due at {instant(found.first_at)}", True
     if found.judged_at is not None and found.judged_at > view.own[-1].at:
@@ -261,8 +195,7 @@ def _phrase(phrase: Phrase, findings: Mapping[str, Explanation]) -> Explanation:
     if isinstance(phrase, str):
         return findings[phrase]
     parts = tuple(_phrase(part, findings) for part in phrase.parts)
-    holds, is_not = _combined(phrase, [part.holds for part in parts]), phrase.word == "not"
-    return Explanation(phrase.word, holds, None, parts, is_any=not phrase.is_every and not is_not, is_not=is_not)
+    return Explanation(phrase.word, _combined(phrase, [part.holds for part in parts]), None, parts)
 
 
 def _combined(phrase: Combination, results: Sequence[bool | None]) -> bool | None:
@@ -288,9 +221,7 @@ def _source(record: Record) -> str:
 
 
 def _selection(name: str, value: Any, subject: Subject, lists: Lists) -> Explanation:
-    parts = tuple(_items(value, subject, lists))
-    is_any = any(part.parts for part in parts)  # a list of alternatives
-    return Explanation(name, _met(value, subject, lists), None, parts, is_any=is_any, selection=name)
+    return Explanation(name, _met(value, subject, lists), None, tuple(_items(value, subject, lists)))
 
 
 def _items(value: Any, subject: Subject, lists: Lists) -> Iterator[Explanation]:

@@ -6,7 +6,7 @@ The words for times of correlations, in code, tables and docs:
 
 | word | what it says |
 | --- | --- |
-| at | when a hit happened; of an alert of an inner rule: when it fired |
+| at | when a hit happened |
 | first_at, fired_at, until | of an alert: the first hit, the firing, the last instant at which a hit joins it |
 | back_at | when what was missing came back; `resolved_at`: as it was reported |
 | pending_at | the verified time at which an alert must be looked at again |
@@ -125,10 +125,6 @@ class CorrelationType(StrEnum):
 
     EVENT_COUNT = "event_count"
     VALUE_COUNT = "value_count"
-    VALUE_SUM = "value_sum"
-    VALUE_AVG = "value_avg"
-    VALUE_PERCENTILE = "value_percentile"
-    VALUE_MEDIAN = "value_median"
     TEMPORAL = "temporal"
     TEMPORAL_ORDERED = "temporal_ordered"
     NEW_TERM = "new_term"
@@ -136,7 +132,6 @@ class CorrelationType(StrEnum):
 
 
 BASELINE = 1  # the step of a new_term rule whose hits only make a term known; step 0 can fire
-VALUE_TYPES = tuple(each for each in CorrelationType if each.startswith("value_"))
 TEMPORAL_TYPES = (CorrelationType.TEMPORAL, CorrelationType.TEMPORAL_ORDERED)
 
 
@@ -202,7 +197,6 @@ class Correlation:
     threshold: Threshold | None = None
     patterns: tuple[Pattern, ...] = ()
     value_fields: tuple[str, ...] = ()
-    percentile: int = 50
     expected: tuple[Group, ...] | None = None
     """The groups in which something must happen. None: the rule does not detect absence."""
     fields: tuple[str, ...] = ()
@@ -214,8 +208,6 @@ class Correlation:
     when: When | None = None
     parts: tuple[Rule, ...] = ()
     """The detections of the same document that feed the correlation, each as a silent rule."""
-    is_silent: bool = False
-    """The correlation only feeds another rule."""
     version: RuleVersion = RuleVersion("")
 
     @property
@@ -251,20 +243,6 @@ class Correlation:
     def grouping(self, group: Group) -> dict[str, str | None]:
         """Return a group as field -> value."""
         return dict(zip(self.group_fields, group, strict=True))
-
-    @property
-    def is_merging(self) -> bool:
-        """Whether one notification covers several groups: `alert.group_by` names fewer fields than form a group."""
-        return self.alert.group_by is not None and len(self.alert.group_by) < len(self.group_fields)
-
-    def shown_group(self, group: Group) -> dict[str, str | None]:
-        """Return the part of a group that its alerts show: the fields of `alert.group_by`, by default all."""
-        values = self.grouping(group)
-        return values if self.alert.group_by is None else {name: values[name] for name in self.alert.group_by}
-
-    def merged(self, group: Group) -> Group:
-        """Return the values shared by all groups that one notification covers."""
-        return tuple(self.shown_group(group).values())
 
     def alert_id(self, group: Group, first_key: str) -> str:
         """Return the id of an alert: a function of rule, group and the first record of its window."""

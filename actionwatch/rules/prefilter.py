@@ -37,19 +37,10 @@ def prefilter_of(rules: Iterable[Rule], everything: Iterable[Rule] = ()) -> Pref
 
 def conditions_of(rule: Rule, known: Mapping[str, Rule]) -> list[Condition]:
     """Return the conditions on the records of a rule's alerts. For a correlation, these are those of the rules that feed it."""
-    found: list[Condition] = []
-    pending, seen = [rule], set[str]()
-    while pending:
-        each = pending.pop()
-        if each.name.id in seen:
-            continue
-        seen.add(each.name.id)
-        if each.correlation is None:
-            found.append(each.condition)
-            continue
-        inner = {**known, **{part.name.id: part for part in each.correlation.parts}}
-        pending += [inner[step.rule_id] for step in each.correlation.steps if step.rule_id in inner]
-    return found
+    if rule.correlation is None:
+        return [rule.condition]
+    feeders = {**known, **{part.name.id: part for part in rule.correlation.parts}}
+    return [feeders[step.rule_id].condition for step in rule.correlation.steps if step.rule_id in feeders]
 
 
 def admitted_kinds(condition: Condition, known_kinds: Collection[str]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from actionwatch.base.errors import Fault
 from actionwatch.rules.budget import FAULT_STEPS, spend
+from actionwatch.rules.instead import INSTEAD
 from actionwatch.text.suggestions import suggest
 from actionwatch.text.yaml_document import Document, Place
 
@@ -44,7 +45,7 @@ class Report:
         """Return the choice with this name, in any case. Report a fault if there is none."""
         name = word.lower() if isinstance(word, str) else ""
         if name not in choices:
-            self.fault(place, f"unknown {noun} '{word}'", suggest(str(word), choices, f"{noun}s"))
+            self.fault(place, f"unknown {noun} '{word}'", INSTEAD.get(name) or suggest(str(word), choices, f"{noun}s"))
         return choices.get(name)
 
     def check_keys(self, mapping: Mapping[Any, Any], place: Place, known: Collection[str]) -> None:

@@ -106,7 +106,6 @@ _THRESHOLD = _exactly(
     {
         **{key: {"type": "number"} for key in (*OPERATORS, "factor")},
         "field": _one_or_several(_FIELD),
-        "percentile": {"type": "integer", "minimum": 0, "maximum": 100},
         "min": {"type": "integer"},
     }
 )

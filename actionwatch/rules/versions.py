@@ -13,9 +13,8 @@ from dataclasses import replace
 from typing import Any
 
 from actionwatch.base.model import Mode
-from actionwatch.rules.correlations.order import running
 from actionwatch.rules.lists import Lists, lists_of
-from actionwatch.rules.model import Correlation, Rule
+from actionwatch.rules.model import Rule
 
 _DETERMINING = ("detection", "correlation", "when", "logsource")  # the keys that determine which records make an alert
 
@@ -29,15 +28,11 @@ def with_versions(rules: Sequence[Rule], lists: Lists) -> tuple[Rule, ...]:
     """Return the rules with the versions of their correlations. `lists` are those that the rules were built with."""
     feeders, used = _feeders(rules), correlated(rules)
     digests = {rule.name.id: _own(rule, lists) for rule in rules if rule.name.id in used}
-    above: dict[str, list[str]] = {}
-    for each in running(rules):
-        for step in each.steps:
-            above.setdefault(step.rule_id, []).append(each.name.id)
     found = []
     for rule in rules:
         if rule.correlation is not None:
             matching = _hash(*_feeding(rule, feeders, digests))
-            rows = _rows(rule.correlation, matching, sorted(above.get(rule.name.id, ())))
+            rows = _hash(matching, str(rule.correlation.realert), *(step.rule_id for step in rule.correlation.steps))
             version = replace(rule.version, matching=matching, rows=rows)
             rule = replace(rule, version=version, correlation=replace(rule.correlation, version=version))
         found.append(rule)
@@ -51,15 +46,9 @@ def correlated(rules: Sequence[Rule]) -> frozenset[str]:
 
 
 def _feeding(rule: Rule, feeders: Mapping[str, Sequence[str]], digests: Mapping[str, str]) -> list[str]:
-    """Return the digests of a rule and of all rules that feed it, in a fixed order."""
-    seen: set[str] = set()
-    pending = [rule.name.id]
-    while pending:
-        name = pending.pop()
-        if name not in seen:
-            seen.add(name)
-            pending.extend(feeders.get(name, ()))
-    return [name + digests.get(name, "") for name in sorted(seen)]
+    """Return the digests of a rule and of the rules that feed it, in a fixed order."""
+    names = {rule.name.id, *feeders.get(rule.name.id, ())}
+    return [name + digests.get(name, "") for name in sorted(names)]
 
 
 def _feeders(rules: Sequence[Rule]) -> dict[str, tuple[str, ...]]:
@@ -78,11 +67,6 @@ def _own(rule: Rule, lists: Lists) -> str:
         value = each.report.document.value
         parts += [repr(value["filter"]), repr(each.expires), repr(lists_of(value, lists.values))]
     return _hash(*parts)
-
-
-def _rows(rule: Correlation, matching: str, above: Sequence[str]) -> str:
-    steps = [step.rule_id for step in rule.steps]
-    return _hash(matching, _json([str(rule.realert), rule.alert.group_by, rule.is_silent, steps, above]))
 
 
 def _json(value: Any) -> str:

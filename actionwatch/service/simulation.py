@@ -64,14 +64,9 @@ def to_replay(chosen: Sequence[Rule], rules: Sequence[Rule]) -> list[Rule]:
     """
     known = {rule.name.id: rule for rule in rules}
     wanted = {rule.name.id: rule for rule in chosen}
-    pending = list(chosen)
-    while pending:
-        correlation = pending.pop().correlation
-        for step in correlation.steps if correlation is not None else ():
-            feeder = known.get(step.rule_id)
-            if feeder is not None and feeder.name.id not in wanted:
-                wanted[feeder.name.id] = replace(feeder, is_silent=True)
-                pending.append(feeder)
+    for step in (step for rule in chosen if rule.correlation is not None for step in rule.correlation.steps):
+        if step.rule_id in known and step.rule_id not in wanted:
+            wanted[step.rule_id] = replace(known[step.rule_id], is_silent=True)
     return [replace(rule, mode=Mode.LIVE) for rule in wanted.values()]
 
 

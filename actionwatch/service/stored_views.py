@@ -1,105 +1,63 @@
-"""Show what a correlation counted for stored records, from its stored hits or, without them, from records. For explanations."""
+"""Show what a correlation that runs counted for stored records, from its stored hits and alerts. For explanations."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from functools import partial
 
 from sqlalchemy import Connection
 
-from actionwatch.base.model import CorrelatedAlert, Group, Record
+from actionwatch.base.model import Group, Record
 from actionwatch.matching.rule_feeding import bounds_of
 from actionwatch.matching.source_progress import read_progress
 from actionwatch.matching.stored_rows import StoredRows, StoredRules
+from actionwatch.rules.correlations.context import StreamBounds
 from actionwatch.rules.correlations.sources import SourceNames, sources_of
-from actionwatch.rules.correlations.view import View, Viewer, before, lookback_of
+from actionwatch.rules.correlations.view import View, lookback_of, views_of
 from actionwatch.rules.model import Correlation, Rule
-from actionwatch.rules.prefilter import prefilter_of
-from actionwatch.store import correlations, hits, positions, records
+from actionwatch.store import correlations, hits, positions
 from actionwatch.store.correlations import CorrelationVersion
-from actionwatch.store.record_rows import place_of
-
-_ANY_ID = 2**62
 
 
 def views_from_store(
     connection: Connection, rule: Rule, rules: Sequence[Rule], shown: Sequence[Record], sources: Sequence[str]
-) -> list[list[View]]:
+) -> list[list[View] | None]:
     """Return for each record what a correlation counted for it, after the stored records before it.
 
-    `sources` are those that are configured. If the rule runs as it is, its hits and alerts are stored. If not, or if it did
-    not run yet at that time, records are read.
+    `sources` are those that are configured. None: the store does not have all that the rule counts for a record, because it
+    does not run as it is, or did not run yet at that time.
     """
     correlation = rule.correlation
-    viewer = Viewer(rule, rules, shown, partial(records.read_by_ids, connection))
-    if correlation is None or not viewer.has_groups:
-        return [[] for _ in shown]
-    lookback = lookback_of(correlation, rules)
-    since = min(record.occurred_at for record in shown) - lookback
-    versions = correlations.read_versions(connection)
-    rows = _stored_rows(connection, viewer.correlations, versions, since, max(record.id for record in shown))
-    known = _take_records(connection, viewer, prefilter_of([rule], rules).kinds, since, shown) if rows is None else []
+    if correlation is None:
+        return [None for _ in shown]
+    fed = correlations.read_versions(connection).get(rule.name.id)
+    if fed is None or not _is_level(connection, correlation, fed, max(record.id for record in shown)):
+        return [None for _ in shown]
+    rows = StoredRows(connection, StoredRules.of([correlation], [fed.number]))
     progress = read_progress(connection, sources, SourceNames(sources_of(rules), ()))
-    runs = all(_runs(rule, versions) for rule in viewer.correlations)
-    fed = bounds_of(versions, lambda: progress) if runs else None
-    views = list[list[View]]()
+    bounds = bounds_of({rule.name.id: fed}, lambda: progress)
+    views: list[list[View] | None] = []
     for record in shown:
-        start = record.occurred_at - lookback
+        start = record.occurred_at - lookback_of(correlation)
+        if fed.fed_from is not None and fed.fed_from > start:
+            start = fed.fed_from
+        if record.occurred_at < start + correlation.reach:
+            views.append(None)
+            continue
 
         def begin(counting: Correlation, group: Group, start: datetime = start) -> datetime | None:
-            at = progress.of_group(counting, group).begin if fed is None else fed.begin(counting, group)
-            return at if at is None or not correlation.is_absence else max(at, start)  # ignore what was missing earlier
+            at = bounds.begin(counting, group)
+            return at if at is None or not counting.is_absence else max(at, start)  # ignore what was missing earlier
 
-        if rows is None:
-            views.append(viewer.views(record, begin, since=start, known=known))
-        else:
-            views.append(viewer.views_in(rows, record, begin, start))
+        its = StreamBounds(begin=begin, since=lambda _, start=start: start)  # type: ignore[misc]
+        views.append(views_of(correlation, rules, rows, record, its))
     return views
 
 
-def _stored_rows(
-    connection: Connection,
-    rules: Sequence[Correlation],
-    versions: Mapping[str, CorrelationVersion],
-    since: datetime,
-    newest_id: int,
-) -> StoredRows | None:
-    """Return the rows of rules, if these run as they are, and were fed with all records from a time on up to an id."""
-    if positions.read(connection, positions.MATCHED) < newest_id:
-        return None
-    unjudged, numbers = hits.touched_rules(connection), list[int]()
-    for rule in rules:
-        if not _runs(rule, versions):
-            return None
-        fed = versions[rule.name.id]
-        if fed.fed_through is not None or fed.number in unjudged or (fed.fed_from is not None and fed.fed_from > since):
-            return None
-        numbers.append(fed.number)
-    return StoredRows(connection, StoredRules.of(rules, numbers))
-
-
-def _runs(rule: Correlation, versions: Mapping[str, CorrelationVersion]) -> bool:
-    return rule.name.id in versions and versions[rule.name.id].version == rule.version.matching
-
-
-def _take_records(
-    connection: Connection, viewer: Viewer, kinds: Collection[str] | None, since: datetime, shown: Sequence[Record]
-) -> list[CorrelatedAlert]:
-    """Give the records since a time to the viewer, and return the alerts that are stored since then.
-
-    Records are read once, and only those that can matter: of the `kinds` that the rule needs (None: all) and, where it groups
-    by a column, of the groups of the records that are shown.
-    """
-    last = max(shown, key=place_of)
-    span = since, last.occurred_at
-    columns = {name.replace(".", "_"): values for name, values in viewer.needed_values().items()}
-    only: list[tuple[str, Collection[str | None]]] = [
-        (column, records.read_spellings(connection, column, columns[column], *span)) for column in columns
-    ]
-    if kinds is not None:
-        only.append(("action_kind", kinds))
-    viewer.take_history(
-        before(last, records.stream_since(connection, since, _ANY_ID, until=last.occurred_at, only=only))
+def _is_level(connection: Connection, rule: Correlation, fed: CorrelationVersion, newest_id: int) -> bool:
+    """Return whether a rule runs as it is, and was fed with all records up to an id, and evaluated."""
+    if fed.version != rule.version.matching or fed.fed_through is not None:
+        return False
+    return positions.read(connection, positions.MATCHED) >= newest_id and fed.number not in hits.touched_rules(
+        connection
     )
-    return [each for rule in viewer.correlations for each in correlations.read_since(connection, rule.name.id, since)]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, and_, bindparam, func, select, true, update
+from sqlalchemy import Connection, Select, and_, bindparam, func, select
 
 from actionwatch.base.clock import from_micros, to_micros
-from actionwatch.base.model import CorrelatedAlert, Group, HitAbove
+from actionwatch.base.model import CorrelatedAlert, Group
 from actionwatch.store.column_types import DAMAGES, Texts, as_stored, damaged
 from actionwatch.store.statements import bulk_join, bulk_read, portions, upsert
 from actionwatch.store.tables import (
@@ -40,12 +39,10 @@ _SAME = (
     "is_judged",
     "is_noted",
     "pending_at",
-    "is_held",
-    "leader",
 )
 _TIMES = ("first_at", "fired_at", "until", "resolved_at", "back_at", "pending_at")
-_FLAGS = ("is_reported", "is_open", "is_current", "has_waited", "is_quiet", "is_judged", "is_noted", "is_held")
-_NAMES = (*_SAME, "group_values", "firing_at", "firing_step", "firing_key", "above")
+_FLAGS = ("is_reported", "is_open", "is_current", "has_waited", "is_quiet", "is_judged", "is_noted")
+_NAMES = (*_SAME, "group_values", "firing_at", "firing_step", "firing_key")
 _ALERTS = select(*as_stored([_TABLE[name] for name in _NAMES]))
 _IS_FROM = """correlated_alert.group_id = given.column1 AND correlated_alert.fired_at >= coalesce((
 SELECT max(earlier.fired_at) FROM correlated_alert AS earlier
@@ -64,15 +61,6 @@ _PENDING = (
 _CURRENT = select(_TABLE.id, _TABLE.group_values, _TABLE.pending_at.is_not(None)).where(
     _TABLE.rule_id == bindparam("rule"), _TABLE.is_current
 )
-_HELD = _ALERTS.where(_TABLE.shared_id == bindparam("shared"), _TABLE.is_held == true())
-_SHARED = (_TABLE.shared_id == bindparam("shared"), _TABLE.is_current, ~_TABLE.is_quiet)
-_LEADER_BEFORE = (
-    select(_TABLE.leader, _TABLE.fired_at)
-    .where(*_SHARED, _TABLE.leader.is_not(None), _TABLE.fired_at < _AT)
-    .order_by(_TABLE.fired_at.desc())
-    .limit(1)
-)
-_SHARED_FROM = _ALERTS.where(*_SHARED, _TABLE.fired_at >= _AT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,27 +123,13 @@ def read_current(connection: Connection, rule_id: str) -> Iterator[tuple[str, Gr
     return ((name, group, bool(waits)) for name, group, waits in connection.execute(_CURRENT, {"rule": rule_id}))
 
 
-def read_held(connection: Connection, shared_id: str) -> list[CorrelatedAlert]:
-    """Read the alerts, of groups that share one, that wait for another to be judged."""
-    return _read(connection, _HELD, shared=shared_id)
-
-
-def read_shared(connection: Connection, shared_id: str, at: datetime) -> list[CorrelatedAlert]:
-    """Read the alerts of groups that share one, from the leader of the last that fired before a time on."""
-    before = connection.execute(_LEADER_BEFORE, {"shared": shared_id, "at": at}).first()
-    if before is not None:
-        leader = select(_TABLE.fired_at).where(_TABLE.id == before.leader)
-        at = min(connection.execute(leader).scalar() or before.fired_at, before.fired_at)
-    return _read(connection, _SHARED_FROM, shared=shared_id, at=at)
-
-
 def read_open(connection: Connection) -> list[CorrelatedAlert]:
     """Read the alerts of all rules that report something that is still missing."""
     return _read(connection, _ALERTS.where(_TABLE.is_open).order_by(_TABLE.first_at, _TABLE.id))
 
 
-def write(connection: Connection, alerts: Iterable[tuple[CorrelatedAlert, str, str | None]]) -> None:
-    """Store alerts, each with the id of its group and, if it shares an alert with other groups, of these."""
+def write(connection: Connection, alerts: Iterable[tuple[CorrelatedAlert, str]]) -> None:
+    """Store alerts, each with the id of its group."""
     upsert(connection, CORRELATED_ALERT, *(_row(*each) for each in alerts))
 
 
@@ -166,10 +140,10 @@ def delete(connection: Connection, ids: Collection[str]) -> None:
 
 
 def retire(connection: Connection, ids: Collection[str]) -> None:
-    """Note that alerts are no longer current: nothing waits for them, and they share nothing."""
+    """Note that alerts are no longer current: nothing waits for them."""
     for some in portions(ids):
         theirs = CORRELATED_ALERT.update().where(_TABLE.id.in_(some))
-        connection.execute(theirs.values(is_current=False, is_held=False, pending_at=None))
+        connection.execute(theirs.values(is_current=False, pending_at=None))
 
 
 def delete_older(connection: Connection, before: datetime, limit: int) -> int:
@@ -179,16 +153,10 @@ def delete_older(connection: Connection, before: datetime, limit: int) -> int:
     return connection.execute(CORRELATED_ALERT.delete().where(_TABLE.id.in_(ids))).rowcount
 
 
-def forget_above(connection: Connection, rule_ids: Collection[str]) -> None:
-    """Forget which hits alerts of rules make in the rules that count them: these are fed again."""
-    of_rules = _TABLE.rule_id.in_(rule_ids)
-    connection.execute(update(CORRELATED_ALERT).where(of_rules, _TABLE.above.is_not(None)).values(above=None))
-
-
 def forget_pending(connection: Connection, rule_ids: Collection[str]) -> None:
     """Let alerts of all other rules wait for nothing: they do not run."""
     others = CORRELATED_ALERT.update().where(_TABLE.pending_at.is_not(None), _TABLE.rule_id.not_in(rule_ids))
-    connection.execute(others.values(pending_at=None, is_held=False))
+    connection.execute(others.values(pending_at=None))
 
 
 def read_held_records(connection: Connection, keys: Collection[str]) -> set[tuple[str, str]]:
@@ -231,36 +199,25 @@ def _read(connection: Connection, statement: Select[Any], **values: Any) -> list
 
 def _alert(row: Sequence[Any]) -> CorrelatedAlert:
     its = dict(zip(_SAME, row, strict=False))
-    group, at, step, key, above = row[len(_SAME) :]
+    group, at, step, key = row[len(_SAME) :]
     try:
         its |= {name: from_micros(its[name]) for name in _TIMES if its[name] is not None}
         its |= {name: bool(its[name]) for name in _FLAGS}
         firing = None if at is None else (from_micros(at), step, key)
-        alert = CorrelatedAlert(group=Texts.restore(group), firing=firing, above=_above(above), **its)
+        alert = CorrelatedAlert(group=Texts.restore(group), firing=firing, **its)
     except DAMAGES as exc:
         raise damaged(exc) from exc
     alert.stored = alert.values()
     return alert
 
 
-def _above(text: str | None) -> tuple[HitAbove, ...]:
-    if text is None:
-        return ()
-    return tuple(
-        HitAbove(rule_id, tuple(group), from_micros(at), step) for rule_id, group, at, step in json.loads(text)
-    )
-
-
-def _row(alert: CorrelatedAlert, group_id: str, shared_id: str | None) -> dict[str, Any]:
+def _row(alert: CorrelatedAlert, group_id: str) -> dict[str, Any]:
     at, step, key = alert.firing or (None, None, None)
-    above = [(each.rule_id, each.group, to_micros(each.at), each.step) for each in alert.above]
     return {
         **{name: getattr(alert, name) for name in _SAME},
         "group_values": alert.group,
         "firing_at": at,
         "firing_step": step,
         "firing_key": key,
-        "above": json.dumps(above) if above else None,
         "group_id": group_id,
-        "shared_id": shared_id,
     }

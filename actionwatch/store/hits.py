@@ -1,4 +1,4 @@
-"""The hits of correlations: a record, or an alert of a rule that another one counts, in a group.
+"""The hits of correlations: a record in a group.
 
 A rule has a number here, another one each time that it is fed again: what is left of the one before is deleted bit by bit.
 """
@@ -24,10 +24,9 @@ _FIRST = to_micros(ALWAYS)
 _PAGE = 2000  # hits that are read at once: a group may have a million
 _MOST = 20_000  # hits of several groups
 _KEY = ("rule", "group_id", "at", "step", "key")
-_REPLACED = ("record_id", "is_backlog", "value", "records")
+_REPLACED = ("record_id", "is_backlog", "value")
 _VALUES = ", ".join(f"{name} = excluded.{name}" for name in _REPLACED)
-_REPLACE = f"({', '.join(_KEY)}) DO UPDATE SET {_VALUES}"  # nosec
-_REPLACE_BACKLOG = f"{_REPLACE} WHERE hit.is_backlog AND NOT excluded.is_backlog"
+_OTHERWISE = f"({', '.join(_KEY)}) DO UPDATE SET {_VALUES} WHERE hit.is_backlog AND NOT excluded.is_backlog"  # nosec
 _c = HIT.c
 _PLACE = as_stored([_c.at, _c.step, _c.key])
 _READ = select(*as_stored([_c.at, _c.step, _c.key, *(_c[name] for name in _REPLACED)])).where(
@@ -40,7 +39,6 @@ _AFTER = _READ.where(tuple_(*_PLACE) > _GIVEN).order_by(*_PLACE).limit(_PAGE)
 _IS_SINCE = _PLACE[0] >= bindparam("since", type_=BigInteger())
 _BEFORE = _READ.where(_IS_SINCE, tuple_(*_PLACE) < _GIVEN).order_by(*(column.desc() for column in _PLACE)).limit(1)
 _BEFORE_OF_STEP = _BEFORE.where(_c.step == bindparam("wanted"))
-_AT = _READ.where(tuple_(*_PLACE) == _GIVEN)
 _DELETE = {
     table: table.delete().where(*(column == bindparam(f"of_{column.name}") for column in as_stored(table.primary_key)))
     for table in (HIT, TOUCHED_GROUP)
@@ -57,8 +55,7 @@ _OLD = (
     .order_by(*_STORED_KEY)
     .limit(bindparam("most"))
 )
-_encode, _decode_value = msgspec.json.Encoder().encode, msgspec.json.Decoder().decode
-_decode_records = msgspec.json.Decoder(tuple[RecordRef, ...]).decode
+_encode, _decode_value = msgspec.json.Encoder().encode, msgspec.json.Decoder(tuple[str, ...]).decode
 
 _order = attrgetter("order")
 
@@ -79,17 +76,19 @@ HitsOfGroup = tuple[int, str, Sequence[Hit]]
 
 def insert(connection: Connection, hits: Iterable[HitsOfGroup]) -> None:
     """Insert hits, each once: one that may alert replaces the same action that another source read as backlog."""
-    _insert(connection, hits, _REPLACE_BACKLOG)
-
-
-def replace(connection: Connection, number: int, group: str, hit: Hit) -> None:
-    """Insert a hit, or replace it."""
-    _insert(connection, [(number, group, (hit,))], _REPLACE)
-
-
-def delete(connection: Connection, number: int, group: str, order: HitOrder) -> None:
-    """Delete a hit."""
-    _delete_all(connection, HIT, [(number, group, to_micros(order[0]), order[1], order[2])])
+    times: dict[datetime, int] = {}  # most hits share theirs with others
+    rows: list[tuple[Any, ...]] = []
+    for number, group, its in hits:
+        for hit in its:
+            at = times.get(hit.at)
+            if at is None:
+                at = times[hit.at] = to_micros(hit.at)
+            (record,) = hit.records
+            value = None if hit.value is None else _encode(hit.value).decode()
+            rows.append((number, group, at, hit.step, hit.key, record.id, record.is_backlog, value))
+    if rows:
+        columns = dict(zip((*_KEY, *_REPLACED), zip(*rows, strict=True), strict=True))
+        bulk_insert(connection, HIT, columns, _OTHERWISE)
 
 
 def read_from(connection: Connection, number: int, group: str, at: datetime) -> Iterator[Hit]:
@@ -150,12 +149,6 @@ def _with_few(connection: Connection, places: Collection[tuple[Any, ...]]) -> se
             group for group, count in count_of_each(connection, HIT, _KEY[:3], some, _IS_FROM, 1) if count <= _PAGE
         }
     return found
-
-
-def read_at(connection: Connection, number: int, group: str, order: HitOrder) -> Hit | None:
-    """Read the hit of a group at a place."""
-    row = connection.execute(_AT, {"rule": number, "group": group, **_given(order)}).first()
-    return None if row is None else _hit(row)
 
 
 def read_before(
@@ -266,43 +259,14 @@ def touched_rules(connection: Connection) -> set[int]:
 # -- rows --------------------------------------------------------------------------------------------------------------
 
 
-def _insert(connection: Connection, hits: Iterable[HitsOfGroup], otherwise: str) -> None:
-    times: dict[datetime, int] = {}  # most hits share theirs with others
-    rows: list[tuple[Any, ...]] = []
-    for number, group, its in hits:
-        for hit in its:
-            at = times.get(hit.at)
-            if at is None:
-                at = times[hit.at] = to_micros(hit.at)
-            rows.append((number, group, at, hit.step, hit.key, *_columns(hit)))
-    if rows:
-        columns = dict(zip((*_KEY, *_REPLACED), zip(*rows, strict=True), strict=True))
-        bulk_insert(connection, HIT, columns, otherwise)
-
-
-def _columns(hit: Hit) -> tuple[int, bool, str | None, str | None]:
-    """Return the columns of a hit that are not its place."""
-    value = None if hit.value is None else _encode(hit.value).decode()
-    if len(hit.records) == 1 and (record := hit.records[0]).key == hit.key:
-        return record.id, record.is_backlog, value, None
-    newest = hit.records[-1].id if hit.records else 0
-    live = max((record.id for record in hit.records if not record.is_backlog), default=0)
-    return live or newest, bool(hit.records) and not live, value, _encode(hit.records).decode()
-
-
 def _hit(row: Sequence[Any]) -> Hit:
-    micros, step, key, record_id, is_backlog, value, records = row
+    micros, step, key, record_id, is_backlog, value = row
     try:
         at = from_micros(micros)
-        its = (RecordRef(key, record_id, at, bool(is_backlog)),) if records is None else _decode_records(records)
-        return Hit(at, step, key, its, None if value is None else _value(value))
+        its = (RecordRef(key, record_id, at, bool(is_backlog)),)
+        return Hit(at, step, key, its, None if value is None else tuple(map(intern, _decode_value(value))))
     except (*DAMAGES, msgspec.MsgspecError) as exc:
         raise damaged(exc) from exc
-
-
-def _value(text: str) -> Any:
-    value = _decode_value(text)
-    return tuple(map(intern, value)) if isinstance(value, list) else value
 
 
 def _given(order: HitOrder) -> dict[str, Any]:

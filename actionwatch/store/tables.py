@@ -471,7 +471,7 @@ ALERT_HISTORY = Table(
     sqlite_autoincrement=True,  # an id is sealed once
 )
 
-# The hits of correlations: a record, or an alert of a rule that another one counts, in a group.
+# The hits of correlations: a record in a group.
 HIT = Table(
     "hit",
     METADATA,
@@ -480,16 +480,13 @@ HIT = Table(
     Column("at", Instant, primary_key=True),
     Column("step", Integer, primary_key=True, autoincrement=False),
     Column("key", Text, primary_key=True),
-    # The record or, of an alert, its newest one that is no backlog; 0 if there is none.
     Column("record_id", BigInteger, nullable=False),
     Column("is_backlog", Boolean, nullable=False),
     Column("value", Text),
-    # The records of an alert.
-    Column("records", Text),
     sqlite_with_rowid=False,  # the hits of a group lie together
 )
 
-# The groups in which hits were added, moved or removed, of rules that are evaluated later: while they are fed.
+# The groups in which hits were added, of rules that are evaluated later: while they are fed.
 TOUCHED_GROUP = Table(
     "touched_group",
     METADATA,
@@ -518,8 +515,6 @@ CORRELATED_ALERT = Table(
     Column("reported_as", Text),
     Column("resolved_at", Instant),
     Column("group_id", Text, nullable=False),
-    # Rule and shown values, where groups share an alert.
-    Column("shared_id", Text),
     Column("firing_at", Instant),
     Column("firing_step", Integer),
     Column("firing_key", Text),
@@ -529,9 +524,6 @@ CORRELATED_ALERT = Table(
     Column("is_judged", Boolean, nullable=False),
     Column("is_noted", Boolean, nullable=False),
     Column("pending_at", Instant),
-    Column("is_held", Boolean, nullable=False),
-    Column("leader", Text),
-    Column("above", Text),
     Index("correlated_alert_by_rule", "rule_id", "until"),
     Index("correlated_alert_by_end", "until"),
     Index("correlated_alert_by_group", "group_id", "fired_at"),
@@ -541,9 +533,6 @@ _partial("correlated_alert_reported", _REPORTED, where=_REPORTED.is_not(None))
 _partial("correlated_alert_open", CORRELATED_ALERT.c.rule_id, where=CORRELATED_ALERT.c.is_open == true())
 _PENDING = CORRELATED_ALERT.c.pending_at
 _partial("correlated_alert_pending", _PENDING, where=_PENDING.is_not(None))
-_SHARED = CORRELATED_ALERT.c.shared_id
-_partial("correlated_alert_shared", _SHARED, CORRELATED_ALERT.c.fired_at, where=_SHARED.is_not(None))
-_partial("correlated_alert_held", _SHARED, where=CORRELATED_ALERT.c.is_held == true())
 
 # How far each correlation was fed. A record up to `floor` is older than the rule, and cannot open an alert alone.
 CORRELATION_VERSION = Table(

@@ -16,7 +16,7 @@ from actionwatch.rules.correlations.context import StreamBounds
 from actionwatch.rules.correlations.correlator import Correlator
 from actionwatch.rules.correlations.fold_cache import FoldCache
 from actionwatch.rules.correlations.memory_rows import MemoryRows
-from actionwatch.rules.correlations.order import lookbacks
+from actionwatch.rules.correlations.order import lookback
 from actionwatch.rules.correlations.sources import VerifiedTime
 from tests.benchmarks.noise import shipped_rules
 from tests.builders import NOON, make_record
@@ -56,7 +56,7 @@ def test_a_replay_of_the_shipped_rules_holds_no_more_once_their_windows_are_full
     bounds = StreamBounds(begin=lambda *_: NOON, alerts_from=lambda *_: NOON)
     correlator = Correlator(shipped_rules(), bounds, cache=FoldCache(1_000))  # less than what it could take
     rows = MemoryRows(correlator.rules)
-    full = max(lookbacks(correlator.rules).values()) // A_DAY + 2
+    full = max(map(lookback, correlator.rules)) // A_DAY + 2
     ids, early, late = count(1), Counter[str](), Counter[str]()
     counted = set[str]()
     for day in range(full + 2 * CYCLE):

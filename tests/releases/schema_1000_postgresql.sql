@@ -95,7 +95,6 @@ CREATE TABLE public.correlated_alert (
     reported_as text COLLATE pg_catalog."C",
     resolved_at bigint,
     group_id text NOT NULL COLLATE pg_catalog."C",
-    shared_id text COLLATE pg_catalog."C",
     firing_at bigint,
     firing_step integer,
     firing_key text COLLATE pg_catalog."C",
@@ -104,10 +103,7 @@ CREATE TABLE public.correlated_alert (
     back_at bigint,
     is_judged boolean NOT NULL,
     is_noted boolean NOT NULL,
-    pending_at bigint,
-    is_held boolean NOT NULL,
-    leader text COLLATE pg_catalog."C",
-    above text COLLATE pg_catalog."C"
+    pending_at bigint
 )
 WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_insert_scale_factor='0.02', autovacuum_analyze_scale_factor='0.01');
 CREATE TABLE public.correlation_version (
@@ -159,8 +155,7 @@ CREATE TABLE public.hit (
     key text NOT NULL COLLATE pg_catalog."C",
     record_id bigint NOT NULL,
     is_backlog boolean NOT NULL,
-    value text COLLATE pg_catalog."C",
-    records text COLLATE pg_catalog."C"
+    value text COLLATE pg_catalog."C"
 )
 WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_insert_scale_factor='0.02', autovacuum_analyze_scale_factor='0.01');
 CREATE TABLE public.linked_account (
@@ -525,13 +520,13 @@ INSERT INTO public.alert_record VALUES (1, 'f5a50fbb-2165-56ab-b53d-b8f2948c0854
 INSERT INTO public.alert_record VALUES (2, '70966863-97a6-5ce8-8f86-7b248b85fa63', 2, 1795608120000000);
 INSERT INTO public.alert_record VALUES (3, 'f87bd3cb-31eb-5c49-90d0-3d53e00daa66', 3, 1795608180000000);
 INSERT INTO public.backlog VALUES ('source', 7, 7, 7, 7, 7, 7, 7, 7);
-INSERT INTO public.correlated_alert VALUES ('id', 'rule_id', 'group_values', 'origin', 7, 7, 7, true, true, true, 'reported_as', 7, 'group_id', 'shared_id', 7, 7, 'firing_key', true, true, 7, true, true, 7, true, 'leader', 'above');
+INSERT INTO public.correlated_alert VALUES ('id', 'rule_id', 'group_values', 'origin', 7, 7, 7, true, true, true, 'reported_as', 7, 'group_id', 7, 7, 'firing_key', true, true, 7, true, true, 7);
 INSERT INTO public.correlation_version VALUES ('rule_id', 'version', 7, 7, 'digest', 7, 7, 7, 7);
 INSERT INTO public.delivery VALUES ('647f70de-73b0-5fda-b4bf-30fad983c43a', 'f5a50fbb-2165-56ab-b53d-b8f2948c0854', 'hook', 'opened', 1, 'sent', 1, 1795608000000000, 1795608000000000, 1795608000000000, NULL, NULL, 1795608000000000, NULL, NULL, NULL, NULL, NULL, NULL, NULL, '{"type":"alert.opened","timestamp":"2026-11-25T12:00:00+00:00","data":{"id":"f5a50fbb-2165-56ab-b53d-b8f2948c0854","rule":{"id":"cluster_deleted","name":"cluster_deleted","title":"Cluster_Deleted","tags":[]},"level":"high","title":"cluster_deleted by eve","body":"","runbook":null,"labels":{},"source":"acme","group":{},"status":"open","acked_by":null,"resolved_by":null,"count":1,"first_at":"2026-11-25T12:01:00.000Z","last_at":"2026-11-25T12:01:00.000Z","late":false,"late_by_seconds":null,"explain":"actionwatch explain f5a50fbb","user":"eve","cluster":null,"assigned_to":null,"note":null,"noted_by":null,"reopened_by":null,"records":[{"key":"0006611894927700-00000000000000000001","timestamp":"2026-11-25T12:01:00.000Z","actionKind":"DELETE_CLUSTER","userName":"eve","description":"Zürich 1","account":{"id":null,"name":null},"cluster":{"id":null,"name":null},"scope":null,"crudOperation":null,"source":"acme","raw":{}}]},"fields":[["timestamp","2026-11-25T12:01:00.000Z"],["userName","eve"],["actionKind","DELETE_CLUSTER"],["description","Zürich 1"]]}');
 INSERT INTO public.delivery VALUES ('71d3fd26-471c-590d-ad3a-3f3382076c16', '70966863-97a6-5ce8-8f86-7b248b85fa63', 'hook', 'opened', 1, 'sent', 1, 1795608000000000, 1795608000000000, 1795608000000000, NULL, NULL, 1795608000000000, NULL, NULL, NULL, NULL, NULL, NULL, NULL, '{"type":"alert.opened","timestamp":"2026-11-25T12:00:00+00:00","data":{"id":"70966863-97a6-5ce8-8f86-7b248b85fa63","rule":{"id":"cluster_deleted","name":"cluster_deleted","title":"Cluster_Deleted","tags":[]},"level":"high","title":"cluster_deleted by eve","body":"","runbook":null,"labels":{},"source":"acme","group":{},"status":"open","acked_by":null,"resolved_by":null,"count":1,"first_at":"2026-11-25T12:02:00.000Z","last_at":"2026-11-25T12:02:00.000Z","late":false,"late_by_seconds":null,"explain":"actionwatch explain 70966863","user":"eve","cluster":null,"assigned_to":null,"note":null,"noted_by":null,"reopened_by":null,"records":[{"key":"000661189825fe00-00000000000000000002","timestamp":"2026-11-25T12:02:00.000Z","actionKind":"DELETE_CLUSTER","userName":"eve","description":"Zürich 2","account":{"id":null,"name":null},"cluster":{"id":null,"name":null},"scope":null,"crudOperation":null,"source":"acme","raw":{}}]},"fields":[["timestamp","2026-11-25T12:02:00.000Z"],["userName","eve"],["actionKind","DELETE_CLUSTER"],["description","Zürich 2"]]}');
 INSERT INTO public.delivery VALUES ('33fd5d40-7e08-595a-ada5-e3f2bed97e87', 'f87bd3cb-31eb-5c49-90d0-3d53e00daa66', 'hook', 'opened', 1, 'sent', 1, 1795608000000000, 1795608000000000, 1795608000000000, NULL, NULL, 1795608000000000, NULL, NULL, NULL, NULL, NULL, NULL, NULL, '{"type":"alert.opened","timestamp":"2026-11-25T12:00:00+00:00","data":{"id":"f87bd3cb-31eb-5c49-90d0-3d53e00daa66","rule":{"id":"cluster_deleted","name":"cluster_deleted","title":"Cluster_Deleted","tags":[]},"level":"high","title":"cluster_deleted by eve","body":"","runbook":null,"labels":{},"source":"acme","group":{},"status":"open","acked_by":null,"resolved_by":null,"count":1,"first_at":"2026-11-25T12:03:00.000Z","last_at":"2026-11-25T12:03:00.000Z","late":false,"late_by_seconds":null,"explain":"actionwatch explain f87bd3cb","user":"eve","cluster":null,"assigned_to":null,"note":null,"noted_by":null,"reopened_by":null,"records":[{"key":"000661189bb98500-00000000000000000003","timestamp":"2026-11-25T12:03:00.000Z","actionKind":"DELETE_CLUSTER","userName":"eve","description":"Zürich 3","account":{"id":null,"name":null},"cluster":{"id":null,"name":null},"scope":null,"crudOperation":null,"source":"acme","raw":{}}]},"fields":[["timestamp","2026-11-25T12:03:00.000Z"],["userName","eve"],["actionKind","DELETE_CLUSTER"],["description","Zürich 3"]]}');
 INSERT INTO public.delivery_latency VALUES ('hook', 1, 3, 0);
-INSERT INTO public.hit VALUES (7, 'group_id', 7, 7, 'key', 7, true, 'value', 'records');
+INSERT INTO public.hit VALUES (7, 'group_id', 7, 7, 'key', 7, true, 'value');
 INSERT INTO public.linked_account VALUES (7, 'organisation', 'account_id', 'name', 'raw', 7, 7);
 INSERT INTO public.message_reference VALUES ('alert_id', 'receiver', 'value');
 INSERT INTO public.poll VALUES ('source', 7, 7, 'last_error', 7, 7);
@@ -722,11 +717,9 @@ CREATE INDEX alert_record_by_time ON public.alert_record USING btree (alert_id, 
 CREATE INDEX correlated_alert_by_end ON public.correlated_alert USING btree (until);
 CREATE INDEX correlated_alert_by_group ON public.correlated_alert USING btree (group_id, fired_at);
 CREATE INDEX correlated_alert_by_rule ON public.correlated_alert USING btree (rule_id, until);
-CREATE INDEX correlated_alert_held ON public.correlated_alert USING btree (shared_id) WHERE (is_held = true);
 CREATE INDEX correlated_alert_open ON public.correlated_alert USING btree (rule_id) WHERE (is_open = true);
 CREATE INDEX correlated_alert_pending ON public.correlated_alert USING btree (pending_at) WHERE (pending_at IS NOT NULL);
 CREATE INDEX correlated_alert_reported ON public.correlated_alert USING btree (reported_as) WHERE (reported_as IS NOT NULL);
-CREATE INDEX correlated_alert_shared ON public.correlated_alert USING btree (shared_id, fired_at) WHERE (shared_id IS NOT NULL);
 CREATE INDEX delivery_awaiting ON public.delivery USING btree (receiver, awaits, ref, mutes, due_at) WHERE (awaits IS NOT NULL);
 CREATE INDEX delivery_by_creation ON public.delivery USING btree (created_at);
 CREATE INDEX delivery_by_due ON public.delivery USING btree (status, receiver, due_at, ordinal);

@@ -95,7 +95,6 @@ CREATE TABLE correlated_alert (
 	reported_as TEXT, 
 	resolved_at BIGINT, 
 	group_id TEXT NOT NULL, 
-	shared_id TEXT, 
 	firing_at BIGINT, 
 	firing_step INTEGER, 
 	firing_key TEXT, 
@@ -105,12 +104,9 @@ CREATE TABLE correlated_alert (
 	is_judged BOOLEAN NOT NULL, 
 	is_noted BOOLEAN NOT NULL, 
 	pending_at BIGINT, 
-	is_held BOOLEAN NOT NULL, 
-	leader TEXT, 
-	above TEXT, 
 	PRIMARY KEY (id)
 );
-INSERT INTO "correlated_alert" VALUES('id','rule_id','group_values','origin',7,7,7,1,1,1,'reported_as',7,'group_id','shared_id',7,7,'firing_key',1,1,7,1,1,7,1,'leader','above');
+INSERT INTO "correlated_alert" VALUES('id','rule_id','group_values','origin',7,7,7,1,1,1,'reported_as',7,'group_id',7,7,'firing_key',1,1,7,1,1,7);
 CREATE TABLE correlation_version (
 	rule_id TEXT NOT NULL, 
 	version TEXT NOT NULL, 
@@ -168,13 +164,12 @@ CREATE TABLE hit (
 	record_id BIGINT NOT NULL, 
 	is_backlog BOOLEAN NOT NULL, 
 	value TEXT, 
-	records TEXT, 
 	PRIMARY KEY (rule, group_id, at, step, "key")
 )
  WITHOUT ROWID
 
 ;
-INSERT INTO "hit" VALUES(7,'group_id',7,7,'key',7,1,'value','records');
+INSERT INTO "hit" VALUES(7,'group_id',7,7,'key',7,1,'value');
 CREATE TABLE linked_account (
 	id INTEGER NOT NULL, 
 	organisation TEXT NOT NULL, 
@@ -566,11 +561,9 @@ CREATE INDEX alert_record_by_time ON alert_record (alert_id, occurred_at);
 CREATE INDEX correlated_alert_by_end ON correlated_alert (until);
 CREATE INDEX correlated_alert_by_group ON correlated_alert (group_id, fired_at);
 CREATE INDEX correlated_alert_by_rule ON correlated_alert (rule_id, until);
-CREATE INDEX correlated_alert_held ON correlated_alert (shared_id) WHERE is_held = 1;
 CREATE INDEX correlated_alert_open ON correlated_alert (rule_id) WHERE is_open = 1;
 CREATE INDEX correlated_alert_pending ON correlated_alert (pending_at) WHERE pending_at IS NOT NULL;
 CREATE INDEX correlated_alert_reported ON correlated_alert (reported_as) WHERE reported_as IS NOT NULL;
-CREATE INDEX correlated_alert_shared ON correlated_alert (shared_id, fired_at) WHERE shared_id IS NOT NULL;
 CREATE INDEX delivery_awaiting ON delivery (receiver, awaits, ref, mutes, due_at) WHERE awaits IS NOT NULL;
 CREATE INDEX delivery_by_creation ON delivery (created_at);
 CREATE INDEX delivery_by_due ON delivery (status, receiver, due_at, ordinal);

@@ -12,11 +12,10 @@ import click
 from actionwatch.base.model import Record
 from actionwatch.cli import completing
 from actionwatch.cli.context import reading_store
-from actionwatch.cli.options import FILE, output_option
+from actionwatch.cli.options import output_option
 from actionwatch.cli.output import echo, print_document, print_faults, spell
 from actionwatch.cli.rules.loaded_rules import load
-from actionwatch.cli.rules.record_source import read_jsonl, read_object, reader_for
-from actionwatch.cli.rules.spool import Spool
+from actionwatch.cli.rules.record_source import read_object, reader_for
 from actionwatch.service.rule_context import LoadedRules
 from actionwatch.text.suggestions import suggest
 from actionwatch.text.times import local_times
@@ -30,18 +29,13 @@ if TYPE_CHECKING:
 @click.command("explain")
 @click.argument("record", shell_complete=completing.files)
 @click.argument("rule", shell_complete=completing.rules_and_files)
-@click.option(
-    "--records",
-    "file",
-    type=FILE,
-    help="For a correlation: the records before RECORD, as JSON lines.  [default: the store, for a stored record]",
-)
 @output_option
 @click.pass_obj
-def command(config: str, record: str, rule: str, file: Path | None, form: str) -> None:
+def command(config: str, record: str, rule: str, form: str) -> None:
     """Show whether RULE matches RECORD: the rule as a tree, each line with its result (+, -) and the record's value.
 
-    For a correlation also the groups in which the record counts, what counted there before it, and the resulting alert.
+    For a correlation that runs also the groups in which the record counts, what counted there before it, and the resulting
+    alert.
 
     RECORD is the key of a stored record (a unique prefix is enough), a JSON file, or - for standard input: an object in the
     format of the upstream or of `records export`. RULE is the name or id of a rule, or a rule file.
@@ -66,7 +60,7 @@ def command(config: str, record: str, rule: str, file: Path | None, form: str) -
             found,
             loaded.context.lists,
             feeders=feeders_of(each, rules),
-            views=_views(config, each, loaded, found, file),
+            views=_views(config, each, loaded, found),
         )
         for each in chosen
     ]
@@ -74,24 +68,16 @@ def command(config: str, record: str, rule: str, file: Path | None, form: str) -
     print_document(documents[0] if len(documents) == 1 else documents, form, as_text=lambda: _print(found, findings))
 
 
-def _views(config: str, rule: Rule, loaded: LoadedRules, record: Record, file: Path | None) -> list[View] | None:
-    """Return the correlation's groups, or None if nothing is known about the time before the record."""
-    from actionwatch.rules.correlations.view import before, views_of
-
-    if rule.correlation is None:
-        return None
-    if file is not None:
-        with Spool() as spool:
-            spool.add(read_jsonl(file, reader_for(loaded.context.settings)))
-            return views_of(rule, loaded.found.rules, before(record, spool), record, spool.first_at)
-    if not record.id:
+def _views(config: str, rule: Rule, loaded: LoadedRules, record: Record) -> list[View] | None:
+    """Return the correlation's groups, or None if the store does not have what it counted."""
+    if rule.correlation is None or not record.id:
         return None
     from actionwatch.service.stored_views import views_from_store
 
     with reading_store(config) as (settings, connection):
         sources = [source.name for source in settings.sources]
         (views,) = views_from_store(connection, rule, loaded.found.rules, [record], sources)
-        return views
+    return views
 
 
 def _record(config: str, where: str) -> Record:

@@ -1,4 +1,4 @@
-"""Evaluate the groups that a batch of hits touches, rule by rule: inner rules before those that count their alerts."""
+"""Evaluate the groups that a batch of hits touches, rule by rule."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from actionwatch.base.model import CorrelatedAlert, Group
 from actionwatch.rules.correlations.changes import Evaluation, FoundChange, compare
 from actionwatch.rules.correlations.context import RuleContext
 from actionwatch.rules.correlations.evaluate import AFTER_ALL, Span
-from actionwatch.rules.correlations.feed import Feed, GroupedHits
+from actionwatch.rules.correlations.feed import GroupedHits
 from actionwatch.rules.correlations.fold_cache import FoldCache
 from actionwatch.rules.correlations.folding import Folded, RuleFolding, Touch, too_early
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
-from actionwatch.rules.correlations.publishing import Publisher
 from actionwatch.rules.correlations.rows import Rows
-from actionwatch.rules.correlations.sharing import Sharing
 from actionwatch.rules.correlations.sources import Verified
 from actionwatch.rules.model import NEVER, Correlation
 
@@ -31,7 +29,6 @@ class Batch:
     def __init__(
         self,
         contexts: Sequence[RuleContext],
-        feed: Feed,
         cache: FoldCache,
         rows: Rows,
         verified: Verified,
@@ -45,7 +42,6 @@ class Batch:
         self._later = later
         self._is_new = False
         self._touched: list[dict[Group, Touch]] = [{} for _ in contexts]
-        self._publisher = Publisher(contexts, feed, rows, self._touch)
 
     def add(self, hits: GroupedHits) -> None:
         """Add the hits of records, before anything else is noted."""
@@ -92,58 +88,37 @@ class Batch:
         return found
 
     def _evaluate(self, number: int, context: RuleContext) -> Iterator[FoundChange]:
-        """Evaluate the groups of a rule that were touched: each alone or, where they share alerts, those together."""
-        rule, touched = context.rule, self._touched[number]
-        for shown in dict.fromkeys(map(rule.merged, touched)) if rule.is_merging else ():
-            for known in self._rows.alerts.held(number, shown):
-                self._touch(number, known.group).look_again(known)
+        """Evaluate the groups of a rule that were touched, each alone."""
         # Groups that were touched long ago are used less than those of new records.
         folding = RuleFolding(number, context, self._rows, self._cache, self._verified, is_caching=self._is_new)
-        folded = folding.fold_all(touched)
+        folded = folding.fold_all(self._touched[number])
         with_alerts = [each for each in folded if each.has_alerts]
         if with_alerts:
             self._note(number, context, with_alerts)
             yield from self._compare(number, context, with_alerts)
-            if context.is_inner:
-                self._publisher.publish(rule, with_alerts)
         for each in folded:
             folding.remember(each)
 
     def _compare(self, number: int, context: RuleContext, folded: Iterable[Folded]) -> Iterator[FoundChange]:
         """Compare what was found with what people know. Note what must be looked at later."""
         rule = context.rule
-        together: dict[Group, list[Folded]] = {}
         for each in folded:
-            together.setdefault(rule.merged(each.group) if rule.is_merging else each.group, []).append(each)
-        for shown, some in together.items():
-            shared = self._shared(number, rule, shown, some) if rule.is_merging else None
-            evaluations = [self._evaluation(number, rule, each) for each in some]
-            yield from compare(evaluations, partial(self._may_open, context), shared)
-            for each in some:
-                verified = self._verified.of(rule, each.group)
-                for found in each.result.alerts:
-                    known = each.known[found.id]
-                    known.is_held = shared is not None and known.is_judged and shared.is_held(found)
-                    known.pending_at = context.pending_at(found, each.group, verified)
-                    if known.pending_at is not None:
-                        self._rows.alerts.wait(known, known.pending_at)
+            yield from compare(self._evaluation(number, rule, each), partial(self._may_open, context))
+            verified = self._verified.of(rule, each.group)
+            for found in each.result.alerts:
+                known = each.known[found.id]
+                known.pending_at = context.pending_at(found, each.group, verified)
+                if known.pending_at is not None:
+                    self._rows.alerts.wait(known, known.pending_at)
 
     def _may_open(self, context: RuleContext, found: FoundAlert, group: Group) -> bool:
         return context.may_open(found, group, self._verified.of(context.rule, group))
-
-    def _shared(self, number: int, rule: Correlation, shown: Group, folded: Sequence[Folded]) -> Sharing | None:
-        """Return who leads whom among the alerts of groups that share one."""
-        changed = (known.fired_at for each in folded for known in each.known.values())
-        verified = self._verified.of(rule, next(iter(folded)).group)  # the same for all of them: see `sources.py`
-        return Sharing(rule, self._rows.alerts.sharing(number, shown, min(changed)), verified)
 
     def _evaluation(self, number: int, rule: Correlation, folded: Folded) -> Evaluation:
         last_at = None
         if rule.is_absence and any(not known.is_current for known in folded.turned):
             newest = self._rows.hits.before(number, folded.group, AFTER_ALL)
-            touched = [newest.at] if newest is not None else []
-            touched += [folded.touch.span.last[0]] if folded.touch.is_changed else []  # a hit that was removed
-            last_at = max(touched, default=None)
+            last_at = newest.at if newest is not None else None
         return Evaluation(rule, folded.group, folded.known, last_at, folded.judged, folded.turned)
 
     def _note(self, number: int, context: RuleContext, folded: Sequence[Folded]) -> None:
@@ -152,8 +127,6 @@ class Batch:
         for each in folded:
             for found in each.result.alerts:
                 found.id = found.id or rule.alert_id(each.group, found.origin)
-                if context.is_waiting:
-                    found.judged_at = found.fired_at  # no fold waits for longer
         unread = {found.id for each in folded for found in each.result.alerts if found.id not in each.known}
         stored = self._rows.alerts.by_id(unread) if unread else {}
         for each in folded:
@@ -174,10 +147,9 @@ class Batch:
         back = [folded.known[name] for name in current if not folded.known[name].is_current]
         for known in (*gone, *back):
             known.is_current = known.id in current
-            known.pending_at, known.is_held = None, False
+            known.pending_at = None
         turned = [each for each in (*gone, *back) if each.is_noted]
         folded.turned = sorted(turned, key=attrgetter("first_at", "id"))
-        self._publisher.withdraw(gone)
         self._rows.alerts.drop([each.id for each in gone if not each.is_noted])
 
 

@@ -11,7 +11,6 @@ from actionwatch.base.model import Group
 from actionwatch.rules.correlations.folds import fold_maker
 from actionwatch.rules.correlations.folds.fold import Fold
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
-from actionwatch.rules.correlations.order import needs, waiting
 from actionwatch.rules.model import Correlation
 
 Beginning = Callable[[Correlation, Group], datetime | None]
@@ -47,14 +46,10 @@ class RuleContext:
     alerts_from: Callable[[Group], datetime | None]
     new_fold: Callable[[Group], Fold]
     """Makes the empty state of a group."""
-    is_inner: bool
-    """Whether other rules count its alerts."""
-    is_waiting: bool
-    """Whether alerts that it counts may wait for verified time, so that its own alerts wait too."""
 
     def may_open(self, found: FoundAlert, group: Group, verified: datetime | None) -> bool:
         """Return whether an alert of a group may open: at least one of its records is no backlog and newer than the rule."""
-        if self.rule.is_silent or found.is_quiet:
+        if found.is_quiet:
             return False
         if self.rule.is_absence:
             is_over = verified is not None and found.resolved_at is not None and found.resolved_at <= verified
@@ -67,34 +62,22 @@ class RuleContext:
     def pending_at(self, found: FoundAlert, group: Group, verified: datetime | None) -> datetime | None:
         """Return the verified time at which an alert must be looked at again, None if only another hit can change it."""
         due = [] if found.is_judged(verified) or found.judged_at is None else [found.judged_at]
-        is_over = found.resolved_at is not None
-        if (
-            found.resolved_at is not None
-            and self.rule.is_merging
-            and (verified is None or found.resolved_at > verified)
-        ):
-            due.append(found.resolved_at)  # first it must be verified whether others are missing
-            is_over = False
-        start = self.alerts_from(group) if self.rule.is_absence and not is_over else None
+        start = self.alerts_from(group) if self.rule.is_absence and found.resolved_at is None else None
         if start is not None and (verified is None or verified < start):
             due.append(start)
         return min(due, default=None)
 
 
 def contexts_of(rules: Sequence[Correlation], bounds: StreamBounds) -> Iterator[RuleContext]:
-    """Return what does not change about each rule; `rules` are in feeding order."""
-    needed, waits = needs(rules), waiting(rules)
-    counted = {step.rule_id for rule in rules for step in rule.steps}
+    """Return what does not change about each rule."""
     for rule in rules:
         since = bounds.since(rule)
         yield RuleContext(
             rule=rule,
             new_fold=_fold_maker(rule, bounds),
-            complete_from=None if since is None else since + needed[rule.name.id],
+            complete_from=None if since is None else since + rule.reach,
             floor=bounds.floor(rule),
             alerts_from=partial(bounds.alerts_from, rule),
-            is_inner=rule.name.id in counted,
-            is_waiting=not waits.isdisjoint(step.rule_id for step in rule.steps),
         )
 
 

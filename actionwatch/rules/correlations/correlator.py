@@ -1,4 +1,4 @@
-"""Correlate: hits of records become alerts, and alerts of a rule become hits of the rules that count them.
+"""Correlate: hits of records become alerts.
 
 A hit is a row, and so is an alert: everything that is known of a group is read from there. Nothing depends on the order in
 which records arrive, or on how they are divided into batches. Pure: `Rows` remembers, and the caller reports the changes.
@@ -26,7 +26,7 @@ from actionwatch.rules.model import Correlation, Rule
 
 
 class Correlator:
-    """The correlations that run, in feeding order: a rule is known by its number in `rules`."""
+    """The correlations that run: a rule is known by its number in `rules`."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class Correlator:
         return [*self._feed.take_failures(), *self._failures.take_all()]
 
     def _batch(self, rows: Rows, verified: Verified, later: Collection[int]) -> Batch:
-        return Batch(self.contexts, self._feed, self._cache, rows, verified, later)
+        return Batch(self.contexts, self._cache, rows, verified, later)
 
     def _changes(self, batch: Batch, rows: Rows) -> list[AlertChange]:
         found = list(_without_held(batch.run(), rows))

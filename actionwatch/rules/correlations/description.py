@@ -70,7 +70,7 @@ def _match(
 
 def _as_written(rule: Correlation, group: Group, newest: Record) -> dict[str, str | None]:
     """Return what an alert shows of a group, each value as the newest record writes it: a group holds canonical forms."""
-    return {name: _written(rule, name, value, newest) for name, value in rule.shown_group(group).items()}
+    return {name: _written(rule, name, value, newest) for name, value in rule.grouping(group).items()}
 
 
 def _written(rule: Correlation, name: str, value: str | None, newest: Record) -> str | None:
@@ -125,7 +125,5 @@ def _plain(rule: Correlation, found: FoundAlert, records: Sequence[Record], grou
         return f"Nothing{where} {since}: expected within {spell_duration(rule.timespan)}, due at {instant(found.first_at)}."
     if len(records) == 1:
         return plain_body(records[0])
-    if not records:  # it counts alerts of rules that watch for absence
-        return f"No expected records came{where} from {instant(found.first_at)} to {instant(found.fired_at)}."
     many = f"{len(records)} records{where} from {instant(found.first_at)} to {instant(records[-1].occurred_at)}"
     return f"{many}. The newest: {plain_body(records[-1])}"

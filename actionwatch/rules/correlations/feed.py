@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import math
-import re
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from operator import attrgetter
 from sys import intern
 from typing import Any
@@ -16,16 +13,12 @@ from actionwatch.base.cache_keys import is_short
 from actionwatch.base.model import Group, Hit, KeptRecord, Record, RecordRef
 from actionwatch.base.unicode import canonical
 from actionwatch.rules.conditions import UNEXPECTED
-from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.engine import Engine, Failures, RuleFailure
 from actionwatch.rules.fields import ENTITIES, Candidates, Reader, Subject, field_named, spell
-from actionwatch.rules.model import BASELINE, VALUE_TYPES, Correlation, CorrelationType, Rule, Step
+from actionwatch.rules.model import BASELINE, Correlation, CorrelationType, Rule, Step
 
 MAX_REMEMBERED = 5_000  # combinations of values whose groups are cached, for each way to group: about 1 MB
-_NOTHING_INHERITED: Mapping[str, str | None] = {}
-_WHOLE = 2**63  # a column cannot hold a larger whole number
 _order = attrgetter("order")
-_NUMBER = re.compile(r"[+-]?\d{1,300}(?:\.\d{0,300})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
 
 
 GroupHit = tuple[int, Group, Hit]
@@ -80,21 +73,10 @@ class Feed:
                 grouped = cache[mask] = _by_grouping(fed)
             if grouped:
                 record = subject.record
-                match = _Match(subject, record.key, record.occurred_at, (self._keep(record),), _NOTHING_INHERITED, {})
+                match = _Match(subject, (self._keep(record),), {})
                 for number, group, hit in self._hits_of(match, grouped):
                     found.setdefault(number, {}).setdefault(group, []).append(hit)
         return {number: {group: in_order(hits) for group, hits in groups.items()} for number, groups in found.items()}
-
-    def inner_hits(
-        self, inner: Correlation, group: Group, found: FoundAlert, newest: Record | None
-    ) -> Iterator[GroupHit]:
-        """Return the hits that an inner alert makes: one for each step it feeds, at its firing time, with its newest record."""
-        firing = found.firing
-        counted = itertools.takewhile(lambda hit: firing is None or hit.order <= firing.order, found.hits)
-        records = tuple({each.key: each for hit in counted for each in hit.records}.values())
-        subject = Subject(newest) if newest is not None else None
-        match = _Match(subject, found.id, found.fired_at, records, inner.grouping(group), {})
-        return self._hits_of(match, _by_grouping(self._slots.get(inner.name.id, ())))
 
     def take_failures(self) -> list[RuleFailure]:
         """Return what went wrong with rules since the last call."""
@@ -122,24 +104,24 @@ class Feed:
                         yield slot.number, group, hit
 
     def _fail(self, match: _Match, slots: Iterable[_Slot], exc: Exception) -> None:
-        key = match.subject.record.key if match.subject is not None else ""
         for slot in slots:
-            self._failures.add(RuleFailure(slot.rule_name, key, f"{type(exc).__name__}: {exc}"))
+            self._failures.add(RuleFailure(slot.rule_name, match.subject.record.key, f"{type(exc).__name__}: {exc}"))
 
 
 @dataclass(slots=True)
 class _Match:
-    """A record, or an inner alert with its newest record and the values of its group, and what slots made of it before.
+    """A record, what hits keep of it, and what slots made of it before.
 
     Most rules group by the same fields and count no value: they share the groups and the hit.
     """
 
-    subject: Subject | None
-    key: str
-    at: datetime
+    subject: Subject
     records: tuple[KeptRecord, ...]
-    inherited: Mapping[str, str | None]
     hits: dict[int, Hit]
+
+    def hit(self, step: int, value: object = None) -> Hit:
+        record = self.subject.record
+        return Hit(record.occurred_at, step, record.key, self.records, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,18 +136,13 @@ class _FieldReader:
     slot: str | None
     attribute: str | None
 
-    def values(self, subject: Subject | None, inherited: Mapping[str, str | None]) -> Iterator[str | None]:
-        """Yield canonical values: an id before a name; only an inner alert's own group, where that has the field."""
-        if self.name in inherited:
-            yield inherited[self.name]
-        elif subject is not None:
-            yield from map(canonical, map(spell, self.read(subject)))
+    def values(self, subject: Subject) -> Iterator[str | None]:
+        """Yield canonical values: an id before a name."""
+        yield from map(canonical, map(spell, self.read(subject)))
 
-    def value(self, subject: Subject | None, inherited: Mapping[str, str | None]) -> str | None:
+    def value(self, subject: Subject) -> str | None:
         """Return the first value, None if there is none."""
-        if self.name in inherited:
-            return inherited[self.name]
-        candidates: Candidates = self.read(subject) if subject is not None else ()
+        candidates: Candidates = self.read(subject)
         return canonical(spell(candidates[0])) if candidates else None
 
 
@@ -179,7 +156,7 @@ class _FieldValues:
         self._known: dict[Hashable, Any] = {}
 
     def of(self, match: _Match) -> Any:
-        if self._key is None or match.inherited or match.subject is None:
+        if self._key is None:
             return self._make(match)
         key = self._key(match.subject.record)
         try:
@@ -210,44 +187,38 @@ class _Slot:
         self._place, self._rule = place, rule
         is_baseline = rule.type is CorrelationType.NEW_TERM and place == BASELINE
         self._when = None if is_baseline else rule.when
-        self._has_value = rule.type in VALUE_TYPES
+        self._has_value = rule.type is CorrelationType.VALUE_COUNT
         self._expected = None if rule.expected is None else frozenset(rule.expected)
         self._group = [_field_reader(step, name, by_name=rule.is_absence) for name in rule.group_fields]
         self._terms = [rule.group_fields.index(name) for name in rule.fields]
         self._values = [_field_reader(step, name) for name in rule.value_fields]
         grouped = _words(step, rule.group_fields), tuple(self._terms), self._expected, rule.is_absence
         self.grouping = shared.setdefault(grouped, _FieldValues(self._group, self._groups_of))
-        counted = rule.type is CorrelationType.VALUE_COUNT, _words(step, rule.value_fields)
-        self._value = shared.setdefault(counted, _FieldValues(self._values, self._value_of))
+        self._value = shared.setdefault(_words(step, rule.value_fields), _FieldValues(self._values, self._value_of))
 
     def hit(self, match: _Match) -> Hit | None:
         """Return the hit of a match; None if there is nothing to count."""
-        if self._when is not None and not self._when.holds(match.at):
+        if self._when is not None and not self._when.holds(match.subject.record.occurred_at):
             return None
         if self._has_value:
             value = self._value.of(match)
-            return None if value is None else Hit(match.at, self._place, match.key, match.records, value)
+            return None if value is None else match.hit(self._place, value)
         made = match.hits.get(self._place)
         if made is None:
-            made = match.hits[self._place] = Hit(match.at, self._place, match.key, match.records)
+            made = match.hits[self._place] = match.hit(self._place)
         return made
 
     def _groups_of(self, match: _Match) -> Sequence[Group]:
-        subject, inherited = match.subject, match.inherited
         if self._expected is not None:  # by id or by name
-            known = {name: value for name, value in inherited.items() if value is not None}
-            choices = itertools.product(*(reading.values(subject, known) for reading in self._group))
+            choices = itertools.product(*(reading.values(match.subject) for reading in self._group))
             return [group for group in choices if group in self._expected]
-        group = tuple(reading.value(subject, inherited) for reading in self._group)
+        group = tuple(reading.value(match.subject) for reading in self._group)
         return () if any(group[place] is None for place in self._terms) else (group,)
 
     def _value_of(self, match: _Match) -> object:
-        if self._rule.type is CorrelationType.VALUE_COUNT:
-            values = [reading.value(match.subject, match.inherited) for reading in self._values]
-            # One text of each value, however many hits have it: without the records, each hit would hold its own.
-            return None if None in values else tuple(intern(value) for value in values if value is not None)
-        candidates: Candidates = self._values[0].read(match.subject) if match.subject is not None else ()
-        return next((number for each in candidates if (number := as_number(each)) is not None), None)
+        values = [reading.value(match.subject) for reading in self._values]
+        # One text of each value, however many hits have it: without the records, each hit would hold its own.
+        return None if None in values else tuple(intern(value) for value in values if value is not None)
 
 
 def in_order(hits: Sequence[Hit]) -> Sequence[Hit]:
@@ -281,19 +252,6 @@ def _by_grouping(slots: Iterable[_Slot]) -> _Grouped:
 
 def _words(step: Step, names: Iterable[str]) -> tuple[tuple[str, str], ...]:
     return tuple((name, step.aliases.get(name, name)) for name in names)
-
-
-def as_number(value: object) -> int | float | None:
-    """Read a finite number, also from text; None for anything else. A whole number of more than 64 bits becomes a float."""
-    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
-        value = float(value) if set(value) & set(".eE") else int(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = value if -_WHOLE <= value < _WHOLE else float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
 
 
 def _field_reader(step: Step, name: str, *, by_name: bool = False) -> _FieldReader:

@@ -36,17 +36,12 @@ class Touch:
     hits: list[Hit] = field(default_factory=list)
     due: list[CorrelatedAlert] = field(default_factory=list)
     is_changed: bool = False
-    """Whether hits were moved, removed or replaced, or it is not known which are new."""
+    """Whether it is not known which hits are new."""
 
     @classmethod
     def of(cls, hits: Sequence[Hit]) -> Touch:
         """Return the touch of new hits in order."""
         return cls(Span(hits[0].order, hits[-1].order), list(hits))
-
-    def add(self, hit: Hit) -> None:
-        """Note a new hit."""
-        self.hits.append(hit)
-        self.span.include(hit.order)
 
     def look_again(self, known: CorrelatedAlert) -> None:
         """Note an alert that must be looked at again, with all of its hits."""
@@ -213,4 +208,4 @@ def _extended(cached: CachedFold, touch: Touch, group: Group) -> Folded:
 
 
 def _is_settled(known: CorrelatedAlert) -> bool:
-    return known.pending_at is None and not known.is_held
+    return known.pending_at is None

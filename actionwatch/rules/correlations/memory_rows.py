@@ -40,19 +40,6 @@ class MemoryHits:
                     for hit in added:
                         _add(its, hit)
 
-    def replace(self, number: int, group: Group, hit: Hit) -> None:
-        """Add the hit of an inner alert, or replace it by one with other records."""
-        its = self._groups[number].setdefault(group, [])
-        place = bisect.bisect_left(its, hit.order, key=_order)
-        its[place : place + _is_at(its, place, hit.order)] = [hit]
-
-    def remove(self, number: int, group: Group, order: HitOrder) -> None:
-        """Remove the hit of an inner alert."""
-        its = self._of(number, group)
-        place = bisect.bisect_left(its, order, key=_order)
-        if _is_at(its, place, order):
-            del its[place]
-
     def prefetch(self, number: int, firsts: Mapping[Group, datetime]) -> None:
         """Nothing to do."""
 
@@ -60,12 +47,6 @@ class MemoryHits:
         """Yield the hits of a group from a time on, in order."""
         its = self._of(number, group)
         return iter(its[bisect.bisect_left(its, at, key=_at) :])
-
-    def at(self, number: int, group: Group, order: HitOrder) -> Hit | None:
-        """Return the hit of a group at a place."""
-        its = self._of(number, group)
-        place = bisect.bisect_left(its, order, key=_order)
-        return its[place] if _is_at(its, place, order) else None
 
     def before(
         self, number: int, group: Group, order: HitOrder, step: int | None = None, since: datetime = ALWAYS
@@ -98,7 +79,6 @@ class MemoryAlerts:
         self._rules = rules
         self._groups: list[dict[Group, list[CorrelatedAlert]]] = [{} for _ in rules]
         self._alerts: dict[str, tuple[int, CorrelatedAlert]] = {}
-        self._shared: list[dict[Group, dict[str, CorrelatedAlert]]] = [{} for _ in rules]
         self._waiting: list[tuple[datetime, str]] = []
 
     def __iter__(self) -> Iterator[CorrelatedAlert]:
@@ -116,18 +96,6 @@ class MemoryAlerts:
     def by_id(self, ids: Collection[str]) -> Mapping[str, CorrelatedAlert]:
         """Return those of the alerts that there are, by id."""
         return {name: self._alerts[name][1] for name in ids if name in self._alerts}
-
-    def sharing(self, number: int, shown: Group, at: datetime) -> Sequence[CorrelatedAlert]:
-        """Return the current alerts of the groups that share one alert, from the leader of the last before a time on."""
-        its = {name: each for name, each in self._shared[number].get(shown, {}).items() if each.is_current}
-        before = [each for each in its.values() if each.fired_at < at and each.leader is not None]
-        last = max(before, key=attrgetter("fired_at"), default=None)
-        begin = at if last is None else min(last.fired_at, its.get(last.leader or "", last).fired_at)
-        return [each for each in its.values() if each.fired_at >= begin]
-
-    def held(self, number: int, shown: Group) -> Sequence[CorrelatedAlert]:
-        """Return the alerts of these groups that wait for one that fired before to be judged."""
-        return [each for each in self._shared[number].get(shown, {}).values() if each.is_held]
 
     def due(self, verified: Verified) -> Sequence[tuple[int, CorrelatedAlert]]:
         """Return the alerts that must be looked at, now that time is verified, with the number of their rule, by time."""
@@ -149,14 +117,10 @@ class MemoryAlerts:
 
     def put(self, number: int, alerts: Iterable[CorrelatedAlert]) -> None:
         """Remember alerts that are new, or that a cached fold has."""
-        rule = self._rules[number]
         for each in alerts:
-            if each.id in self._alerts:
-                continue
-            self._alerts[each.id] = number, each
-            self._groups[number].setdefault(each.group, []).append(each)
-            if rule.is_merging:
-                self._shared[number].setdefault(rule.merged(each.group), {})[each.id] = each
+            if each.id not in self._alerts:
+                self._alerts[each.id] = number, each
+                self._groups[number].setdefault(each.group, []).append(each)
 
     def wait(self, known: CorrelatedAlert, at: datetime) -> None:
         """Note that an alert must be looked at again once a time is verified."""
@@ -167,29 +131,23 @@ class MemoryAlerts:
         for name in ids:
             number, known = self._alerts.pop(name)
             self._groups[number][known.group].remove(known)
-            if self._rules[number].is_merging:
-                del self._shared[number][self._rules[number].merged(known.group)][name]
 
     def forget_before(self, at: datetime) -> None:
         """Forget what cannot matter to hits after a time, up to which all was judged that ever will be."""
-        needed = {name: each for name, (number, each) in self._alerts.items() if self._is_needed(number, each, at)}
-        kept = {*needed, *(each.leader for each in needed.values())}
-        self.drop([name for name in self._alerts if name not in kept])
-        for tables in (self._groups, self._shared):
-            for groups in tables:
-                for group in [group for group, its in groups.items() if not its]:
-                    del groups[group]
+        self.drop([name for name, (number, each) in self._alerts.items() if not self._is_needed(number, each, at)])
+        for groups in self._groups:
+            for group in [group for group, its in groups.items() if not its]:
+                del groups[group]
 
     def _is_needed(self, number: int, known: CorrelatedAlert, at: datetime) -> bool:
         """Return whether a later hit can change an alert, or what it fires depends on it."""
         if not known.is_current:
             return False
-        if known.is_open or known.pending_at is not None or known.is_held:
+        if known.is_open or known.pending_at is not None:
             return True
         rule = self._rules[number]
-        _, leader = self._alerts.get(known.leader or "", (number, known))
-        if rule.is_absence and leader.back_at is None:
-            return True  # the alert that groups share is still open
+        if rule.is_absence and known.back_at is None:
+            return True
         return known.until + rule.reach >= at
 
 

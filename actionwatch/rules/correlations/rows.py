@@ -23,24 +23,12 @@ class HitRows(Protocol):
         """Add hits, each once: a record that may alert replaces the same action that another source read as backlog."""
         ...
 
-    def replace(self, number: int, group: Group, hit: Hit) -> None:
-        """Add the hit of an inner alert, or replace it by one with other records."""
-        ...
-
-    def remove(self, number: int, group: Group, order: HitOrder) -> None:
-        """Remove the hit of an inner alert."""
-        ...
-
     def prefetch(self, number: int, firsts: Mapping[Group, datetime]) -> None:
         """Note that groups of a rule will be folded again from these times on, so that they can be read together."""
         ...
 
     def since(self, number: int, group: Group, at: datetime) -> Iterator[Hit]:
         """Yield the hits of a group from a time on, in order."""
-        ...
-
-    def at(self, number: int, group: Group, order: HitOrder) -> Hit | None:
-        """Return the hit of a group at a place."""
         ...
 
     def before(
@@ -67,14 +55,6 @@ class AlertRows(Protocol):
 
     def by_id(self, ids: Collection[str]) -> Mapping[str, CorrelatedAlert]:
         """Return those of the alerts that there are, by id."""
-        ...
-
-    def sharing(self, number: int, shown: Group, at: datetime) -> Sequence[CorrelatedAlert]:
-        """Return the current alerts of the groups that share one alert, from the leader of the last before a time on."""
-        ...
-
-    def held(self, number: int, shown: Group) -> Sequence[CorrelatedAlert]:
-        """Return the alerts of these groups that wait for one that fired before to be judged."""
         ...
 
     def due(self, verified: Verified) -> Sequence[tuple[int, CorrelatedAlert]]:

@@ -6,7 +6,7 @@ those with one value of a label, if the rule groups by `source` or `source.label
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -142,30 +142,19 @@ def sources_of(rules: Sequence[Rule]) -> Mapping[str, RuleSources]:
     """Return the sources of each correlation that runs, by the id of the rule."""
     known = {rule.name.id: rule for rule in rules}
     found: dict[str, RuleSources] = {}
-    for rule in running(rules):  # inner rules first
+    for rule in running(rules):
         own = {part.name.id for part in rule.parts}
-        feeders = [step.rule_id for step in rule.steps]
-        scopes: list[Scope] | None = []
-        for name in feeders:
-            if name in found:
-                its = found[name].scopes
-            else:
-                fed_by = rule.alert.scope if name in own else known[name].alert.scope if name in known else None
-                its = None if fed_by is None else (fed_by,)
-            scopes = None if scopes is None or its is None else [*scopes, *its]
-        # A group of alerts of a rule waits for all that this rule waits for.
-        inner = [found[name].field for name in feeders if name in found]
-        place = next((at for at, name in enumerate(rule.group_fields) if _keeps_apart(rule, name, inner)), None)
+        feeders = (rule if step.rule_id in own else known.get(step.rule_id) for step in rule.steps)
+        scopes = [feeder.alert.scope if feeder is not None else None for feeder in feeders]
+        place = next((at for at, name in enumerate(rule.group_fields) if _keeps_apart(rule, name)), None)
         field = "" if place is None else rule.group_fields[place]
-        found[rule.name.id] = RuleSources(None if scopes is None else tuple(scopes), place, field)
+        its = None if None in scopes else tuple(scope for scope in scopes if scope is not None)
+        found[rule.name.id] = RuleSources(its, place, field)
     return found
 
 
-def _keeps_apart(rule: Correlation, name: str, inner: Collection[str]) -> bool:
-    """Return whether all records of a group, and of all that share its alert, have one value of a field of the source."""
+def _keeps_apart(rule: Correlation, name: str) -> bool:
+    """Return whether all records of a group have one value of a field of the source."""
     if name != _SOURCE and not name.startswith(LABELS):
         return False
-    if any(step.aliases.get(name, name) != name for step in rule.steps):
-        return False
-    is_shown = not rule.is_merging or (rule.alert.group_by is not None and name in rule.alert.group_by)
-    return is_shown and all(field == name for field in inner)
+    return all(step.aliases.get(name, name) == name for step in rule.steps)

@@ -14,7 +14,7 @@ from actionwatch.matching.matcher import MANY_BATCHES, RecordMatcher
 from actionwatch.rules.engine import Engine
 from tests.builders import NOON, make_record
 from tests.integration.kit import Post
-from tests.integration.matching.test_correlation import BURST, HEAD, MINUTE, MISSING, matcher, only, rules_of, see
+from tests.integration.matching.test_correlation import BURST, MINUTE, MISSING, matcher, only, rules_of, see
 
 HOUR = timedelta(hours=1)
 
@@ -83,26 +83,17 @@ def test_a_new_absence_knows_what_was_seen_long_ago(post: Post) -> None:
     assert only(post).first_at == NOON - 3 * days + HOUR
 
 
-MISSING_BURST = (
-    HEAD.format("missing-burst")
-    + "correlation: {rules: burst, type: event_count, group-by: [userName], timespan: 1h, condition: {lt: 1},"
-    + " expect-groups: {userName: [eve]}}\n"
-)
-
-
-@pytest.mark.parametrize(("text", "fed"), [(MISSING, 4), (MISSING_BURST, 4)])
-def test_a_new_absence_and_what_feeds_it_look_at_all_that_is_stored(post: Post, text: str, fed: int) -> None:
+def test_a_new_absence_looks_at_all_that_is_stored(post: Post) -> None:
     """It looks for the last record of each group, however old that is; backlog counts."""
     days = timedelta(days=1)
     old = [make_record(n, occurred_at=NOON - 3 * days + n * MINUTE, is_backlog=True) for n in range(3)]
     post.store(*old, make_record(4, user_name="bob", is_backlog=True))
     see(post.database, NOON, begins=NOON - 5 * days)
     matcher(post, ()).run_once()
-    step = matcher(post, rules_of(f"{BURST}---\n{text}"))
+    step = matcher(post, rules_of(f"{BURST}---\n{MISSING}"))
     step.run_once()
-    assert step.fed_count == fed
-    last = {MISSING: NOON - 5 * days, MISSING_BURST: NOON - 3 * days + 2 * MINUTE}
-    assert only(post).first_at == last[text] + HOUR
+    assert step.fed_count == 4
+    assert only(post).first_at == NOON - 5 * days + HOUR
 
 
 # -- backlog

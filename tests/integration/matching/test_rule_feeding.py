@@ -44,11 +44,6 @@ PLAIN = HEAD.format("plain") + "detection: {s: {actionKind: CREATE_CLUSTER}, con
 CHANGED = BURST.replace("gte: 3", "gte: 2")
 OTHER = BURST.replace("burst", "other").replace("10m", "20m")
 LONG = BURST.replace("burst", "long").replace("10m", "9d")
-OVER_OTHER = (
-    HEAD.format("over")
-    + "correlation: {type: event_count, rules: other, timespan: 1h, condition: {gte: 2}, generate: true}\n"
-)
-OVER_BURST = OVER_OTHER.replace("rules: other", "rules: burst").replace("gte: 2", "gte: 1")
 BURST_AND_MISSING = f"{BURST}---\n{MISSING}"
 
 
@@ -246,7 +241,7 @@ class Life:
 
         self.left, self.database.dies = die_at, self.dies
         try:
-            stepping(post, joined(CHANGED, OVER_BURST, PLAIN), arrive).run_once()
+            stepping(post, joined(CHANGED, OTHER, PLAIN), arrive).run_once()
         except Killed:
             return False
         finally:
@@ -296,7 +291,7 @@ def test_a_kill_at_any_commit_loses_and_repeats_nothing(life: Life, soak: int) -
         if die_at and not is_killed:
             break
     assert len(pictures) == 1
-    assert sorted(name for *_, name in pictures.pop()) == ["burst", "over", "plain", "plain", "plain"]
+    assert sorted(name for *_, name in pictures.pop()) == ["burst", "other", "plain", "plain", "plain"]
     assert kills > 10
 
 
@@ -355,14 +350,12 @@ def test_a_failed_portion_changes_nothing(post: Post, monkeypatch: pytest.Monkey
         ([BURST.replace("10m", "15m"), LONG], (2, ["burst"])),
         ([BURST, LONG.replace("9d", "2d")], (6, ["long"])),
         ([BURST, LONG, OTHER], (2, ["other"])),
-        ([BURST, LONG, OTHER, OVER_OTHER], (2, ["other", "over"])),
         ([LONG], (0, [])),
         ([BURST.replace("alert: {", "alert: {realert: 1h, "), LONG], (2, ["burst"])),
-        ([BURST.replace("alert: {", "alert: {group_by: [userName], "), LONG], (2, ["burst"])),
         ([BURST.replace("level: high", "level: low"), LONG], (0, [])),
         ([BURST + "---\n" + MISSING, LONG], (9, ["missing"])),
     ],
-    ids=["same", "changed", "long", "added", "nested", "removed", "realert", "group_by", "level", "absence"],
+    ids=["same", "changed", "long", "added", "removed", "realert", "level", "absence"],
 )
 @pytest.mark.parametrize("is_reload", [False, True])
 def test_only_changed_rules_read_records_again(
@@ -393,39 +386,6 @@ def test_a_changed_rule_alerts_on_nothing_old(post: Post) -> None:
     assert matcher(post, joined(BURST, OTHER)).run_once() == 0
     assert matcher(post, joined(CHANGED, OTHER)).run_once() == 0
     assert counts(post) == [("burst", 3), ("other", 3)]
-
-
-def test_an_inner_rule_that_changes_takes_the_rule_above_with_it(post: Post) -> None:
-    """The rule above counts the alerts of the changed rule, and alerts about none that is made of older records only."""
-    counting = OVER_BURST.replace("gte: 1", "gte: 2")
-    delete(post, range(3), rules=joined(BURST, counting))
-    assert counts(post) == [("burst", 3)]
-    step = matcher(post, joined(BURST.replace("10m", "11m"), counting))
-    count, fed = fed_by(step)
-    assert (count, fed) == (3, ["burst", "over"])
-    assert counts(post) == [("burst", 3)]
-    post.store(*(make_record(10 + n, minutes=30 + n / 10) for n in range(3)))
-    step.run_once()
-    assert counts(post) == [("burst", 3), ("burst", 3), ("over", 6)]
-
-
-def test_a_rule_above_that_changes_counts_what_the_inner_one_had_found(post: Post) -> None:
-    """The inner rule is fed again with the rule above: its older alerts count, and are not opened twice."""
-    delete(post, range(3), rules=rules_of(BURST))
-    step = matcher(post, joined(BURST, OVER_BURST.replace("gte: 1", "gte: 2")))
-    step.run_once()
-    assert counts(post) == [("burst", 3)]
-    post.store(*(make_record(10 + n, minutes=30 + n / 10) for n in range(3)))
-    step.run_once()
-    assert counts(post) == [("burst", 3), ("burst", 3), ("over", 6)]
-    assert len(post.rows()) == 3
-
-
-def test_a_rule_that_alerts_itself_from_now_on_reads_records_again(post: Post) -> None:
-    """A rule that is off keeps what it counts silent. Once it is removed, what it counted may alert."""
-    counting = OVER_OTHER.replace(", generate: true", "") + "mode: off\n"
-    delete(post, range(2), rules=joined(BURST, OTHER, counting))
-    assert fed_by(matcher(post, joined(BURST, OTHER))) == (2, ["other"])
 
 
 def test_an_alert_of_a_longer_realert_is_joined(post: Post) -> None:
@@ -618,7 +578,7 @@ def test_hits_leave_with_their_records(post: Post) -> None:
 @pytest.mark.parametrize("gone", ["DELETE FROM hit WHERE record_id = 1", "DELETE FROM correlated_alert"])
 def test_what_was_reported_is_not_reported_again(post: Post, gone: str) -> None:
     """Retention may delete hits of an alert that is still joined, or the whole row of an old one."""
-    rules = joined(BURST, OVER_BURST.replace("gte: 1", "gte: 2"))
+    rules = rules_of(BURST)
     delete(post, range(5), rules=rules)
     with post.database.write() as connection:
         connection.execute(text(gone))

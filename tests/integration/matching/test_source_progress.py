@@ -21,7 +21,7 @@ from actionwatch.store import marks
 from actionwatch.store.database import Database
 from tests.builders import NOON, make_marks, make_record
 from tests.integration.kit import Post
-from tests.integration.matching.test_correlation import DELETED, HEAD, MINUTE, only, rules_of, see
+from tests.integration.matching.test_correlation import HEAD, MINUTE, only, rules_of, see
 from tests.integration.matching.test_rule_feeding import fed_by, names, stepping
 
 HOUR = timedelta(hours=1)
@@ -37,12 +37,8 @@ ALL = HEAD.format("all") + OPEN_END.replace("BY", "userName")
 BY_CUSTOMER = HEAD.format("customer") + OPEN_END.replace("BY", "source.labels.customer")
 ONE = HEAD.format("one") + OPEN_END.replace("BY", "userName") + SCOPE.format("acme")
 GOLD = HEAD.format("gold") + OPEN_END.replace("BY", "userName") + SCOPE.format("'tier=\"gold\"'")
-SHARED = HEAD.format("shared") + OPEN_END.replace("BY", "userName, source") + "alert: {group_by: [userName]}\n"
 RENAMED = HEAD.format("renamed") + OPEN_END.replace("BY", "source, userName").replace(
     "timespan", "aliases: {source: {made: userName, gone: userName}}, timespan"
-)
-ABOVE = HEAD.format("above") + (
-    "correlation: {type: event_count, rules: NAME, group-by: [source], timespan: 1h, condition: {gte: 1}, generate: true}\n"
 )
 MISSING = (
     HEAD.format("missing")
@@ -107,11 +103,7 @@ def test_the_slowest_source_counts(database: Database) -> None:
         (BY_CUSTOMER, ("other",), 1),
         (ONE, ("eve",), 3),
         (GOLD, ("eve",), 1),
-        (SHARED, ("eve", "acme"), 1),
         (RENAMED, ("acme", "eve"), 1),
-        (f"{EACH}---\n{ABOVE.replace('NAME', 'each')}", ("acme",), 3),
-        (f"{ALL}---\n{ABOVE.replace('NAME', 'all')}", ("acme",), 1),
-        (f"{ONE}---\n{ABOVE.replace('NAME', 'one')}", ("acme",), 3),
     ],
 )
 def test_each_group_waits_for_its_sources(text: str, group: tuple[str | None, ...], hours: int) -> None:
@@ -266,11 +258,9 @@ def test_a_rule_that_groups_by_other_fields_from_now_on_is_judged_at_once(post: 
     assert names(post) == ["each", "each"]
 
 
-@pytest.mark.parametrize(
-    "now", [EACH, EACH.replace("userName, source", "userName, clusterId") + "alert: {group_by: [userName]}\n"]
-)
+@pytest.mark.parametrize("now", [EACH, EACH.replace("userName, source", "userName, clusterId")])
 def test_what_waits_from_before_a_rule_had_more_fields_does_not_stop_the_matcher(post: Post, now: str) -> None:
-    """An alert that waits is of a group of an earlier version of its rule: it is forgotten. Groups may share an alert now."""
+    """An alert that waits is of a group of an earlier version of its rule: it is forgotten."""
     post.store(make_record(1, action_kind="CREATE_CLUSTER", minutes=1))
     see(post.database, NOON + 2 * MINUTE)
     stepping(post, rules_of(ALL.replace("all", "each"))).run_once()
@@ -284,9 +274,7 @@ def test_what_waits_from_before_a_rule_had_more_fields_does_not_stop_the_matcher
     assert [alert.user for alert in post.alerts().values()][-1] == "bob"
 
 
-@pytest.mark.parametrize(
-    "now", [EACH, EACH.replace("userName, source", "userName, clusterId") + "alert: {group_by: [userName]}\n"]
-)
+@pytest.mark.parametrize("now", [EACH, EACH.replace("userName, source", "userName, clusterId")])
 def test_what_a_leader_with_older_rules_left_waiting_does_not_stop_the_returning_one(post: Post, now: str) -> None:
     """Another process leads for a while with a rule that groups by fewer fields: what waits of its groups is forgotten."""
     see(post.database, NOON)
@@ -301,26 +289,6 @@ def test_what_a_leader_with_older_rules_left_waiting_does_not_stop_the_returning
     see(post.database, NOON + HOUR)
     returning.run_once()
     assert only(post).user == "bob"
-
-
-def test_groups_by_other_fields_share_no_alert_with_those_of_before(post: Post) -> None:
-    """A rule groups by one field more, and a late record begins an earlier alert: that of before stays as people know it."""
-    shared = DELETED + "correlation: {type: event_count, group-by: [BY], timespan: 10m, condition: {gte: 3}}\n"
-    shared = HEAD.format("shared") + shared + "alert: {group_by: [userName], realert: 30m}\n"
-    see(post.database, NOON)
-    post.store(*(make_record(number, minutes=number) for number in range(3)))
-    stepping(post, rules_of(shared.replace("BY", "userName, clusterId"))).run_once()
-    before = only(post)
-    step = stepping(post, rules_of(shared.replace("BY", "userName, clusterId, source")))
-    step.run_once()
-    post.store(*(make_record(number, minutes=number - 20) for number in range(10, 13)))
-    step.run_once()
-    post.store(*(make_record(number, minutes=number - 15, source="beta") for number in range(20, 23)))
-    step.run_once()
-    alerts = post.alerts()
-    assert alerts.pop(before.id) == before
-    (after,) = alerts.values()
-    assert (after.count, after.labels) == (9, {"tier": "gold"})
 
 
 def test_groups_of_a_renamed_source_begin_with_its_name(database: Database) -> None:

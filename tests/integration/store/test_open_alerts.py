@@ -158,7 +158,7 @@ def test_what_a_sequence_explains_is_below_it(database: Database) -> None:
         joined = {"new": (1, 2), "high": (2,), "low": (1, 3)}
         alerts.join(connection, [(name, n, NOON + n * SECOND) for name, numbers in joined.items() for n in numbers])
         found = CorrelatedAlert("new", "rule-2", ("eve",), "x", NOON, NOON, NOON + SECOND, is_reported=True)
-        correlations.write(connection, [(found, "g", None)])
+        correlations.write(connection, [(found, "g")])
     assert listed(database) == {"new": [("explained", "high")], "low": []}
 
 

@@ -185,13 +185,12 @@ def _alert(number: int) -> Alert:
     )
 
 
-def _found(number: int) -> tuple[CorrelatedAlert, str, str]:
-    """Return the alert of a group; the groups of a hundred alerts share theirs, and one group has very many."""
+def _found(number: int) -> tuple[CorrelatedAlert, str]:
+    """Return the alert of a group; one group has very many."""
     at, group = _at(number), LARGE if number % 2 else f"group {number:05}"
     found = CorrelatedAlert(f"found alert {number:05}", f"rule {number % 40}", ("eve",), "k", at, at, at)
-    found.leader = f"found alert {number - number % 10:05}"
     found.pending_at = LATER if number % 7 == 0 else None
-    return found, group, LARGE if number % 4 == 0 else f"shared {number // 100:03}"
+    return found, group
 
 
 def _add_hits(connection: Connection) -> None:
@@ -201,7 +200,6 @@ def _add_hits(connection: Connection) -> None:
         hits.insert(
             connection, [(2, f"group {number // 2:05}", [_hit(number)]) for number in range(start, start + 5000)]
         )
-    hits.insert(connection, [(3, "of alerts", [structs.replace(_hit(number), records=())]) for number in range(FEW)])
     groups = ((2, f"group {number:05}", ("eve",), _when(number), _when(number)) for number in range(RECORDS // 2))
     hits.touch(connection, list(groups))
     hits.touch(connection, [(1, LARGE, ("eve",), START, NOON)])
@@ -288,9 +286,6 @@ QUESTIONS: dict[str, Question] = {
     "found alerts that are due": lambda c: list(correlations.read_pending(c, NOON)),
     "found alerts that are due, many": lambda c: list(correlations.read_pending(c, LATER)),
     "current found alerts of a rule": lambda c: list(correlations.read_current(c, "rule 7")),
-    "found alerts that are held": lambda c: correlations.read_held(c, LARGE),
-    "newest found alerts of groups that share one": lambda c: correlations.read_shared(c, LARGE, RECENT),
-    "forget what rules above count": lambda c: correlations.forget_above(c, ["rule 7"]),
     "delete found alerts": lambda c: correlations.delete(c, [f"found alert {number:05}" for number in range(FEW)]),
     "retire found alerts": lambda c: correlations.retire(c, [f"found alert {number:05}" for number in range(FEW)]),
     "which alerts hold records": lambda c: correlations.read_held_records(
@@ -298,8 +293,6 @@ QUESTIONS: dict[str, Question] = {
     ),
     "versions of rules": correlations.read_versions,
     "add hits": lambda c: hits.insert(c, [(1, LARGE, [_hit(RECORDS + number)]) for number in range(FEW)]),
-    "replace a hit": lambda c: hits.replace(c, 1, LARGE, _hit(7000)),
-    "delete a hit": lambda c: hits.delete(c, 1, LARGE, _hit(7000).order),
     "first hits of a group": lambda c: list(hits.read_from(c, 2, "group 02500", START)),
     "newest hits of a large group": lambda c: _read_first(c, RECENT),
     "hits of groups": lambda c: hits.read_all_from(c, 2, SOME_GROUPS),
@@ -309,7 +302,6 @@ QUESTIONS: dict[str, Question] = {
     "newest hits of groups, with the last before": lambda c: hits.read_all_from(
         c, 1, [(LARGE, RECENT)], last=(0, timedelta(days=1))
     ),
-    "hit at a place": lambda c: hits.read_at(c, 1, LARGE, _hit(7000).order),
     "hit before a place": lambda c: hits.read_before(c, 1, LARGE, _hit(7000).order, None, ALWAYS),
     "hit before a place, of its step": lambda c: hits.read_before(c, 1, LARGE, _hit(7000).order, 0, ALWAYS),
     "hit before a place, of a step that is rare": lambda c: hits.read_before(

@@ -93,29 +93,6 @@ def test_records_join_a_resolved_alert_silently() -> None:
     assert (alert.first_at, alert.last_at) == (NOON - 5 * MINUTE, NOON + 6 * MINUTE)
 
 
-def test_a_second_missing_group_joins_the_alert() -> None:
-    """The alert that reports missing groups names each of them once, up to twenty."""
-    history = history_of(make_alert("a", body="c-1 is missing"))
-    change = missing(ChangeKind.JOIN, known("b", "a"))
-    apply(history, missing(ChangeKind.JOIN, known("c", "a"), "c-1 is missing"))
-    apply(history, change)
-    apply(history, change)
-    assert history.alerts["a"].body.splitlines() == ["c-1 is missing", "c-2 is missing"]
-    for n in range(40):
-        apply(history, missing(ChangeKind.JOIN, known(f"c-{n}", "a"), f"{n} lacks"))
-    assert len(history.alerts["a"].body.splitlines()) == 21
-    assert history.alerts["a"].body.endswith("… and more.")
-
-
-def test_a_missing_group_is_named_beside_one_whose_name_it_begins() -> None:
-    """The alert that names `node-10` names `node-1` too: lines are compared, not parts of them."""
-    history = history_of(make_alert("a", body="missing: node-10"))
-    change = missing(ChangeKind.JOIN, known("b", "a"), "missing: node-1")
-    apply(history, change)
-    apply(history, change)
-    assert history.alerts["a"].body.splitlines() == ["missing: node-10", "missing: node-1"]
-
-
 def test_a_missing_group_opens_an_alert_if_the_shared_one_is_resolved() -> None:
     """A missing group never joins a resolved alert: it opens its own."""
     history, member = history_of(resolved("a")), known("b", "a")
@@ -126,14 +103,14 @@ def test_a_missing_group_opens_an_alert_if_the_shared_one_is_resolved() -> None:
 
 
 def test_a_group_that_is_missing_again_opens_another_alert() -> None:
-    """A group that is missing again opens a new alert, and later changes of the batch join the new one."""
-    history, first, second = history_of(resolved("a")), known("a"), known("b", "a")
-    apply(history, missing(ChangeKind.OPEN, first), missing(ChangeKind.JOIN, second, "c-3 is missing"))
+    """A group that is missing again, while its alert is resolved, opens a new one, which resolves with the next match."""
+    history, again = history_of(resolved("a")), known("a")
+    apply(history, missing(ChangeKind.OPEN, again))
     assert history.alerts["a"] == resolved("a")
-    assert first.alert_id == second.alert_id != "a"
-    assert history.alerts[first.alert_id].body.splitlines() == ["c-2 is missing", "c-3 is missing"]
-    apply(history, AlertChange(ChangeKind.RESOLVE, first, LATER, True))
-    assert history.alerts[first.alert_id].resolved_at == LATER
+    assert again.alert_id != "a"
+    assert history.alerts[again.alert_id].body == "c-2 is missing"
+    apply(history, AlertChange(ChangeKind.RESOLVE, again, LATER, True))
+    assert history.alerts[again.alert_id].resolved_at == LATER
 
 
 def opening(*records: Record, at: timedelta = timedelta(0), **match: Any) -> AlertChange:
@@ -163,13 +140,6 @@ def test_a_correlation_opens_an_alert_with_all_its_records() -> None:
     assert entry.steps[-1][1] == records[-1]
 
 
-def test_the_alert_of_an_inner_alert_begins_when_that_fired() -> None:
-    """An alert over inner alerts begins when the first of these fired, if its records came later."""
-    history = MemoryHistory()
-    apply(history, opening(make_record(1, minutes=5, source="other"), at=2 * MINUTE))
-    assert (history.alerts["a"].first_at, history.alerts["a"].source) == (NOON + 2 * MINUTE, "other")
-
-
 def test_absence_alert_begins_when_it_was_due() -> None:
     """An absence alert has count 0, no delay, the time when the group was due, and the source of the ledger."""
     history = MemoryHistory()
@@ -177,18 +147,6 @@ def test_absence_alert_begins_when_it_was_due() -> None:
     alert = history.alerts["a"]
     assert (alert.count, alert.late_by, alert.source) == (0, None, "acme")
     assert alert.first_at == alert.last_at == alert.happened_at == NOON + 3 * MINUTE
-
-
-def test_a_missing_group_raises_the_level_and_the_end() -> None:
-    """A second missing group raises the level of its alert and moves its end, and never lowers either."""
-    history = history_of(make_alert("a", level=Level.MEDIUM, last_at=NOON + 5 * MINUTE))
-    for level, at, expected in (
-        (Level.LOW, 2 * MINUTE, (Level.MEDIUM, NOON + 5 * MINUTE)),
-        (Level.HIGH, 7 * MINUTE, (Level.HIGH, NOON + 7 * MINUTE)),
-    ):
-        texts = make_match(make_record(source=""), level=level, body=f"{at} lacks")
-        apply(history, AlertChange(ChangeKind.JOIN, known("b", "a"), NOON + at, True, (), level, texts))
-        assert (history.alerts["a"].level, history.alerts["a"].last_at) == expected
 
 
 def test_join_without_new_records_changes_nothing() -> None:

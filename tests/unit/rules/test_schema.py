@@ -96,7 +96,6 @@ def test_misspelt_keys_are_refused(text: str, rule_schema: Is) -> None:
         HEAD + "filter: {rules: any, s: {source: a}, condition: not s}\nowner: a\nreason: b\nexpires: 2027-01-01\n",
         "title: T\ncorrelation: {type: temporal, rules: [a, b], aliases: {who: {a: userName, b: raw.x}}, group-by: [who], "
         "timespan: 1M, condition: a and not b, x-mine: 5}\nalert: {group_by: [who], fields: [raw.x, userName]}\n",
-        RULE + "correlation: {type: value_percentile, timespan: 1d, condition: {field: raw.x, percentile: 9, gt: 1.5}}\n",
         RULE + "correlation: {type: value_count, timespan: 1d, condition: {field: [raw.x, userName], gt: 1}}\n",
         RULE + "correlation: {type: spike, timespan: 1d, condition: {factor: 1.5, min: 3}, windows: 7}\n",
         RULE + "correlation: {type: new_term, fields: [userName], history: 1y, baseline: any, cold-start: learn}\n",

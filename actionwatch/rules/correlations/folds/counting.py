@@ -1,4 +1,4 @@
-"""The folds that count or measure the hits in a sliding window: `event_count`, `value_*` and `spike`."""
+"""The folds that count the hits in a sliding window: `event_count`, `value_count` and `spike`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Collection
 from datetime import datetime
-from fractions import Fraction
 from typing import Any
 
 from actionwatch.base.clock import from_micros, to_micros
@@ -61,62 +60,14 @@ class _Distinct(Measure):
         return len(self._values)
 
 
-class _Sum(Measure):
-    """An exact sum. A sum of floats depends on the order of the records."""
-
-    def __init__(self, rule: Correlation) -> None:
-        super().__init__(rule)
-        self._total = Fraction(0)
-
-    def add(self, value: Any) -> None:
-        super().add(value)
-        self._total += Fraction(value)
-
-    def remove(self, value: Any) -> None:
-        super().remove(value)
-        self._total -= Fraction(value)
-
-    def value(self) -> Fraction:
-        return self._total
-
-
-class _Average(_Sum):
-    def value(self) -> Fraction:
-        return self._total / self._count
-
-
-class _Percentile(Measure):
-    """Interpolates linearly between the two nearest values, so that the 50th percentile is the median."""
-
-    def __init__(self, rule: Correlation) -> None:
-        self._percentile = 50 if rule.type is CorrelationType.VALUE_MEDIAN else rule.percentile
-        self._values: list[Any] = []
-
-    def add(self, value: Any) -> None:
-        bisect.insort(self._values, value)
-
-    def remove(self, value: Any) -> None:
-        del self._values[bisect.bisect_left(self._values, value)]
-
-    def value(self) -> Fraction:
-        place = Fraction(self._percentile, 100) * (len(self._values) - 1)
-        low = math.floor(place)
-        below, above = Fraction(self._values[low]), Fraction(self._values[math.ceil(place)])
-        return below + (above - below) * (place - low)
-
-
 MEASURES: dict[CorrelationType, type[Measure]] = {
     CorrelationType.EVENT_COUNT: Measure,
     CorrelationType.VALUE_COUNT: _Distinct,
-    CorrelationType.VALUE_SUM: _Sum,
-    CorrelationType.VALUE_AVG: _Average,
-    CorrelationType.VALUE_PERCENTILE: _Percentile,
-    CorrelationType.VALUE_MEDIAN: _Percentile,
 }
 
 
 class Counting(Fold):
-    """One group of an `event_count` or `value_*` rule."""
+    """One group of an `event_count` or `value_count` rule."""
 
     def __init__(self, rule: Correlation) -> None:
         super().__init__(rule)

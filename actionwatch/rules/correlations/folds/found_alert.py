@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from actionwatch.base.model import Hit, HitOrder, KeptRecord, firing_order, firing_place
+from actionwatch.base.model import Hit, HitOrder, KeptRecord, firing_place
 from actionwatch.rules.correlations.folds.hit_window import HitWindow
 
 
@@ -41,11 +41,6 @@ class FoundAlert:
         """Where it fires among the hits of its group."""
         firing = None if self.firing is None else self.firing.order
         return firing_place(self.fired_at, firing, has_waited=self.has_waited)
-
-    @property
-    def firing_order(self) -> tuple[datetime, bool, str, str]:
-        """Where it fires among the alerts of all groups."""
-        return firing_order(self.fired_at, None if self.firing is None else self.firing.order, self.origin, self.id)
 
     def is_judged(self, verified: datetime | None) -> bool:
         """Check whether enough time is verified to notify people."""

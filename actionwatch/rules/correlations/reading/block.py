@@ -19,7 +19,8 @@ from actionwatch.rules.correlations.reading.limits import PLACE, listed, read_li
 from actionwatch.rules.correlations.reading.parts import InnerRules, own_parts
 from actionwatch.rules.correlations.reading.strings import names_in
 from actionwatch.rules.fields import field_named
-from actionwatch.rules.model import TEMPORAL_TYPES, VALUE_TYPES, Correlation, CorrelationType, Rule, Step
+from actionwatch.rules.instead import INSTEAD
+from actionwatch.rules.model import TEMPORAL_TYPES, Correlation, CorrelationType, Rule, Step
 from actionwatch.rules.report import Report
 from actionwatch.rules.selections import ReadContext, check_field
 from actionwatch.text.suggestions import suggest
@@ -27,7 +28,7 @@ from actionwatch.text.suggestions import suggest
 _COMMON = ("type", "rules", "group-by", "aliases", "generate")
 KEYS: dict[CorrelationType, tuple[str, ...]] = {
     CorrelationType.EVENT_COUNT: ("timespan", "condition", "expect-groups"),
-    **dict.fromkeys((*VALUE_TYPES, *TEMPORAL_TYPES), ("timespan", "condition")),
+    **dict.fromkeys((CorrelationType.VALUE_COUNT, *TEMPORAL_TYPES), ("timespan", "condition")),
     CorrelationType.NEW_TERM: ("fields", "history", "baseline", "cold-start"),
     CorrelationType.SPIKE: ("timespan", "condition", "windows"),
 }
@@ -209,18 +210,15 @@ def _read_fields(
 
 
 def _check_alert(alert: AlertBlock, fields: tuple[str, ...], report: Report) -> None:
-    for index, name in enumerate(alert.group_by or ()):
-        if name not in fields:
-            remedy = suggest(name, fields, "it has") if fields else "add 'group-by' to the correlation"
-            what = f"'{name}' is not in the correlation's 'group-by'"
-            report.fault(("alert", "group_by", index), what, remedy)
+    if alert.group_by is not None and set(alert.group_by) != set(fields):
+        what = f"'alert.group_by' of a correlation is its 'group-by': {', '.join(fields) or 'nothing'}"
+        report.fault(("alert", "group_by"), what, INSTEAD["group_by"])
 
 
 def _realert(correlation: Correlation, alert: Mapping[str, Any]) -> timedelta:
     """Return how long an alert is joined: by default, for as long as the windows of the rule."""
-    is_term = correlation.type is CorrelationType.NEW_TERM
-    if correlation.is_absence or (is_term and not correlation.is_merging):
+    if correlation.is_absence or correlation.type is CorrelationType.NEW_TERM:
         return timedelta(0)  # an absence ends with the next match, and an alert about one new term has one record
-    if is_term or "realert" in alert:
+    if "realert" in alert:
         return correlation.alert.realert
     return correlation.timespan * max(correlation.windows, 1)

@@ -13,7 +13,7 @@ from sigma.exceptions import SigmaTimespanError
 
 from actionwatch.rules.correlations.folds.counting import OPERATORS
 from actionwatch.rules.correlations.reading.strings import any_of_steps, read_patterns
-from actionwatch.rules.model import TEMPORAL_TYPES, VALUE_TYPES, CorrelationType, Pattern, Threshold
+from actionwatch.rules.model import TEMPORAL_TYPES, CorrelationType, Pattern, Threshold
 from actionwatch.rules.report import Report
 from actionwatch.rules.selections import check_field
 from actionwatch.text.yaml_document import Place
@@ -74,14 +74,11 @@ def read_limits(
         return _read_spike(condition, report)
     found: dict[str, Any] = {"threshold": _read_threshold(condition, report)}
     known = [*OPERATORS]
-    if type_ in VALUE_TYPES:
+    if type_ is CorrelationType.VALUE_COUNT:
         known.append("field")
-        found["value_fields"] = _read_value_fields(type_, condition, report)
+        found["value_fields"] = _read_value_fields(condition, report)
     else:
         _check_count(found["threshold"], report)
-    if type_ is CorrelationType.VALUE_PERCENTILE:
-        known.append("percentile")
-        found["percentile"] = _read_percentile(condition, report)
     report.check_keys(condition, _CONDITION, known)
     return found
 
@@ -143,23 +140,15 @@ def _least_count(threshold: Threshold) -> int:
     return math.floor(threshold.number) + 1 if threshold.operator == "gt" else math.ceil(threshold.number)
 
 
-def _read_value_fields(type_: CorrelationType, condition: Mapping[str, Any], report: Report) -> tuple[str, ...]:
+def _read_value_fields(condition: Mapping[str, Any], report: Report) -> tuple[str, ...]:
     fields, place = condition.get("field"), (*_CONDITION, "field")
     if fields is None:
-        report.fault(_CONDITION, f"'{type_}' needs a 'field' in its condition", "for example: field: userName")
+        report.fault(_CONDITION, "'value_count' needs a 'field' in its condition", "for example: field: userName")
         return ()
-    names, is_count = listed(fields), type_ is CorrelationType.VALUE_COUNT
-    if not names or (len(names) > 1 and not is_count):
-        report.fault(place, f"'field' must be a field{' or several' if is_count else ''}")
+    names = listed(fields)
+    if not names:
+        report.fault(place, "'field' must be a field or several")
     return tuple(name for name in names if check_field(name, place, report))
-
-
-def _read_percentile(condition: Mapping[str, Any], report: Report) -> Any:
-    percentile = condition.get("percentile")
-    if isinstance(percentile, bool) or not isinstance(percentile, int) or not 0 <= percentile <= 100:
-        place = (*_CONDITION, "percentile")
-        report.fault(place, "'percentile' must be a whole number from 0 to 100", "for example: percentile: 95")
-    return percentile
 
 
 def _read_spike(condition: Mapping[str, Any], report: Report) -> dict[str, Any]:

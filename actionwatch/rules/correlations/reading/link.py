@@ -1,4 +1,4 @@
-"""Links correlations to the rules that they name, in all files: resolves references, refuses cycles, makes feeders silent."""
+"""Links correlations to the rules that they name, in all files: resolves references, makes feeders silent."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from actionwatch.base.model import Level
 from actionwatch.rules.conditions import all_of
+from actionwatch.rules.instead import INSTEAD
 from actionwatch.rules.model import BASELINE, Correlation, CorrelationType, Rule, Step
 from actionwatch.rules.report import Report
 from actionwatch.text.suggestions import suggest
@@ -21,7 +22,7 @@ def link(rules: Sequence[Rule], reports: Mapping[str, Report]) -> list[Rule]:
     while True:
         names = _names(sound)
         resolved = [_resolved(rule, names, reports[rule.name.id]) for rule in sound]
-        kept = _without_circles([rule for rule in resolved if rule is not None], reports)
+        kept = [rule for rule in resolved if rule is not None]
         if len(kept) == len(sound):
             return _silenced(kept, reports)
         # A rule that depends on an omitted rule is omitted too.
@@ -63,10 +64,13 @@ def _resolved(rule: Rule, names: Mapping[str, Rule], report: Report) -> Rule | N
     for index, step in enumerate(correlation.steps):
         found = names.get(step.rule_id) or names.get(step.rule_id.lower())
         if found is None:
-            choices = [name for name, each in names.items() if name == each.name.name and each is not rule]
+            choices = [name for name, each in names.items() if name == each.name.name and each.correlation is None]
             what = f"no rule has the name or id '{step.rule_id}'"
             if step not in correlation.steps[:index]:  # by default, the baseline of new terms is the rule itself
                 report.fault(_place(correlation, report, index), what, suggest(step.rule_id, choices, "rules"))
+            continue
+        if found.correlation is not None:
+            report.fault(_place(correlation, report, index), f"'{step.rule_id}' is a correlation", INSTEAD["rules"])
             continue
         steps.append(Step(found.name.id, step.aliases))
     if len(steps) < len(correlation.steps):
@@ -82,23 +86,6 @@ def _place(correlation: Correlation, report: Report, index: int) -> tuple[str | 
     return ("correlation", "condition")
 
 
-def _without_circles(rules: Sequence[Rule], reports: Mapping[str, Report]) -> list[Rule]:
-    """Omit correlations that feed themselves, directly or through others."""
-    below = {
-        rule.name.id: {step.rule_id for step in rule.correlation.steps}
-        for rule in rules
-        if rule.correlation is not None
-    }
-    for name in below:  # Warshall's algorithm: afterwards, each has all that it reaches through others
-        for reached in below.values():
-            if name in reached:
-                reached |= below[name]
-    circular = {name for name, reached in below.items() if name in reached}
-    for name in circular:
-        reports[name].fault(("correlation", "rules"), "this correlation feeds itself", "remove the cycle")
-    return [rule for rule in rules if rule.name.id not in circular]
-
-
 def _silenced(rules: Sequence[Rule], reports: Mapping[str, Report]) -> list[Rule]:
     """Make rules silent that only feed others: Sigma's default `generate: false`. One `generate: true` is enough to alert."""
     by_id = {rule.name.id: rule for rule in rules}
@@ -112,7 +99,7 @@ def _silenced(rules: Sequence[Rule], reports: Mapping[str, Report]) -> list[Rule
     for rule in rules:
         if rule.correlation is not None:
             _note_silenced(rule, rule.correlation, by_id, fed, reports[rule.name.id])
-    marked = [rule if fed.get(rule.name.id, True) else _silent(rule) for rule in rules]
+    marked = [rule if fed.get(rule.name.id, True) else replace(rule, is_silent=True) for rule in rules]
     parts = [part for rule in marked if rule.correlation is not None for part in rule.correlation.parts]
     loud = [replace(part, is_silent=False) for part in parts if fed.get(part.name.id)]
     return [*marked, *loud]
@@ -126,8 +113,3 @@ def _note_silenced(
         if inner is not None and not fed[step.rule_id] and inner.level >= Level.HIGH:
             what = f"this silences '{inner.name.name}' ({inner.level.word}): it only feeds '{rule.name.name}'"
             report.note_fault(_place(correlation, report, index), what, "write 'generate: true' to keep both alerts")
-
-
-def _silent(rule: Rule) -> Rule:
-    correlation = None if rule.correlation is None else replace(rule.correlation, is_silent=True)
-    return replace(rule, is_silent=True, correlation=correlation)

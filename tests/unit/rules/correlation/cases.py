@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from actionwatch.base.model import Hit
-from actionwatch.rules.model import VALUE_TYPES, Correlation, CorrelationType, Pattern, Threshold
+from actionwatch.rules.model import Correlation, CorrelationType, Pattern, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, at, make
 
 
@@ -26,14 +26,13 @@ def hits_of(draw: st.DrawFn, steps: int, values: st.SearchStrategy[Any] | None =
 @st.composite
 def counts(draw: st.DrawFn) -> tuple[Correlation, list[Hit]]:
     """Draw a rule that counts or measures, and hits."""
-    type_ = draw(st.sampled_from([CorrelationType.EVENT_COUNT, *VALUE_TYPES]))
+    type_ = draw(st.sampled_from([CorrelationType.EVENT_COUNT, CorrelationType.VALUE_COUNT]))
     threshold = Threshold(draw(st.sampled_from(["gte", "gt", "eq", "neq", "lt"])), draw(st.integers(1, 6)))
     rule = make(
         type_,
         threshold=threshold,
         timespan=draw(st.integers(1, 12)) * MINUTE,
         realert=draw(st.integers(1, 12)) * MINUTE,
-        percentile=draw(st.sampled_from([0, 25, 50, 100])),
     )
     return rule, draw(hits_of(1, st.integers(0, 5)))
 

@@ -1,4 +1,4 @@
-"""A model of the service around a correlator, rules over rules, and random runs for both."""
+"""A model of the service around a correlator, rules of all kinds, and random runs of it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from actionwatch.rules.correlations.fold_cache import MOST, FoldCache
 from actionwatch.rules.correlations.folds import new_fold
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.memory_rows import MemoryRows
-from actionwatch.rules.correlations.order import in_feeding_order, running
+from actionwatch.rules.correlations.order import running
 from actionwatch.rules.correlations.sources import VerifiedTime
 from actionwatch.rules.model import Correlation, Rule
 from tests.unit.rules.correlation.kit import MINUTE, START, at, loaded, record_at
@@ -29,9 +29,7 @@ FEED = (
 )
 ABOVE = "name: {0}\ntitle: {0}\ncorrelation: {{{1}}}\n"
 BY = "group-by: [userName], timespan"
-OVER = f"generate: true, {BY}"
 BOTH = "group-by: [userName, clusterId], timespan"
-EXPECTED_GROUPS = "expect-groups: {userName: [eve, bob]}"
 RULES = "---\n".join(
     [
         FEED.format("a", "BACKUP"),
@@ -45,8 +43,6 @@ RULES = "---\n".join(
         ABOVE.format("order", f"type: temporal_ordered, rules: [a, b, c], {BY}: 9m"),
         ABOVE.format("unanswered", f"type: temporal_ordered, rules: [b, c], {BY}: 6m, condition: b and not c"),
         ABOVE.format("alone", f"type: temporal, rules: [a, b], {BY}: 4m, condition: a and not b"),
-        ABOVE.format("again", f"type: event_count, rules: [burst], {BY}: 40m, condition: {{gte: 2}}, generate: true"),
-        ABOVE.format("both", f"type: temporal, rules: [order, unanswered], {BY}: 30m, generate: true"),
         ABOVE.format(
             "quiet",
             f"type: event_count, rules: c, {BY}: 12m, condition: {{lt: 1}}, expect-groups: {{userName: [eve, bob]}}",
@@ -54,106 +50,32 @@ RULES = "---\n".join(
         ABOVE.format("new", "type: new_term, rules: c, fields: [userName], history: 20m, baseline: b"),
         ABOVE.format("spike", f"type: spike, rules: a, {BY}: 5m, windows: 3, condition: {{factor: 2, min: 3}}"),
         *(
-            ABOVE.format(name, text) + f"alert: {{group_by: [{shown}]{more}}}\n"
-            for name, text, shown, more in [
-                ("bursts", f"type: event_count, rules: [a, b], {BOTH}: 5m, condition: {{gte: 2}}", "userName", ""),
-                ("orders", f"type: temporal_ordered, rules: [a, b], {BOTH}: 9m", "clusterId", ", realert: 25m"),
+            ABOVE.format(name, text) + more
+            for name, text, more in [
+                ("bursts", f"type: event_count, rules: [a, b], {BOTH}: 5m, condition: {{gte: 2}}", ""),
+                ("orders", f"type: temporal_ordered, rules: [a, b], {BOTH}: 9m", "alert: {realert: 25m}\n"),
                 (
                     "open_ends",
                     f"type: temporal_ordered, rules: [a, b, c], {BOTH}: 6m, condition: a and not b or b and c",
-                    "clusterId",
-                    ", realert: 3m",
+                    "alert: {realert: 3m}\n",
                 ),
                 (
                     "quiets",
                     f"type: event_count, rules: c, {BOTH}: 12m, condition: {{lt: 1}},"
                     " expect-groups: {userName: [eve, bob], clusterId: [x, y]}",
-                    "userName",
                     "",
                 ),
-                ("news", "type: new_term, rules: c, fields: [userName, clusterId], history: 20m", "userName", ""),
+                ("news", "type: new_term, rules: c, fields: [userName, clusterId], history: 20m", ""),
                 (
                     "spikes",
                     f"type: spike, rules: a, {BOTH}: 5m, windows: 3, condition: {{factor: 1, min: 2}}",
-                    "clusterId",
-                    ", realert: 8m",
+                    "alert: {realert: 8m}\n",
                 ),
             ]
         ),
-    ]
-)
-NESTED_RULES = "---\n".join(
-    [
-        FEED.format("a", "BACKUP"),
-        FEED.format("b", "CREATE_CLUSTER"),
-        FEED.format("c", "DELETE_CLUSTER"),
-        *(
-            ABOVE.format(name, text) + more
-            for name, text, more in [
-                # What records make …
-                ("burst", f"type: event_count, rules: a, {BOTH}: 5m, condition: {{gte: 3}}", "alert: {realert: 3m}\n"),
-                ("pair", f"type: event_count, rules: [a, b], {OVER}: 7m, condition: {{gte: 2}}", ""),
-                ("open", f"type: temporal_ordered, rules: [b, c], {BY}: 6m, condition: b and not c", ""),
-                ("alone", f"type: temporal, rules: [a, b], {BOTH}: 4m, condition: a and not b", ""),
-                ("order", f"type: temporal_ordered, rules: [a, b], {BY}: 9m", ""),
-                ("spike", f"type: spike, rules: a, {BY}: 5m, windows: 3, condition: {{factor: 1, min: 2}}", ""),
-                ("new", "type: new_term, rules: c, fields: [userName], history: 20m, baseline: b", ""),
-                ("quiet", f"type: event_count, rules: c, {BY}: 12m, condition: {{lt: 1}}, {EXPECTED_GROUPS}", ""),
-                # … what their alerts make, alone and together with records …
-                ("again", f"type: event_count, rules: [burst, pair], {OVER}: 20m, condition: {{gte: 2}}", ""),
-                (
-                    "mixed",
-                    f"type: event_count, rules: [a, open], {OVER}: 15m, condition: {{gte: 3}}",
-                    "alert: {realert: 4m}\n",
-                ),
-                (
-                    "values",
-                    f"type: value_count, rules: [burst, alone], {OVER}: 30m, condition: {{field: clusterId, gte: 2}}",
-                    "",
-                ),
-                ("chain", f"type: temporal_ordered, rules: [spike, order], {OVER}: 25m", ""),
-                (
-                    "not_new",
-                    f"type: temporal_ordered, rules: [pair, new, order], {OVER}: 15m,"
-                    " condition: pair and not new or pair and order",
-                    "",
-                ),
-                (
-                    "no_pair",
-                    f"type: event_count, rules: pair, {OVER}: 25m, condition: {{lt: 1}}, {EXPECTED_GROUPS}",
-                    "",
-                ),
-                ("new_burst", "type: new_term, rules: burst, fields: [clusterId], history: 40m, generate: true", ""),
-                ("missing", f"type: temporal, rules: [quiet, alone], {OVER}: 20m", ""),
-                (
-                    "merged",
-                    f"type: event_count, rules: [burst, alone], {BOTH}: 20m, condition: {{gte: 1}}, generate: true",
-                    "alert: {group_by: [userName], realert: 15m}\n",
-                ),
-                # … and what those make.
-                ("top", f"type: event_count, rules: [again, mixed, not_new], {OVER}: 30m, condition: {{gte: 2}}", ""),
-                (
-                    "tip",
-                    f"type: temporal, rules: [mixed, chain, no_pair], {OVER}: 40m,"
-                    " condition: mixed and not chain or no_pair",
-                    "",
-                ),
-            ]
-        ),
-    ]
-)
-# Groups that share an alert as a rule over such groups, and a rule over an absence.
-FAMILY_RULES = RULES + "---\n".join(
-    [
-        "",
-        ABOVE.format("busy", f"type: event_count, rules: bursts, {BOTH}: 20m, condition: {{gte: 1}}, generate: true")
-        + "alert: {group_by: [userName], realert: 15m}\n",
-        ABOVE.format("missing", f"type: temporal, rules: [quiet, alone], {OVER}: 20m"),
     ]
 )
 ALL = loaded(RULES)
-NESTED = loaded(NESTED_RULES)
-FAMILIES = loaded(FAMILY_RULES)
 
 
 def _changed(text: str, *replacements: tuple[str, str]) -> Sequence[Rule]:
@@ -173,14 +95,13 @@ VERSIONS = {
     "all kinds": [
         ALL,
         _changed(RULES, ("timespan: 5m, condition: {gte: 3}", "timespan: 7m, condition: {gte: 2}")),
-        _without(RULES, "again", "spikes", "quiet"),
+        _without(RULES, "kinds", "spikes", "quiet"),
         _changed(RULES, ("realert: 25m", "realert: 20m"), ("timespan: 12m", "timespan: 9m")),
     ],
-    "families": [
-        FAMILIES,
-        _without(FAMILY_RULES, "busy", "both", "news"),
-        _changed(FAMILY_RULES, ("rules: bursts, ", "rules: [a, bursts], "), ("timespan: 4m", "timespan: 3m")),
-        _changed(FAMILY_RULES, ("actionKind: DELETE_CLUSTER", "actionKind: [DELETE_CLUSTER, REQUEST_CLUSTER_DELETE]")),
+    "feeders": [
+        ALL,
+        _changed(RULES, ("event_count, rules: [a, b]", "event_count, rules: [a, c]"), ("timespan: 4m", "timespan: 3m")),
+        _changed(RULES, ("actionKind: DELETE_CLUSTER", "actionKind: [DELETE_CLUSTER, REQUEST_CLUSTER_DELETE]")),
     ],
 }
 """Rules, and versions of them where some were changed, added or removed."""
@@ -251,11 +172,7 @@ class Service:
 def unchanged(*versions: Sequence[Rule]) -> set[str]:
     """Return the ids of the correlations that are the same in all versions of the rules."""
     first, *others = (
-        {
-            each.name.id: (each.version.matching, each.realert, each.alert.group_by, each.is_silent)
-            for each in running(rules)
-        }
-        for rules in versions
+        {each.name.id: (each.version.matching, each.realert) for each in running(rules)} for rules in versions
     )
     return {name for name, what in first.items() if all(other.get(name) == what for other in others)}
 
@@ -282,8 +199,8 @@ def records(draw: st.DrawFn) -> list[Record]:
 
 
 def folded(rules: Sequence[Rule], records: Iterable[Record]) -> dict[str, tuple[Correlation, FoundAlert]]:
-    """Fold every group of every rule once, from all its hits in order, inner rules first."""
-    correlations = in_feeding_order([rule.correlation for rule in rules if rule.correlation is not None])
+    """Fold every group of every rule once, from all its hits in order."""
+    correlations = running(rules)
     feed = Feed(rules, correlations)
     hits: list[dict[Group, list[Hit]]] = [{group: [] for group in rule.expected or ()} for rule in correlations]
     for number, its in feed.hits(sorted(records, key=in_event_order)).items():
@@ -297,15 +214,7 @@ def folded(rules: Sequence[Rule], records: Iterable[Record]) -> dict[str, tuple[
             for found in state.alerts():
                 found.id = rule.alert_id(group, found.origin)
                 alerts[found.id] = rule, found
-                if not found.is_quiet:
-                    for number, outer, hit in feed.inner_hits(rule, group, found, _newest(found)):
-                        hits[number].setdefault(outer, []).append(hit)
     return alerts
-
-
-def _newest(found: FoundAlert) -> Record | None:
-    newest = found.firing.records[-1] if found.firing is not None and found.firing.records else found.last_seen
-    return newest if isinstance(newest, Record) else None
 
 
 class Fate(Enum):

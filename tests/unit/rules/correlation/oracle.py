@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import operator
-import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -109,25 +108,8 @@ def _counted(rule: Correlation, hits: Sequence[Hit]) -> Iterator[Shape]:
         yield window[0].key, window[0].at, hit.at, tuple((each.key, each.step) for each in window + joined)
 
 
-def _measure(rule: Correlation, values: list[Any]) -> Any:
-    match rule.type:
-        case CorrelationType.EVENT_COUNT:
-            return len(values)
-        case CorrelationType.VALUE_COUNT:
-            return len(set(values))
-        case CorrelationType.VALUE_SUM:
-            return sum(values)
-        case CorrelationType.VALUE_AVG:
-            return statistics.fmean(values)
-        case CorrelationType.VALUE_MEDIAN:
-            return statistics.median(values)
-    if len(values) == 1 or rule.percentile == 0:
-        return min(values)
-    return (
-        max(values)
-        if rule.percentile == 100
-        else statistics.quantiles(values, n=100, method="inclusive")[rule.percentile - 1]
-    )
+def _measure(rule: Correlation, values: list[Any]) -> int:
+    return len(set(values)) if rule.type is CorrelationType.VALUE_COUNT else len(values)
 
 
 def _temporal(rule: Correlation, hits: Sequence[Hit]) -> Iterator[Shape]:

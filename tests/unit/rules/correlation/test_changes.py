@@ -9,26 +9,14 @@ import pytest
 from msgspec import structs
 
 from actionwatch.base.model import AlertChange, ChangeKind, CorrelatedAlert, Group
-from actionwatch.rules.alert import AlertBlock
 from actionwatch.rules.correlations.changes import Evaluation, FoundChange, compare
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.folds.hit_window import HitWindow
-from actionwatch.rules.correlations.sharing import Sharing
 from actionwatch.rules.model import NEVER, Correlation, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, at, hit, make
 
 COUNT = make(threshold=Threshold("gte", 2))
 ABSENCE = make(threshold=Threshold("lt", 1), expected=((),), realert=0 * MINUTE)
-MERGED = make(threshold=Threshold("gte", 2), group_by=("userName",), alert=AlertBlock(group_by=()))
-MERGED_ABSENCE = make(
-    threshold=Threshold("lt", 1),
-    group_by=("userName",),
-    expected=(("eve",), ("bob",)),
-    alert=AlertBlock(group_by=()),
-    realert=0 * MINUTE,
-)
-EVE: Group = ("eve",)
-BOB: Group = ("bob",)
 
 
 def found(name: str, start: float, *minutes: float, until: float | None = None) -> FoundAlert:
@@ -84,25 +72,13 @@ def no(_: FoundAlert, _group: Group) -> bool:
     return False
 
 
-def changes(
-    *evaluations: Evaluation, may_open: Callable[[FoundAlert, Group], bool] = yes, shared: Sharing | None = None
-) -> list[tuple[str, str]]:
+def changes(evaluation: Evaluation, may_open: Callable[[FoundAlert, Group], bool] = yes) -> list[tuple[str, str]]:
     """Return what happens to which alert, by its reported id."""
-    return [
-        (change.kind or "", change.known.alert_id)
-        for change in all_changes(*evaluations, may_open=may_open, shared=shared)
-    ]
+    return [(change.kind or "", change.known.alert_id) for change in all_changes(evaluation, may_open)]
 
 
-def all_changes(
-    *evaluations: Evaluation, may_open: Callable[[FoundAlert, Group], bool] = yes, shared: Sharing | None = None
-) -> list[AlertChange]:
-    return [each.change for each in compare(evaluations, may_open, shared)]
-
-
-def merged(rule: Correlation, *evaluations: Evaluation, verified: float = 1000) -> Sharing:
-    """Make who leads whom among the alerts of these evaluations."""
-    return Sharing(rule, [known for each in evaluations for known in each.known.values()], at(verified))
+def all_changes(evaluation: Evaluation, may_open: Callable[[FoundAlert, Group], bool] = yes) -> list[AlertChange]:
+    return [each.change for each in compare(evaluation, may_open)]
 
 
 # -- an alert is lost
@@ -245,7 +221,7 @@ def test_records_come_in_event_order() -> None:
     alert.hits = HitWindow(
         [hit(9), structs.replace(hit(9.5), records=(*hit(8).records, *hit(3).records, *hit(9).records))]
     )
-    (made,) = compare([evaluated(COUNT, [alert])], yes)
+    (made,) = compare(evaluated(COUNT, [alert]), yes)
     assert [record.occurred_at for record in made.records] == [at(3), at(8), at(9)]
     assert made.described_by == made.records
 
@@ -255,19 +231,9 @@ def test_an_absence_is_described_by_the_last_match_before_it() -> None:
     alert = missing("a", 10, back=30)
     (last,) = hit(5).records
     alert.last_seen = last
-    opened, resolved = compare([evaluated(ABSENCE, [alert])], yes)
+    opened, resolved = compare(evaluated(ABSENCE, [alert]), yes)
     assert (opened.described_by, resolved.described_by) == ((last,), ())
     assert FoundChange(opened.change, None, ()).described_by == ()
-
-
-def test_an_alert_that_a_record_fired_comes_first() -> None:
-    """At one instant, an alert that a record fired precedes one that waited for that instant."""
-    by_record, waited = found("z", 1, 5), found("0", 0, 2)
-    waited.fired_at = at(5)
-    assert by_record.firing_order < waited.firing_order
-    waited.firing = None
-    assert by_record.firing_order < waited.firing_order
-    assert found("z", 1, 5).firing_order < found("a", 0, 6).firing_order
 
 
 @pytest.mark.parametrize(
@@ -284,137 +250,3 @@ def test_which_end_follows_a_late_record(
     """An end that was reported stays; only an end that is over follows a late record. Nobody is notified again."""
     assert changes(evaluated(ABSENCE, [missing("a", 10, back=back)], [known])) == []
     assert (known.resolved_at, known.until) == expected
-
-
-# -- several groups that share an alert
-
-
-def test_a_lost_alert_is_replaced_by_its_own_group_or_by_one_that_has_no_other() -> None:
-    """A new alert replaces one of its own group rather than that of another, which it replaces if its group does not."""
-    eve, bob = (reported(name, 5, until=15, is_current=False) for name in ("eve", "bob"))
-    evaluations = [
-        evaluated(MERGED, [], [eve], [eve], group=EVE),
-        evaluated(MERGED, [found("new", 4, 5, 6)], [bob], [bob], group=BOB),
-    ]
-    assert changes(*evaluations, shared=merged(MERGED, *evaluations)) == [("join", "bob")]
-    alone = evaluated(MERGED, [found("new", 4, 5, 6)], group=BOB)
-    assert changes(evaluations[0], alone, shared=merged(MERGED, evaluations[0], alone)) == [("join", "eve")]
-    both = [
-        evaluated(MERGED, [found("hers", 8, 9)], [eve], [eve], group=EVE),
-        evaluated(MERGED, [found("new", 4, 5, 6)], group=BOB),
-    ]
-    assert changes(*both, shared=merged(MERGED, *both)) == [("open", "new"), ("join", "eve")]
-    kept = reported("kept", 8, until=18, firing=hit(9).order)
-    both = [
-        evaluated(MERGED, [found("kept", 8, 9)], [eve, kept], [eve], group=EVE),
-        evaluated(MERGED, [found("new", 4, 5, 6)], group=BOB),
-    ]
-    assert changes(*both, shared=merged(MERGED, *both)) == [("join", "eve"), ("join", "kept")]
-
-
-def test_the_replacement_of_a_missing_group_is_open_until_its_end_is_verified() -> None:
-    """It has no end before that, also where a hit has ended it."""
-    gone = reported("old", 30, is_open=True, is_current=False)
-    place = evaluated(MERGED_ABSENCE, [missing("new", 25, back=50)], [gone], [gone], group=EVE)
-    assert changes(place, shared=merged(MERGED_ABSENCE, place, verified=40)) == []
-    heir = place.known["new"]
-    assert (heir.alert_id, heir.is_open, heir.resolved_at) == ("old", True, None)
-
-
-def test_groups_that_were_missing_at_different_times_resolve_together() -> None:
-    """Two shared alerts that are verified to be over at once both resolve."""
-    known = [reported(name, since, is_open=True) for name, since in (("a", 10), ("b", 15), ("c", 30))]
-    known[1].reported_as = "a"
-    evaluations = [
-        evaluated(MERGED_ABSENCE, [missing(each.id, since, back=back)], [each], group=(each.id,))
-        for each, since, back in zip(known, (10, 15, 30), (20, 22, 40), strict=True)
-    ]
-    made = all_changes(*evaluations, shared=merged(MERGED_ABSENCE, *evaluations))
-    assert [(each.known.id, each.at) for each in made] == [("a", at(22)), ("b", at(22)), ("c", at(40))]
-
-
-def test_an_alert_of_another_group_joins() -> None:
-    """An alert of a second group joins the alert of the first, once."""
-    evaluations = [evaluated(MERGED, [found("a", 1, 2)], group=EVE), evaluated(MERGED, [found("b", 3, 4)], group=BOB)]
-    assert changes(*reversed(evaluations), shared=merged(MERGED, *evaluations)) == [("open", "a"), ("join", "a")]
-    assert not evaluations[1].known["b"].is_open
-
-
-def test_a_missing_group_joins_another() -> None:
-    """A second missing group joins, and the alert resolves once all groups are verified to be back."""
-    eve = evaluated(MERGED_ABSENCE, [missing("a", 10)], group=EVE)
-    bob = evaluated(MERGED_ABSENCE, [missing("b", 20)], group=BOB)
-    assert changes(eve, bob, shared=merged(MERGED_ABSENCE, eve, bob)) == [("open", "a"), ("join", "a")]
-    back = evaluated(MERGED_ABSENCE, [missing("a", 10, back=30)], list(eve.known.values()), group=EVE)
-    # It is not verified yet that the other is missing.
-    assert changes(back, shared=merged(MERGED_ABSENCE, back, bob, verified=29)) == []
-    assert changes(back, shared=merged(MERGED_ABSENCE, back, bob)) == []
-    other = evaluated(MERGED_ABSENCE, [missing("b", 20, back=40)], list(bob.known.values()), group=BOB)
-    assert changes(other, shared=merged(MERGED_ABSENCE, back, other)) == [("resolve", "a"), ("resolve", "a")]
-    assert changes(other, shared=merged(MERGED_ABSENCE, back, other)) == []
-
-
-def test_group_that_joins_an_unreported_alert_is_not_reported() -> None:
-    """A missing group that joins an alert that may not open is not reported either."""
-    evaluations = [
-        evaluated(MERGED_ABSENCE, [missing("a", 10)], group=EVE),
-        evaluated(MERGED_ABSENCE, [missing("b", 20)], group=BOB),
-    ]
-    assert changes(*evaluations, may_open=no, shared=merged(MERGED_ABSENCE, *evaluations)) == []
-    assert not any(known.is_open for each in evaluations for known in each.known.values())
-
-
-def test_a_reported_alert_keeps_its_id() -> None:
-    """An alert that replaces a reported one keeps its id, even if another alert leads it."""
-    gone = reported("old", 5, until=15, is_current=False)
-    evaluations = [
-        evaluated(MERGED, [found("a", 1, 2, until=4)], group=EVE),
-        evaluated(MERGED, [found("new", 4, 5, 6)], [gone], [gone], group=BOB),
-    ]
-    assert changes(*evaluations, shared=merged(MERGED, *evaluations)) == [("open", "a"), ("join", "old")]
-    gone = reported("old", 30, is_open=True, is_current=False)
-    evaluations = [
-        evaluated(MERGED_ABSENCE, [missing("a", 10)], group=EVE),
-        evaluated(MERGED_ABSENCE, [missing("new", 25)], [gone], [gone], group=BOB),
-    ]
-    open_end = reported("a", 10, is_open=True)
-    evaluations[0].known["a"] = open_end
-    assert changes(*evaluations, shared=merged(MERGED_ABSENCE, *evaluations)) == []
-
-
-def test_an_alert_waits_for_earlier_unjudged_ones() -> None:
-    """An alert waits until the alerts that fired before it are judged."""
-    waits = evaluated(MERGED, [found("a", 1, 2)], group=EVE)
-    waits.known["a"].is_judged = False
-    bob = evaluated(MERGED, [found("b", 3, 4)], group=BOB)
-    unjudged = Evaluation(MERGED, EVE, waits.known, None, [], ())
-    assert changes(unjudged, bob, shared=merged(MERGED, unjudged, bob)) == []
-    assert not bob.known["b"].is_noted
-    waits.known["a"].is_judged = True
-    assert changes(waits, bob, shared=merged(MERGED, waits, bob)) == [("open", "a"), ("join", "a")]
-
-
-def test_groups_that_come_back_together_resolve_once_each() -> None:
-    """Where many missing groups are verified to be back at once, each of their alerts resolves once, at the last return."""
-    groups = [(f"g{number}",) for number in range(20)]
-    known = [reported(f"a{place:02}", 10, is_open=True, reported_as="a00") for place in range(20)]
-    evaluations = [
-        evaluated(MERGED_ABSENCE, [missing(each.id, 10, back=20 + place)], [each], group=group)
-        for place, (group, each) in enumerate(zip(groups, known, strict=True))
-    ]
-    made = all_changes(*evaluations, shared=merged(MERGED_ABSENCE, *evaluations))
-    assert [(change.kind, change.known.id, change.at) for change in made] == [
-        (ChangeKind.RESOLVE, each.id, at(39)) for each in known
-    ]
-
-
-@pytest.mark.parametrize(("is_other_open", "expected"), [(True, []), (False, [("resolve", "a")])])
-def test_the_last_lost_group_resolves_a_shared_alert(is_other_open: bool, expected: list[tuple[str, str]]) -> None:
-    """A shared alert resolves with the last of its groups that is lost, not earlier."""
-    known = reported("a", 10, is_open=is_other_open)
-    gone = reported("b", 20, is_open=True, reported_as="a", is_current=False)
-    evaluations = [
-        evaluated(MERGED_ABSENCE, [missing("a", 10, back=None if is_other_open else 15)], [known], group=EVE),
-        evaluated(MERGED_ABSENCE, [], [gone], [gone], 18, group=BOB),
-    ]
-    assert changes(evaluations[1], shared=merged(MERGED_ABSENCE, *evaluations)) == expected

@@ -8,23 +8,15 @@ import pytest
 from msgspec import structs
 
 from actionwatch.base.model import Hit, RuleName
-from actionwatch.rules.alert import AlertBlock
 from actionwatch.rules.correlations.context import StreamBounds, contexts_of
 from actionwatch.rules.correlations.folds.found_alert import FoundAlert
 from actionwatch.rules.correlations.folds.hit_window import HitWindow
-from actionwatch.rules.model import NEVER, Correlation, Step, Threshold
+from actionwatch.rules.model import NEVER, Correlation, Threshold
 from tests.cases import in_one_test
 from tests.unit.rules.correlation.kit import MINUTE, at, hit, make
 
 ABSENCE = make(threshold=Threshold("lt", 1), expected=((),), realert=0 * MINUTE)
 COUNT = make(threshold=Threshold("gte", 2))
-SHARED = make(
-    threshold=Threshold("lt", 1),
-    group_by=("userName",),
-    expected=(("eve",), ("bob",)),
-    alert=AlertBlock(group_by=()),
-    realert=0 * MINUTE,
-)
 FLOOR = 7
 
 
@@ -36,21 +28,18 @@ def numbered(number: int, *, is_backlog: bool = False) -> Hit:
 
 
 NEW, OLD, BACKLOG = numbered(FLOOR + 1), numbered(FLOOR), numbered(FLOOR + 1, is_backlog=True)
-INNER = structs.replace(NEW, records=())
 
 
 @pytest.mark.parametrize(
     ("hits", "may_open"),
-    [([OLD, NEW], True), ([OLD], False), ([BACKLOG], False), ([BACKLOG, OLD], False), ([OLD, INNER], True)],
+    [([OLD, NEW], True), ([OLD], False), ([BACKLOG], False), ([BACKLOG, OLD], False)],
 )
 def test_an_alert_opens_with_a_new_record(hits: list[Hit], may_open: bool) -> None:
-    """An alert opens if at least one of its records is new, or if it counts an alert without records."""
+    """An alert opens if at least one of its records is new."""
     (context,) = contexts_of([COUNT], StreamBounds(begin=lambda *_: at(0), floor=lambda _: FLOOR))
     found = FoundAlert("a", at(20), at(20), at(30), HitWindow(hits))
     assert context.may_open(found, (), None) is may_open
     assert not context.may_open(replace(found, is_quiet=True), (), None)
-    (silent,) = contexts_of([replace(COUNT, is_silent=True)], StreamBounds(begin=lambda *_: at(0)))
-    assert not silent.may_open(found, (), None)
 
 
 @in_one_test(
@@ -91,24 +80,12 @@ def test_an_absence_that_ended_without_a_match_opens_as_if_it_lasted() -> None:
         assert context.may_open(found, (), at(20)) is may_open
 
 
-def test_what_rules_are_to_each_other() -> None:
-    """A rule is an inner one if others count its alerts; its own alerts wait if those that it counts may wait."""
-    fed = make(name=RuleName("fed", "fed", "Fed"), threshold=Threshold("gte", 2))
-    absence = replace(ABSENCE, name=RuleName("absence", "absence", "Absence"))
-    outer = replace(fed, name=RuleName("outer", "outer", "Outer"), steps=(Step("fed"),))
-    top = replace(fed, name=RuleName("top", "top", "Top"), steps=(Step("absence"), Step("r")))
-    contexts = list(contexts_of([fed, absence, outer, top], StreamBounds(begin=lambda *_: at(0))))
-    assert [each.is_inner for each in contexts] == [True, True, False, False]
-    assert [each.is_waiting for each in contexts] == [False, False, False, True]
-
-
 def test_hits_are_complete_once_a_rule_has_looked_far_enough_back() -> None:
-    """A rule that reads records from a time on knows all hits that matter after what it and the rules below need."""
-    fed = make(name=RuleName("fed", "fed", "Fed"), threshold=Threshold("gte", 2))
-    outer = replace(fed, name=RuleName("outer", "outer", "Outer"), steps=(Step("fed"),))
-    bounds = StreamBounds(begin=lambda *_: at(0), since=lambda rule: at(100) if rule.name.id == "outer" else None)
-    contexts = list(contexts_of([fed, outer], bounds))
-    assert [each.complete_from for each in contexts] == [None, at(130)]  # its own ten minutes, and ten and ten below
+    """A rule that reads records from a time on knows all hits that matter after what it needs."""
+    other = replace(COUNT, name=RuleName("other", "other", "Other"))
+    bounds = StreamBounds(begin=lambda *_: at(0), since=lambda rule: at(100) if rule.name.id == "other" else None)
+    contexts = list(contexts_of([COUNT, other], bounds))
+    assert [each.complete_from for each in contexts] == [None, at(110)]
 
 
 @in_one_test(
@@ -124,16 +101,6 @@ def test_hits_are_complete_once_a_rule_has_looked_far_enough_back() -> None:
         (ABSENCE, {"judged_at": 20}, 20, 50, 50),
         (ABSENCE, {"judged_at": 20}, 50, 50, None),
         (ABSENCE, {"judged_at": 20, "resolved_at": 30}, 20, 50, None),  # its end decides whether it opens
-        (
-            SHARED,
-            {"judged_at": 20, "resolved_at": 30},
-            20,
-            None,
-            30,
-        ),  # first it must be verified whether others are missing
-        (SHARED, {"judged_at": 20, "resolved_at": 30}, 30, None, None),
-        (SHARED, {"judged_at": 20, "resolved_at": 30}, 25, 28, 28),
-        (SHARED, {"judged_at": 20, "resolved_at": 30}, None, None, 20),
     ],
 )
 def test_when_an_alert_must_be_looked_at_again(

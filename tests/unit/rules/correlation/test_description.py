@@ -52,19 +52,6 @@ def test_the_body_of_an_absence_says_since_when() -> None:
     assert alert.body == f"Nothing for userName eve since {T % '02'}: expected within 10m, due at {T % 12}."
 
 
-def test_an_alert_about_absences_says_that_nothing_came() -> None:
-    """A rule that counts alerts about absences has no records to describe."""
-    silent = BACKUP + MISSING % ("userName", "userName: [eve]")
-    text = (
-        "title: S\nname: s\nlogsource: {product: instaclustr}\n" + silent + "---\ntitle: T\nname: t\n"
-        "correlation: {type: event_count, rules: [s], group-by: [userName], timespan: 1h, condition: {gte: 1}}\n"
-        "alert: {title: '{{ count }} {{ actionKind }}'}\n"
-    )
-    (alert,) = run(loaded(text), [], begin=0, verified=15, until=15)
-    assert alert.title == "0 NOTHING"
-    assert alert.body == f"No expected records came for userName eve from {T % 10} to {T % 10}."
-
-
 def test_an_alert_is_repeated_after_the_timespan_of_its_rule() -> None:
     """Without `realert`, the timespan counts; the title can show the count."""
     text = HEAD + BACKUP + COUNT % ("userName", 2) + "alert: {title: '{{ count }} of {{ group.userName }}'}\n"
@@ -152,10 +139,3 @@ def test_an_expected_name_is_shown_as_its_newest_record_writes_it() -> None:
     records = [record_at(1, cluster="ç-1", cluster_name=decomposed)]
     (alert,) = run(loaded(text), records, begin=0, verified=12, until=12)
     assert alert.group == {"cluster": decomposed}
-
-
-def test_the_body_names_what_the_alert_shows() -> None:
-    """Where groups share an alert, the text names the fields that they share."""
-    text = HEAD + BACKUP + COUNT % ("userName, clusterId", 2) + "alert: {group_by: [userName]}\n"
-    (alert,) = run(loaded(text), [record_at(minute, cluster="c-1") for minute in (1, 2)])
-    assert alert.body.startswith(f"2 records for userName eve from {T % '01'}")

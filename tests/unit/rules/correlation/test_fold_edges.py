@@ -421,17 +421,6 @@ def test_of_the_history_of_a_spike_only_the_times_are_left(minimum: int) -> None
 @in_one_test(
     ("type_", "more", "operator", "number", "values", "fired"),
     [
-        (CorrelationType.VALUE_SUM, {}, "gte", 6, [(0, 1), (5, 2), (10, 3)], [10]),
-        (CorrelationType.VALUE_SUM, {}, "gte", 6, [(0, 1), (5, 2), (10.1, 3)], []),
-        (CorrelationType.VALUE_SUM, {}, "gt", 6, [(0, 1), (5, 2), (10, 3)], []),
-        (CorrelationType.VALUE_SUM, {}, "eq", 1, [(0, 0.5), (1, 0.25), (2, 0.25)], [2]),
-        (CorrelationType.VALUE_AVG, {}, "eq", 2, [(0, 1), (5, 3)], [5]),
-        (CorrelationType.VALUE_AVG, {}, "eq", 5, [(0, 1), (11, 4), (12, 6)], [12]),
-        (CorrelationType.VALUE_MEDIAN, {}, "eq", 4, [(0, 9), (1, 3), (2, 4)], [2]),
-        (CorrelationType.VALUE_MEDIAN, {}, "eq", 6, [(0, 9), (1, 3)], [1]),
-        (CorrelationType.VALUE_PERCENTILE, {"percentile": 75}, "eq", 7, [(0, 1), (1, 5), (2, 9)], [2]),
-        (CorrelationType.VALUE_PERCENTILE, {"percentile": 100}, "eq", 9, [(0, 1), (1, 9), (2, 5)], [1]),
-        (CorrelationType.VALUE_PERCENTILE, {"percentile": 100}, "eq", 5, [(0, 9), (11, 5)], [11]),
         (CorrelationType.VALUE_COUNT, {}, "neq", 1, [(0, "x"), (1, "x"), (2, "y")], [2]),
         (CorrelationType.EVENT_COUNT, {}, "lte", 1, [(0, None), (10, None)], [0]),
         (CorrelationType.EVENT_COUNT, {}, "gte", 2, [(0, None), (10.1, None), (20, None)], [20]),

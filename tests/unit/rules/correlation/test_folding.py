@@ -8,10 +8,9 @@ from datetime import datetime
 from types import SimpleNamespace
 from typing import Any, cast
 
-import msgspec
 import pytest
 
-from actionwatch.base.model import ChangeKind, Entity, Group, Record
+from actionwatch.base.model import ChangeKind, Group, Record
 from actionwatch.rules.correlations.context import StreamBounds
 from actionwatch.rules.correlations.evaluate import Span
 from actionwatch.rules.correlations.folding import Touch
@@ -21,7 +20,7 @@ from actionwatch.rules.model import NEVER, Rule
 from tests.cases import in_one_test
 from tests.unit.rules.correlation.correlating import Run, backups, keys
 from tests.unit.rules.correlation.kit import START, at, hit, loaded, record_at
-from tests.unit.rules.correlation.live import ABOVE, BY, FEED, OVER
+from tests.unit.rules.correlation.live import ABOVE, BY, FEED
 
 EVE: Group = ("eve",)
 KINDS = {"a": "BACKUP", "b": "CREATE_CLUSTER", "c": "DELETE_CLUSTER"}
@@ -76,11 +75,6 @@ def asked_by(run: Run, *records: Record, verified: float | None = 10_000) -> lis
 
 FOLDED_AGAIN = ["alerts.prefetch", "hits.prefetch", "alerts.since"]
 FOUND = ["alerts.put", "alerts.drop"]
-OUTER = f"type: event_count, rules: r0, {OVER}: 10m, condition: {{gte: 1}}"
-MERGING = rules_of(
-    "type: event_count, rules: a, group-by: [userName, clusterId], timespan: 10m, condition: {gte: 2}",
-    alert="alert: {group_by: [userName]}\n",
-)
 
 
 @in_one_test(
@@ -95,14 +89,6 @@ MERGING = rules_of(
         (rules_of(ABSENCE), 5, backups(1, 2), ["alerts.put", "alerts.by_id", *FOUND, "alerts.wait"]),
         (rules_of(ABSENCE), 99, backups(1, 2), ["alerts.put", "alerts.by_id", *FOUND, "hits.before"]),
         (rules_of(ABSENCE), 99, backups(1, 30, 50), ["alerts.put", "alerts.by_id", *FOUND]),
-        (MERGING, None, backups(1), ["alerts.held", *FOLDED_AGAIN, "hits.since"]),
-        (MERGING, None, backups(1, 2, 3), ["alerts.held", "alerts.put", *FOUND, "alerts.sharing", "records.held"]),
-        (
-            rules_of(f"type: event_count, rules: a, {BY}: 10m, condition: {{gte: 2}}", OUTER),
-            None,
-            backups(1, 2, 3),
-            ["alerts.put", *FOUND, "records.whole", "records.held"],
-        ),
     ],
 )
 def test_which_rows_the_last_record_asks_for(
@@ -214,16 +200,6 @@ def test_an_absence_has_no_end_until_it_has_ended() -> None:
         run.correlator.take_again(run.rows, 0, {EVE: Span((at(1), -1, ""), (at(1), 99, ""))}, VerifiedTime(at(31)))
 
 
-def test_the_end_of_a_silent_absence_follows_a_late_record() -> None:
-    """Its row says when it was over, though nobody is notified."""
-    run = Run(rules_of(ABSENCE, f"type: event_count, rules: r0, {BY}: 10m, condition: {{gte: 5}}"))
-    run.take(*backups(1), verified=15)
-    run.take(*backups(30), verified=31)
-    run.take(*backups(20), verified=31)
-    (missing,) = (each for each in run.rows.alerts if each.first_at == at(11))
-    assert (missing.is_reported, missing.resolved_at, missing.until) == (False, at(20), at(20))
-
-
 # -- hits that come twice, in another order, or while a rule is evaluated later
 
 
@@ -243,17 +219,6 @@ def test_a_record_that_may_alert_replaces_the_newest_of_the_backlog() -> None:
     assert run.take(old(1), old(2)) == []
     (opened,) = run.take(*backups(2))
     assert (opened.kind, keys(opened)) == (ChangeKind.OPEN, ["00001.0", "00002.0"])
-
-
-def test_inner_alerts_count_in_the_order_of_their_time() -> None:
-    """Two rules whose alerts fire in one batch, the second earlier: a cached fold above them counts both."""
-    each = "type: event_count, rules: {0}, " + BY + ": 1m, condition: {{gte: 1}}"
-    above = f"type: event_count, rules: [r0, r1], {OVER}: 30m, condition: {{gte: 3}}"
-    run = Run(rules_of(each.format("a"), each.format("b"), above))
-    run.take(record_at(1, key="1"))
-    made = run.take(record_at(5, key="5"), record_at(3, "CREATE_CLUSTER", key="3"))
-    (opened,) = (each for each in made if each.known.rule_id == run.correlator.rules[2].name.id)
-    assert keys(opened) == ["1", "3", "5"]
 
 
 def test_a_cached_fold_lacks_no_hit_that_was_postponed() -> None:
@@ -314,24 +279,6 @@ def test_all_places_that_were_touched_are_folded_again() -> None:
 # -- alerts that are no longer found, or are found again
 
 
-def test_an_alert_that_is_found_again_much_later_joins_what_was_reported() -> None:
-    """An alert whose inner alert was lost, and which another one completes: it does not open again."""
-    inner = f"type: temporal_ordered, rules: [a, c, b], {BY}: 5m, condition: a and not c and b"
-    run = Run(rules_of(inner, f"type: event_count, rules: r0, {OVER}: 30m, condition: {{gte: 2}}"))
-
-    def outer(*what: tuple[float, str]) -> list[tuple[ChangeKind | None, list[str]]]:
-        made = run.take(*(record_at(minute, KINDS[kind], key=f"{kind}{minute}") for minute, kind in what))
-        return [(each.kind, keys(each)) for each in made if each.known.rule_id == run.correlator.rules[1].name.id]
-
-    outer((1, "a"), (2, "b"))
-    assert outer((10, "a"), (11, "b")) == [(ChangeKind.OPEN, ["a1", "b2", "a10", "b11"])]
-    (row,) = (each for each in run.rows.alerts if each.rule_id == run.correlator.rules[1].name.id)
-    assert outer((10.5, "c")) == []
-    assert (row.is_current, row.is_reported) == (False, True)
-    assert outer((20, "a"), (21, "b")) == [(ChangeKind.JOIN, ["a20", "b21"])]
-    assert (row.is_current, row.fired_at) == (True, at(21))
-
-
 def test_an_absence_that_a_late_record_takes_back_waits_for_nothing() -> None:
     """Nobody looks at an alert that is no longer found, and one that was never judged leaves no row."""
     run = Run(rules_of(ABSENCE), StreamBounds(begin=lambda *_: START, alerts_from=lambda *_: at(500)))
@@ -340,102 +287,8 @@ def test_an_absence_that_a_late_record_takes_back_waits_for_nothing() -> None:
     assert (missing.is_judged, missing.pending_at) == (True, at(500))
     run.take(*backups(5), verified=20)  # it is missing since minute 15 instead
     run.take(*backups(*range(6, 20)), verified=20)
-    assert (missing.is_current, missing.pending_at, missing.is_held) == (False, None, False)
+    assert (missing.is_current, missing.pending_at) == (False, None)
     assert len([*run.rows.alerts]) == 3  # those since 11 and 15, and the one that may follow minute 19
-
-
-ANSWERED = f"type: temporal_ordered, rules: [a, c, b], {BY}: 5m, condition: a and not c and b"
-NOT_ANSWERED = f"type: event_count, rules: r0, {OVER}: 10m, condition: {{lt: 1}}, expect-groups: {{userName: [eve]}}"
-
-
-def _pair(minute: float) -> list[Record]:
-    """Make the records of an inner alert, which one of DELETE_CLUSTER between them takes back."""
-    return [record_at(minute - 1, key=f"a{minute}"), record_at(minute, "CREATE_CLUSTER", key=f"b{minute}")]
-
-
-def test_an_absence_that_is_lost_with_the_last_hit_ends_when_that_was() -> None:
-    """Without a hit, and without a time from which on all is known, nothing is missing."""
-    run = Run(rules_of(ANSWERED, NOT_ANSWERED), StreamBounds(begin=lambda *_: None))
-    made = run.take(*_pair(2), verified=13)
-    assert [each.kind for each in made] == [ChangeKind.OPEN, ChangeKind.OPEN]
-    (resolved,) = run.take(record_at(1.5, "DELETE_CLUSTER", key="c"), verified=13)
-    assert (resolved.kind, resolved.at, resolved.known.resolved_at) == (ChangeKind.RESOLVE, at(2), at(2))
-
-
-def test_the_end_of_an_absence_that_was_reported_stays() -> None:
-    """Also where the hit that ended it is taken back."""
-    run = Run(rules_of(ANSWERED, NOT_ANSWERED))
-    run.take(*_pair(2), *_pair(30), verified=31)
-    (missing,) = (each for each in run.rows.alerts if each.first_at == at(12) and each.firing is None)
-    assert (missing.until, missing.resolved_at) == (at(30), at(30))
-    assert run.take(record_at(29.5, "DELETE_CLUSTER", key="c"), verified=31) == []
-    assert (missing.is_current, missing.back_at, missing.until, missing.resolved_at) == (True, None, at(30), at(30))
-
-
-@pytest.mark.parametrize("is_again", [False, True])
-def test_a_missing_group_that_is_lost_ends_with_its_newest_hit(is_again: bool) -> None:
-    """A group that was back, while another is missing, and for which a late record shows that it was never missing."""
-    groups = "expect-groups: {userName: [eve], clusterId: [x, y]}"
-    block = (
-        f"type: event_count, rules: a, group-by: [userName, clusterId], timespan: 12m, condition: {{lt: 1}}, {groups}"
-    )
-    run = Run(rules_of(block, alert="alert: {group_by: [userName]}\n"))
-    run.take(record_at(0, cluster="x", key="x0"), record_at(0, cluster="y", key="y0"), verified=13)
-    run.take(record_at(20, cluster="x", key="x20"), verified=13)
-    (known,) = (each for each in run.rows.alerts if each.is_reported and each.group == ("eve", "x"))
-    assert (known.is_open, known.back_at) == (True, at(20))
-    late = record_at(11, cluster="x", key="x11")
-    if is_again:
-        run.rows.hits.add(run.correlator.hits([late]))
-        run.correlator.take_again(
-            run.rows, 0, {("eve", "x"): Span((at(11), -1, ""), (at(11), 99, ""))}, VerifiedTime(at(13))
-        )
-    else:
-        run.take(late, verified=13)
-    assert (known.is_current, known.is_open, known.resolved_at) == (False, False, at(20))
-
-
-def test_an_alert_waits_for_the_inner_alerts_that_may_come_before_it() -> None:
-    """Also where it is fired by records: another inner alert, which waits, could fire it earlier."""
-    inner = f"type: temporal_ordered, rules: [a, b], {BY}: 6m, condition: a and not b"
-    run = Run(rules_of(inner, f"type: event_count, rules: [r0, c], {BY}: 30m, condition: {{gte: 2}}"))
-    made = [record_at(minute, "DELETE_CLUSTER", key=f"c{minute}") for minute in (1, 3)]
-    assert run.take(*made, verified=2) == []
-    (known,) = run.rows.alerts
-    assert (known.firing, known.pending_at) == ((at(3), 1, "c3"), at(3))
-    (opened,) = run.take(verified=3)
-    assert keys(opened) == ["c1", "c3"]
-
-
-def test_a_record_of_two_groups_that_share_an_alert_is_reported_once() -> None:
-    """Two inner alerts of one batch have a record in common, and count in two groups."""
-    inner = [f"type: temporal_ordered, rules: [a, {name}], {BY}: 5m" for name in "bc"]
-    outer = "type: event_count, rules: [r0, r1], group-by: [userName, clusterId], timespan: 30m, condition: {gte: 1}"
-    run = Run(rules_of(*inner, outer, alert="alert: {group_by: [userName]}\n"))
-    what = [(1, "BACKUP", "x"), (2, "CREATE_CLUSTER", "x"), (3, "DELETE_CLUSTER", "y")]
-    made = run.take(*(record_at(minute, kind, cluster=cluster, key=f"{minute}") for minute, kind, cluster in what))
-    assert [(each.kind, keys(each)) for each in made] == [(ChangeKind.OPEN, ["1", "2"]), (ChangeKind.JOIN, ["3"])]
-
-
-def test_only_a_judged_alert_that_fired_after_one_that_waits_is_held() -> None:
-    """Where groups share an alert, who leads is known once the alerts that fired before are judged."""
-    by = "group-by: [userName, clusterId], timespan: 6m"
-    block = f"type: temporal_ordered, rules: [a, b, c], {by}, condition: a and not b or c"
-    run = Run(rules_of(block, alert="alert: {group_by: [userName]}\n"))
-    made = [record_at(minute, "DELETE_CLUSTER", cluster="x", key=f"c{minute}") for minute in (1, 8)]
-    run.take(made[0], verified=0)
-    run.take(record_at(1, cluster="y", key="y"), record_at(1.5, cluster="z", key="z"), verified=2)
-    run.take(msgspec.structs.replace(made[1], cluster=Entity("w")), verified=2)
-    assert [(each.group[1], each.is_judged, each.is_held) for each in run.rows.alerts] == [
-        ("x", True, False),
-        ("y", False, False),
-        ("z", False, False),
-        ("w", True, True),
-    ]
-    run.hits.read_count = 0
-    run.take(verified=8)
-    assert run.hits.read_count == 0
-    assert not any(each.is_held for each in run.rows.alerts)
 
 
 # -- what stays in the cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from actionwatch.rules.engine import Engine
+from actionwatch.rules.instead import INSTEAD
 from actionwatch.rules.load import Rules
 from tests.unit.rules.builders import rules_in
 from tests.unit.rules.correlation.kit import HEAD, record_at
@@ -24,18 +25,20 @@ def silent(rules: Rules) -> dict[str, bool]:
     return {rule.name.name: rule.is_silent for rule in rules.rules}
 
 
-def test_what_depends_on_an_omitted_rule_is_omitted_too() -> None:
-    """A rule over a rule that names nobody is omitted, and so is one over that."""
+def test_what_names_no_plain_rule_is_omitted() -> None:
+    """A rule that names nobody is omitted; one that names a correlation, also itself, is refused with what to write."""
     found = load(
         FEED.format("a", "BACKUP"),
-        ABOVE.format("top", LOUD.format("[middle]")),
-        ABOVE.format("middle", LOUD.format("[bottom]")),
+        ABOVE.format("top", LOUD.format("[fine]")),
+        ABOVE.format("itself", LOUD.format("[a, itself]")),
         ABOVE.format("bottom", LOUD.format("[nobody]")),
         ABOVE.format("fine", LOUD.format("[a]")),
     )
     assert [rule.name.name for rule in found.rules] == ["a", "fine"]
-    assert [fault.what for fault in found.faults] == [
-        f"no rule has the name or id '{name}'" for name in ("middle", "bottom", "nobody")
+    assert [(fault.what, fault.remedy) for fault in found.faults] == [
+        ("'fine' is a correlation", INSTEAD["rules"]),
+        ("'itself' is a correlation", INSTEAD["rules"]),
+        ("no rule has the name or id 'nobody'", "rules: a"),
     ]
 
 

@@ -27,11 +27,7 @@ from tests.unit.rules.correlation.live import (
     ABOVE,
     ALL,
     END,
-    FAMILIES,
-    FAMILY_RULES,
     FEED,
-    NESTED,
-    NESTED_RULES,
     Fate,
     Leg,
     Service,
@@ -44,37 +40,34 @@ from tests.unit.rules.correlation.live import (
 from tests.unit.rules.correlation.live import RULES as RULES_TEXT
 
 FEW = settings(max_examples=25 if settings.get_current_profile_name() == "suite" else 2000)
-RULES = {"all kinds": ALL, "rules over rules": NESTED, "families": FAMILIES}
-EACH = pytest.mark.parametrize("rules", RULES)
+RULES = ALL
 CACHED = st.sampled_from([0, 30, 100, MOST])
 """How much of folds is cached: nothing, a few small folds, or all."""
-WAITING = {"quiet", "quiets", "spike", "spikes", "unanswered", "alone", "open", "no_pair"}
+WAITING = {"quiet", "quiets", "spike", "spikes", "unanswered", "alone"}
 """Rules of which each alert waits for verified time."""
 
 
-@EACH
 @FEW
 @given(runs(is_in_order=True), CACHED)
-def test_any_batching_in_order_gives_the_alerts_of_the_plain_run(rules: str, legs: list[Leg], cached: int) -> None:
+def test_any_batching_in_order_gives_the_alerts_of_the_plain_run(legs: list[Leg], cached: int) -> None:
     """Any batches, restarts, interruptions and lags of verified time give the alerts of the plain run."""
-    plain = _plain(RULES[rules], [each for leg in legs for each in leg.batch])
-    service = run_to_end(RULES[rules], legs, max, cached)
+    plain = _plain(RULES, [each for leg in legs for each in leg.batch])
+    service = run_to_end(RULES, legs, max, cached)
     found = {name: (sorted(keys), service.resolved.get(name)) for name, keys in service.held.items()}
     assert found == plain
     assert len(service.opened) == len(plain)
 
 
-@EACH
 @FEW
 @given(runs(is_in_order=False), CACHED)
-def test_late_records_give_the_alerts_of_the_plain_run(rules: str, legs: list[Leg], cached: int) -> None:
+def test_late_records_give_the_alerts_of_the_plain_run(legs: list[Leg], cached: int) -> None:
     """If records come late, the final alerts are those of the plain run: the same ids, times and records.
 
     More alerts may have been reported. Each final alert is reported with its records, under its own id or under that of the
     alert that it replaced, and nothing is reported twice.
     """
-    service = run_to_end(RULES[rules], legs, min, cached)
-    plain = folded(RULES[rules], [each for leg in legs for each in leg.batch])
+    service = run_to_end(RULES, legs, min, cached)
+    plain = folded(RULES, [each for leg in legs for each in leg.batch])
     _assert_alerts_of(service, plain)
 
 
@@ -98,116 +91,32 @@ def _assert_alerts_of(service: Service, plain: Mapping[str, tuple[Correlation, F
             found.fired_at,
             found.resolved_at if rule.is_absence else found.until,
         )
-        if rule.is_silent or found.is_quiet:
+        if found.is_quiet:
             continue
-        reported_as = {row.alert_id}
-        if rule.is_merging:  # groups that were reported separately do not share an alert later
-            reported_as = {row.alert_id for row in service.rows.values() if row.rule_id == rule.name.id}
         assert row.is_reported
-        assert {record.key for hit in found.hits for record in hit.records} <= {
-            key for each in reported_as for key in service.held.get(each, ())
-        }
-        if row.reported_as is None and not rule.is_merging:
+        assert {record.key for hit in found.hits for record in hit.records} <= {*service.held.get(row.alert_id, ())}
+        if row.reported_as is None:
             assert (service.resolved.get(name) is None) == (found.resolved_at is None)
 
 
-@EACH
 @FEW
 @given(records().flatmap(st.permutations))
-def test_one_batch_in_any_order(rules: str, drawn: list[Record]) -> None:
+def test_one_batch_in_any_order(drawn: list[Record]) -> None:
     """One batch in any order gives exactly the alerts of the plain run, and those of every group folded once."""
-    service = Service(RULES[rules])
+    service = Service(RULES)
     service.take(drawn, START)
     service.store_changes(END)
     found = {name: (sorted(keys), service.resolved.get(name)) for name, keys in service.held.items()}
-    assert found == _plain(RULES[rules], drawn)
-    assert _standing(service).keys() == folded(RULES[rules], drawn).keys()
+    assert found == _plain(RULES, drawn)
+    assert _standing(service).keys() == folded(RULES, drawn).keys()
 
 
-def test_each_missing_group_replaces_its_own_alert() -> None:
-    """Late records give two groups that share an alert new alerts: after a restart, neither takes the end of the other."""
-    back = record_at(13, "DELETE_CLUSTER", cluster="x", key="k1")
-    late = [record_at(0, "DELETE_CLUSTER", cluster=cluster, key=key) for cluster, key in (("y", "k2"), ("x", "k3"))]
-    legs = [((record_at(0, key="k0"),), Fate.NOTHING), ((back,), Fate.RESTARTED), (tuple(late), Fate.NOTHING)]
-    service = run_to_end(ALL, [Leg(batch, 0 * MINUTE, fate) for batch, fate in legs], min)
-    ends = {
-        row.group[1]: row.resolved_at
-        for row in service.rows.values()
-        if (row.is_current, row.rule_id, row.group[0], row.first_at) == (True, "quiets", "eve", at(12))
-    }
-    assert ends == {"x": at(13), "y": None}
-
-
-def test_a_shared_alert_ends_in_all_of_its_groups() -> None:
-    """The end of a shared alert changes the rows of all groups in it, also of those that have no newer hit."""
-    what = [
-        (132, "eve", "x"),
-        (153, "bob", "y"),
-        (154, "eve", None),
-        (164, "eve", "y"),
-        (175, "eve", "x"),
-        (176, "bob", None),
-    ]
-    made = [
-        record_at(
-            minute, "DELETE_CLUSTER" if cluster else "BACKUP", user=user, cluster=cluster or "x", key=f"k{minute}"
-        )
-        for minute, user, cluster in what
-    ]
-    service = run_to_end(ALL, [Leg((record,), 0 * MINUTE, Fate.RESTARTED) for record in made], min)
-    _assert_alerts_of(service, folded(ALL, made))
-
-
-def test_an_alert_ends_with_the_inner_alert_that_made_it() -> None:
-    """A rule over rules no longer finds an alert if a late record takes back the inner alert that it counted."""
-    alone = record_at(0, cluster="y", key="k1"), record_at(0, "CREATE_CLUSTER", cluster="y", key="k2")
-    legs = [
-        Leg((record_at(4, cluster="x", key="k0"),), 0 * MINUTE, Fate.NOTHING),
-        Leg(alone[:1], 0 * MINUTE, Fate.RESTARTED),  # `alone` is found, and `merged` above it
-        Leg(alone[1:], 0 * MINUTE, Fate.NOTHING),  # neither is found now
-    ]
-    service = run_to_end(NESTED, legs, min)
-    names = {rule.name.id: rule.name.name for rule in running(NESTED)}
-    gone = sorted(names[row.rule_id] for row in service.rows.values() if not row.is_current)
-    assert gone == ["alone", "merged"]
-    _assert_alerts_of(service, folded(NESTED, [each for leg in legs for each in leg.batch]))
-
-
-def _two_of(inner: str) -> Sequence[Rule]:
-    """Make a rule that counts two alerts of an inner rule within ten minutes; both rules alert."""
-    outer = "type: event_count, rules: inner, timespan: 10m, condition: {gte: 2}, generate: true"
-    feeds = [FEED.format("a", "BACKUP"), FEED.format("b", "CREATE_CLUSTER")]
-    return loaded("---\n".join([*feeds, ABOVE.format("inner", inner), ABOVE.format("outer", outer)]))
-
-
-BURSTS = _two_of("type: event_count, rules: a, timespan: 5m, condition: {gte: 3}")
-ORDERS = _two_of("type: temporal_ordered, rules: [a, b], timespan: 5m")
+BURST = "type: event_count, rules: a, timespan: 5m, condition: {gte: 3}"
+BURSTS = loaded("---\n".join([FEED.format("a", "BACKUP"), ABOVE.format("burst", BURST)]))
 
 
 def _backups(*minutes: float) -> list[Record]:
     return [record_at(minute, key=f"{minute:04.1f}") for minute in minutes]
-
-
-def test_a_late_record_changes_the_hit_that_an_inner_alert_is() -> None:
-    """An inner alert that fires earlier because of a late record keeps its id, and the outer rule counts it at its new time."""
-    service = Service(BURSTS)
-    service.take(_backups(0, 1, 5), at(5))  # fires at 5, open to 10
-    service.take(_backups(11, 12, 15.5), at(15.5))  # fires at 15.5: more than ten minutes later
-    assert len(service.opened) == 2
-    service.take(_backups(13), at(15.5))  # fires at 13: within ten minutes
-    (outer,) = service.opened[2:]
-    assert sorted(service.held[outer]) == ["00.0", "01.0", "05.0", "11.0", "12.0", "13.0"]
-
-
-def test_a_late_record_changes_what_an_inner_alert_holds() -> None:
-    """The outer alert gets the late records of an inner alert that it already counts."""
-    service = Service(ORDERS)
-    creates = [record_at(minute, "CREATE_CLUSTER", key=f"b{minute}") for minute in (4, 12)]
-    service.take([*_backups(0, 10), *creates], at(12))
-    (outer,) = (name for name in service.opened if len(service.held[name]) == 4)
-    service.take(_backups(2), at(12))
-    assert len(service.opened) == 3
-    assert sorted(service.held[outer]) == ["00.0", "02.0", "10.0", "b12", "b4"]
 
 
 @pytest.mark.parametrize("is_restarted", [False, True])
@@ -223,25 +132,20 @@ def test_an_alert_that_fires_earlier_ends_earlier(is_restarted: bool) -> None:
     assert (row.fired_at, row.until) == (at(2), at(7))
 
 
-@pytest.mark.parametrize("shown", ["userName, clusterId", "userName"])
-def test_an_alert_is_joined_long_after_its_first_record(shown: str) -> None:
+def test_an_alert_is_joined_long_after_its_first_record() -> None:
     """An alert is joined for `realert`, which may be longer than any window, also after a restart."""
     text = "type: event_count, rules: a, group-by: [userName, clusterId], timespan: 10m, condition: {gte: 2}"
-    rules = loaded(
-        "---\n".join([FEED.format("a", "BACKUP"), ABOVE.format("burst", text)])
-        + f"alert: {{group_by: [{shown}], realert: 60m}}\n"
-    )
+    rules = loaded(FEED.format("a", "BACKUP") + "---\n" + ABOVE.format("burst", text) + "alert: {realert: 60m}\n")
     service = Service(rules)
     service.take([record_at(minute, cluster="x", key=f"x{minute}") for minute in (498, 502)], at(502))
     service.take([record_at(560, user="bob", cluster="x", key="other")], at(560))
     service.restart()
-    cluster = "y" if shown == "userName" else "x"
-    later = [record_at(minute, cluster=cluster, key=f"later{minute}") for minute in (560.5, 561, 563, 564)]
+    later = [record_at(minute, cluster="x", key=f"later{minute}") for minute in (560.5, 561, 563, 564)]
     service.take(later[:2], at(561))
     assert [sorted(service.held[name]) for name in service.opened] == [["later560.5", "later561", "x498", "x502"]]
     service.restart()
     service.take(later[2:], at(564))
-    assert len(service.opened) == (1 if shown == "userName" else 2)  # that of `y` is open, that of `x` is over
+    assert len(service.opened) == 2, "the first is over"
 
 
 def test_each_record_of_a_long_alert_is_reported_once() -> None:
@@ -262,27 +166,6 @@ def test_each_record_of_a_long_alert_is_reported_once() -> None:
     assert sorted(held) == [*(f"{minute:04}" for minute in range(1000)), "last", "late"]
 
 
-def test_a_record_of_two_inner_alerts_is_reported_once() -> None:
-    """An inner alert brings a record that an earlier one brought, long after that one was reported and forgotten."""
-    rules = loaded(
-        "---\n".join(
-            [
-                *(FEED.format("a", "BACKUP"), FEED.format("b", "CREATE_CLUSTER")),
-                ABOVE.format("each", "type: event_count, rules: a, timespan: 1m, condition: {gte: 1}"),
-                ABOVE.format("order", "type: temporal_ordered, rules: [a, b], timespan: 30m"),
-                ABOVE.format("outer", "type: event_count, rules: [each, order], timespan: 5m, condition: {gte: 1}"),
-            ]
-        )
-        + "alert: {realert: 1d}\n"
-    )
-    service = Service(rules)
-    for minute in range(0, 31, 2):
-        service.take([record_at(minute, key=f"{minute:02}")], at(minute))
-    service.take([record_at(36, "CREATE_CLUSTER", key="36")], at(36))
-    (outer,) = (row for row in service.rows.values() if row.until > at(1000))
-    assert sorted(service.held[outer.alert_id]) == [f"{minute:02}" for minute in [*range(0, 31, 2), 36]]
-
-
 def test_a_term_is_known_up_to_the_last_instant_of_its_history() -> None:
     """A term that was seen exactly `history` before a late record is not new."""
     batches = [(33, "BACKUP"), (2, "DELETE_CLUSTER"), (22, "DELETE_CLUSTER")]
@@ -291,27 +174,25 @@ def test_a_term_is_known_up_to_the_last_instant_of_its_history() -> None:
     _assert_alerts_of(service, folded(ALL, [each for leg in legs for each in leg.batch]))
 
 
-@EACH
 @FEW
 @given(records(), st.data())
-def test_a_record_of_any_age_is_taken(rules: str, drawn: list[Record], data: st.DataObject) -> None:
+def test_a_record_of_any_age_is_taken(drawn: list[Record], data: st.DataObject) -> None:
     """Records that come when everything is verified, however late, give the alerts of the plain run."""
     late = data.draw(
         st.lists(st.sampled_from(drawn), max_size=5, unique_by=lambda each: each.key) if drawn else st.just([])
     )
-    service = Service(RULES[rules], data.draw(CACHED))
+    service = Service(RULES, data.draw(CACHED))
     service.take([each for each in drawn if each not in late], END)
     for each in late:
         service.take([each], END)
-    _assert_alerts_of(service, folded(RULES[rules], drawn))
+    _assert_alerts_of(service, folded(RULES, drawn))
 
 
-@EACH
 @FEW
 @given(runs(is_in_order=False), st.randoms(use_true_random=False))
-def test_records_that_are_read_again_change_nothing(rules: str, legs: list[Leg], chance: random.Random) -> None:
+def test_records_that_are_read_again_change_nothing(legs: list[Leg], chance: random.Random) -> None:
     """A record that comes again, in any later batch, opens and joins nothing."""
-    service = run_to_end(RULES[rules], legs, min)
+    service = run_to_end(RULES, legs, min)
     before = [*service.opened], {name: [*keys] for name, keys in service.held.items()}, dict(service.resolved)
     again = [each for leg in legs for each in leg.batch]
     chance.shuffle(again)
@@ -320,18 +201,17 @@ def test_records_that_are_read_again_change_nothing(rules: str, legs: list[Leg],
     assert ([*service.opened], service.held, service.resolved) == before
 
 
-@EACH
 @FEW
 @given(records(), CACHED)
-def test_while_nothing_is_verified_what_waits_is_not_reported(rules: str, drawn: list[Record], cached: int) -> None:
+def test_while_nothing_is_verified_what_waits_is_not_reported(drawn: list[Record], cached: int) -> None:
     """If no source was proved, alerts that need verified time wait, and all of them are reported once time is verified."""
-    service = Service(RULES[rules], cached)
+    service = Service(RULES, cached)
     for each in drawn:
         service.take([each], None)
-    names = {rule.name.id: rule.name.name for rule in running(RULES[rules])}
+    names = {rule.name.id: rule.name.name for rule in running(RULES)}
     assert not {names[row.rule_id] for row in service.rows.values() if row.is_reported} & WAITING
     service.store_changes(END)
-    _assert_alerts_of(service, folded(RULES[rules], drawn))
+    _assert_alerts_of(service, folded(RULES, drawn))
 
 
 def _stream(*what: tuple[int, str, str, str]) -> list[Record]:
@@ -343,7 +223,7 @@ def _stream(*what: tuple[int, str, str, str]) -> list[Record]:
     ]
 
 
-# A cached fold, the leader of a shared alert, and the hit of an inner alert, each after the rows of it were forgotten.
+# A cached fold, and an alert, after the rows of it were forgotten.
 FORGOTTEN = [
     _stream((72, "B", "eve", "y"), (90, "D", "eve", "x"), (136, "B", "eve", "x")),
     _stream(
@@ -356,34 +236,32 @@ FORGOTTEN = [
 ]
 
 
-@EACH
 @FEW
 @given(records(), st.sampled_from([1, 5, 2000]))
 @example(FORGOTTEN[0], 1)
 @example(FORGOTTEN[1], 1)
 @example(FORGOTTEN[2], 1)
-def test_a_replay_gives_what_a_simulation_gives(rules: str, drawn: list[Record], batch_size: int) -> None:
+def test_a_replay_gives_what_a_simulation_gives(drawn: list[Record], batch_size: int) -> None:
     """A backtest, which keeps only what it needs, finds the same alerts with the same counts and ends."""
     ordered = sorted(drawn, key=in_event_order)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(simulation, "_BATCH", batch_size)
         patch.setattr(memory_rows, "_FEW", 0)  # it forgets after each batch
-        replayed = replay(RULES[rules], ordered, begin=lambda *_: START, verified=VerifiedTime(END))
-    simulated = simulate(RULES[rules], ordered, begin=START, start=START, until=END, verified_until=END)
+        replayed = replay(RULES, ordered, begin=lambda *_: START, verified=VerifiedTime(END))
+    simulated = simulate(RULES, ordered, begin=START, start=START, until=END, verified_until=END)
     whole = {each.id: (each.count, each.first_at, each.last_at, each.resolved_at) for each in simulated.alerts}
     assert {each.id: (each.count, each.first_at, each.last_at, each.resolved_at) for each in replayed.alerts} == whole
     kept = {alert_id: [record.key for record in held] for alert_id, held in replayed.records.items()}
     assert kept == {alert_id: [record.key for record in ends(held)] for alert_id, held in simulated.records.items()}
 
 
-@pytest.mark.parametrize("text", [RULES_TEXT, NESTED_RULES, FAMILY_RULES], ids=RULES)
 @FEW
 @given(records(), st.tuples(*[st.integers(0, 200)] * 2), st.tuples(*[st.integers(-60, 200)] * 2))
 def test_a_replay_forgets_nothing_that_a_source_that_lags_needs(
-    text: str, drawn: list[Record], begins: tuple[int, int], proved: tuple[int, int]
+    drawn: list[Record], begins: tuple[int, int], proved: tuple[int, int]
 ) -> None:
     """If each source is known since and up to times that differ, a backtest that forgets at once finds the same alerts."""
-    rules = loaded(text.replace("userName", "source"))
+    rules = loaded(RULES_TEXT.replace("userName", "source"))
     names = ("eve", "bob")
     spans = {
         name: (to_micros(at(begin)), to_micros(at(end)), 0)

@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
 from msgspec import structs
 
 from actionwatch.base.model import CorrelatedAlert, Group, Hit, RuleName
-from actionwatch.rules.alert import AlertBlock
 from actionwatch.rules.correlations import memory_rows
 from actionwatch.rules.correlations.context import StreamBounds
 from actionwatch.rules.correlations.correlator import Correlator
 from actionwatch.rules.correlations.evaluate import AFTER_ALL
 from actionwatch.rules.correlations.memory_rows import MemoryRows
 from actionwatch.rules.correlations.sources import VerifiedTime
-from actionwatch.rules.model import CorrelationType, Rule, Threshold
+from actionwatch.rules.model import CorrelationType, Threshold
 from tests.unit.rules.correlation.kit import MINUTE, START, at, hit, make, minutes, objects_held, record_at
-from tests.unit.rules.correlation.live import ALL, NESTED
+from tests.unit.rules.correlation.live import ALL
 
 COUNT = make(threshold=Threshold("gte", 2))
-MERGED = make(
-    name=RuleName("merged", "merged", "M"),
-    threshold=Threshold("gte", 1),
-    group_by=("userName",),
-    alert=AlertBlock(group_by=()),
-)
 GROUP: Group = ()
 
 
 def rows_of(*minutes: float) -> MemoryRows:
-    """Make the rows of two rules, with hits of the first."""
-    rows = MemoryRows([COUNT, MERGED])
+    """Make the rows of a rule, with hits."""
+    rows = MemoryRows([COUNT])
     add(rows, 0, *map(hit, minutes))
     return rows
 
@@ -56,7 +48,7 @@ def backlog(minute: float) -> Hit:
 
 def alert(name: str, minute: float, group: Group = GROUP, **more: object) -> CorrelatedAlert:
     """Make an alert that fired at a minute."""
-    known = CorrelatedAlert(name, "id", group, name, at(minute), at(minute), at(minute + 10), leader=name)
+    known = CorrelatedAlert(name, "id", group, name, at(minute), at(minute), at(minute + 10))
     for field, value in more.items():
         setattr(known, field, value)
     return known
@@ -71,37 +63,21 @@ def test_hits_are_kept_once_and_in_order() -> None:
 
 
 def test_a_record_that_may_alert_replaces_backlog() -> None:
-    """A hit replaces the same hit from backlog; backlog never replaces a hit, and a hit without records is no backlog."""
+    """A hit replaces the same hit from backlog; backlog never replaces a hit."""
     for first, second, is_replaced in (
         (backlog(5), hit(5), True),
         (hit(5), backlog(5), False),
         (backlog(5), backlog(5), False),
-        (structs.replace(hit(5), records=()), hit(5), False),
-        (structs.replace(hit(5), records=(*backlog(5).records, *hit(5).records)), hit(5), False),
     ):
         rows = MemoryRows([COUNT])
         add(rows, 0, first, second)
         assert list(rows.hits.since(0, GROUP, START)) == [second if is_replaced else first]
 
 
-def test_a_hit_of_an_inner_alert_is_replaced_and_removed() -> None:
-    """The hit at a place is replaced by one with other records; to remove one that is not there changes nothing."""
-    rows = rows_of(1, 3)
-    rows.hits.replace(0, GROUP, hit(2))
-    rows.hits.replace(0, GROUP, structs.replace(hit(2), records=()))
-    rows.hits.remove(0, GROUP, hit(2.5).order)
-    assert [len(each.records) for each in rows.hits.since(0, GROUP, START)] == [1, 0, 1]
-    rows.hits.remove(0, GROUP, hit(2).order)
-    rows.hits.remove(0, GROUP, hit(9).order)
-    assert held(rows) == [1, 3]
-
-
-def test_a_hit_is_found_at_its_place_and_before_one() -> None:
+def test_a_hit_is_found_before_a_place() -> None:
     """The newest hit before a place is found, of any step or of one."""
     rows = rows_of(1)
     add(rows, 0, hit(2, 1), hit(3, 0), hit(4, 1))
-    assert rows.hits.at(0, GROUP, hit(3).order) == hit(3)
-    assert rows.hits.at(0, GROUP, hit(3, 1).order) is None
     assert rows.hits.before(0, GROUP, hit(4, 1).order) == hit(3)
     assert rows.hits.before(0, GROUP, hit(4, 1).order, 1) == hit(2, 1)
     assert rows.hits.before(0, GROUP, AFTER_ALL) == hit(4, 1)
@@ -142,34 +118,10 @@ def test_alerts_are_due_once_their_time_is_verified() -> None:
     assert rows.alerts.due(VerifiedTime(at(1000))) == []
 
 
-def test_groups_that_share_an_alert_are_known_together() -> None:
-    """The current alerts of all groups that share one, and those that wait for another, without those that were dropped."""
-    rows = rows_of()
-    known = [alert("a", 1, ("eve",)), alert("b", 2, ("bob",), is_held=True), alert("c", 3, ("sam",), is_current=False)]
-    rows.alerts.put(1, known)
-    assert {each.id for each in rows.alerts.sharing(1, (), at(0))} == {"a", "b"}
-    assert [each.id for each in rows.alerts.held(1, ())] == ["b"]
-    rows.alerts.drop(["b"])
-    assert {each.id for each in rows.alerts.sharing(1, (), at(0))} == {"a"}
-    assert rows.alerts.held(1, ()) == []
-
-
-@pytest.mark.parametrize(
-    ("minute", "names"), [(29.9, "abcde"), (30, "abcde"), (30.1, "cde"), (31, "cde"), (41, "cde"), (0.5, "abcde")]
-)
-def test_shared_alerts_are_found_from_the_leader_of_the_last_one_on(minute: float, names: str) -> None:
-    """Those before its leader do not matter; one that has no leader yet is led by nobody."""
-    rows = rows_of()
-    for name, leader, fired in (("a", "a", 1), ("b", "a", 2), ("c", "c", 30), ("d", "c", 31), ("e", None, 40)):
-        rows.alerts.put(1, [alert(name, fired, (name,), leader=leader)])
-    assert "".join(sorted(each.id for each in rows.alerts.sharing(1, (), at(minute)))) == names
-
-
-@pytest.mark.parametrize("rules", [ALL, NESTED], ids=["all kinds", "rules over rules"])
-def test_a_replay_of_a_long_stream_holds_few_hits(rules: Sequence[Rule], monkeypatch: pytest.MonkeyPatch) -> None:
-    """What no later hit can be counted with is forgotten: hits, alerts, shared alerts, and which records alerts hold."""
+def test_a_replay_of_a_long_stream_holds_few_hits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What no later hit can be counted with is forgotten: hits, alerts, and which records alerts hold."""
     monkeypatch.setattr(memory_rows, "_FEW", 200)
-    correlator = Correlator(rules, StreamBounds(begin=lambda *_: START))
+    correlator = Correlator(ALL, StreamBounds(begin=lambda *_: START))
     rows = MemoryRows(correlator.rules)
     kinds = ("BACKUP", "CREATE_CLUSTER", "BACKUP", "DELETE_CLUSTER")
     sizes = []
@@ -216,7 +168,7 @@ def test_what_a_later_hit_is_counted_with_is_not_forgotten(monkeypatch: pytest.M
 
 
 def test_an_alert_that_can_still_change_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Alerts that are open, wait, are held, or can be joined stay; those that are over or lost leave with their records."""
+    """Alerts that are open, wait, or can be joined stay; those that are over or lost leave with their records."""
     monkeypatch.setattr(memory_rows, "_FEW", 0)
     rows = rows_of(0)
     known = [
@@ -224,30 +176,9 @@ def test_an_alert_that_can_still_change_is_not_forgotten(monkeypatch: pytest.Mon
         alert("lost", 990, is_current=False),
         alert("open", 1, is_open=True),
         alert("waits", 1, pending_at=at(5_000)),
-        alert("held", 1, is_held=True),
         alert("joined", 985),
     ]
     rows.alerts.put(0, known)
     add(rows, 0, *[hit(1_000)] * 3)
     rows.forget_before(at(1_000) + timedelta(microseconds=1))
-    assert {each.id for each in rows.alerts} == {"open", "waits", "held", "joined"}
-
-
-def test_a_missing_group_is_known_as_long_as_the_alert_that_it_shares(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A group that is back may be missing again while the shared alert is open, and joins it then."""
-    monkeypatch.setattr(memory_rows, "_FEW", 0)
-    absence = make(
-        name=RuleName("absence", "b", "B"),
-        threshold=Threshold("lt", 1),
-        group_by=("userName",),
-        expected=(("eve",), ("bob",)),
-        alert=AlertBlock(group_by=()),
-    )
-    rows = MemoryRows([absence])
-    leader, back = alert("a", 1, ("eve",)), alert("b", 2, ("bob",), leader="a", back_at=at(12))
-    rows.alerts.put(0, [leader, back])
-    rows.alerts.forget_before(at(5_000))
-    assert {each.id for each in rows.alerts} == {"a", "b"}
-    leader.back_at = at(5_000)
-    rows.alerts.forget_before(at(9_000))
-    assert not list(rows.alerts)
+    assert {each.id for each in rows.alerts} == {"open", "waits", "joined"}

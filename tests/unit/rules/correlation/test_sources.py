@@ -17,7 +17,7 @@ from actionwatch.rules.correlations.memory_rows import MemoryRows
 from actionwatch.rules.correlations.sources import SourceNames, VerifiedTime, sources_of
 from actionwatch.rules.model import Rule
 from tests.unit.rules.correlation.kit import at, loaded, record_at
-from tests.unit.rules.correlation.live import FAMILY_RULES, NESTED_RULES, RULES
+from tests.unit.rules.correlation.live import RULES
 
 SOURCES = ("acme", "beta", "gamma")
 KINDS = ("BACKUP", "BACKUP", "CREATE_CLUSTER", "DELETE_CLUSTER")
@@ -25,13 +25,13 @@ EXPECTED = ", ".join(SOURCES)
 
 
 def _apart(text: str) -> Sequence[Rule]:
-    """Return rules whose groups, and whose alerts, are of one source."""
+    """Return rules whose groups are of one source."""
     text = text.replace("expect-groups: {", f"expect-groups: {{source: [{EXPECTED}], ")
-    text = text.replace("group-by: [", "group-by: [source, ").replace("group_by: [", "group_by: [source, ")
+    text = text.replace("group-by: [", "group-by: [source, ")
     return loaded(text.replace("type: new_term, ", "type: new_term, group-by: [source], "))
 
 
-APART = {"all kinds": _apart(RULES), "rules over rules": _apart(NESTED_RULES), "families": _apart(FAMILY_RULES)}
+APART = _apart(RULES)
 
 
 @dataclass(frozen=True)
@@ -109,21 +109,19 @@ def _found(rules: Sequence[Rule], steps: Sequence[Step], names: Sequence[str]) -
     return found
 
 
-@pytest.mark.parametrize("rules", APART)
 @pytest.mark.parametrize("seed", range(15))
-def test_each_source_has_the_alerts_that_it_would_have_alone(rules: str, seed: int) -> None:
+def test_each_source_has_the_alerts_that_it_would_have_alone(seed: int) -> None:
     """Another source that begins, lags, stops or is never read changes nothing: no alert, and nothing that is reported."""
     steps = _steps(random.Random(seed))
-    together = _found(APART[rules], steps, SOURCES)
+    together = _found(APART, steps, SOURCES)
     for source in SOURCES:
-        assert together[source] == _found(APART[rules], [step.of(source) for step in steps], [source])[source]
+        assert together[source] == _found(APART, [step.of(source) for step in steps], [source])[source]
 
 
 def test_the_random_runs_have_what_they_are_about() -> None:
     """The rules keep sources apart; the runs have alerts that wait, that are reported, and sources that were never read."""
-    for rules in APART.values():
-        assert all(its.place is not None for its in sources_of(rules).values())
+    assert all(its.place is not None for its in sources_of(APART).values())
     never = [seed for seed in range(15) if len(_steps(random.Random(seed))[-1].spans) < len(SOURCES)]
     assert len(never) > 3
-    counts = [len(its) for its in _found(APART["all kinds"], _steps(random.Random(1)), SOURCES).values()]
+    counts = [len(its) for its in _found(APART, _steps(random.Random(1)), SOURCES).values()]
     assert sum(counts) > 20
