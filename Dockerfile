@@ -3,7 +3,7 @@
 ARG BASE_IMAGE=docker.io/library/python:3.13-slim-trixie@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b
 
 FROM ${BASE_IMAGE} AS build
-# `apprise` adds the receivers of Apprise, `postgres` stores in PostgreSQL, `sign` signs evidence bundles, `oidc` lets people
+# `apprise` adds the receivers of Apprise, `postgres` stores in PostgreSQL, `oidc` lets people
 # sign in with OpenID Connect.
 ARG REQUIREMENTS=runtime
 WORKDIR /src

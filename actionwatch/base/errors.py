@@ -42,10 +42,6 @@ class ConfigError(ActionwatchError):
         self.faults = faults
 
 
-class BundleError(ActionwatchError):
-    """A file is not an evidence bundle, or a bundle cannot be written."""
-
-
 class TemplateError(ConfigError):
     """A template cannot be parsed or rendered."""
 
@@ -118,6 +114,10 @@ class TransientDeliveryError(DeliveryError):
 
 class PermanentDeliveryError(DeliveryError):
     """No later attempt can succeed: the delivery becomes a dead letter at once."""
+
+
+class EvidenceError(ActionwatchError):
+    """A folder or a bucket has no evidence to compare the store with."""
 
 
 class StoreError(ActionwatchError):

@@ -46,7 +46,6 @@ COMMANDS = {
     "templates": "Check the message templates.",
     "tokens": "Create, list and revoke tokens for the console and the API.",
     "store": "Upgrade, copy, verify, back up and restore the store.",
-    "verify-bundle": "Verify an evidence bundle of 'records export --bundle'.",
     "emulator": "Run an emulator of the upstream on loopback.",
     "schema": "Print the JSON Schema of a file or a message.",
     "completion": "Print the completion script for a shell.",
@@ -54,7 +53,7 @@ COMMANDS = {
 """The line of each command in `--help`. Its module in `cli/` has the same name, with `_` for `-`."""
 COLLECTION = gc.get_threshold()  # how often Python searches for garbage; a service keeps it
 _RARE_COLLECTION = 100_000  # the imports of a command make about 200,000 objects, and all of them stay
-WITHOUT_CONFIGURATION = ("demo", "init", "emulator", "schema", "completion", "verify-bundle")
+WITHOUT_CONFIGURATION = ("demo", "init", "emulator", "schema", "completion")
 
 
 def _choose_config(context: click.Context, _option: click.Parameter, given: str | None) -> None:

@@ -6,21 +6,18 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import click
 
 from actionwatch.base.model import Record, RecordFilter
-from actionwatch.base.plurals import counted, is_or_are
-from actionwatch.cli import EXIT_FAILED
 from actionwatch.cli.context import open_reader, reading_store
-from actionwatch.cli.options import FILE, duration, limit_option, output_option
-from actionwatch.cli.output import echo, print_items, spell
+from actionwatch.cli.options import duration, limit_option, output_option
+from actionwatch.cli.output import echo, print_items
 from actionwatch.cli.receipts import proof, receipts
 from actionwatch.cli.record_filter import filter_options, text_option
 from actionwatch.text.formats.exports import FORMATS, ExportFormat
-from actionwatch.text.payloads import instant, record_document
-from actionwatch.text.times import local_times, spell_time
+from actionwatch.text.payloads import record_document
+from actionwatch.text.times import spell_time
 
 _SHORT_KEY = 16  # characters of a key on a terminal, at least: its time
 
@@ -119,71 +116,16 @@ def _around(record: Record, span: timedelta, wanted: RecordFilter) -> RecordFilt
     show_default=True,
     help="Output format.",
 )
-@click.option(
-    "--bundle",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Write an evidence bundle of a period to FILE instead, for auditors. Needs --since.",
-)
-@click.option(
-    "--sign",
-    metavar="KEYFILE",
-    type=FILE,
-    help="Sign the bundle with this key: Ed25519, PEM. Needs the extra `sign`.",
-)
-@click.pass_context
-def export(context: click.Context, /, form: str, wanted: RecordFilter, bundle: Path | None, sign: Path | None) -> int:
+@click.pass_obj
+def export(config: str, /, form: str, wanted: RecordFilter) -> None:
     """Write every stored record that matches the filters to standard output, in the order of storage.
 
     CSV has a header and escapes control characters; `json` is one array. All other formats are JSON lines, one event per line.
-
-    --bundle writes a tar archive with the records of a period, their receipts, what they prove, the versions of the rules,
-    alerts, decisions and deliveries, and a digest of each. Verify it with `actionwatch verify-bundle`, or only with tar,
-    sha256sum and openssl. It ends at the time up to which the sources were read, or at --until. FILE must not exist. The
-    command verifies what it wrote, and exits with 1 if the records in the store are not those of the receipts.
-
-    \b
-    actionwatch records export --bundle november.tar --since 2026-11-01T00:00:00Z --until 2026-12-01T00:00:00Z --sign key.pem
     """
-    config: str = context.obj
-    if bundle is not None:
-        if context.get_parameter_source("form") is not click.core.ParameterSource.DEFAULT:
-            raise click.UsageError("--bundle has its own format: omit -o")
-        return _write_bundle(config, wanted, bundle, sign)
-    if sign is not None:
-        raise click.UsageError("--sign is for --bundle: add --bundle FILE")
     from actionwatch.store import record_search
 
     with open_reader(config) as (_, store):
         _print_file(record_search.stream_in_portions(store, wanted), FORMATS[form])
-    return 0
-
-
-def _write_bundle(config: str, wanted: RecordFilter, target: Path, sign: Path | None) -> int:
-    from actionwatch.service.bundle_checking import check_bundle
-    from actionwatch.service.bundle_signing import signer
-    from actionwatch.service.bundle_writing import write_bundle
-
-    if wanted.since is None:
-        raise click.UsageError("--bundle needs --since: the start of the period")
-    if wanted != RecordFilter(since=wanted.since, until=wanted.until):
-        raise click.UsageError("--bundle contains all records of a period: omit all filters except --since and --until")
-    signing = signer(sign) if sign else None
-    with reading_store(config) as (settings, connection):
-        written = write_bundle(connection, settings, target, wanted.since, wanted.until, signing)
-    for source in written.proof:
-        echo(local_times(source.statement))
-    counts = f"{counted(written.record_count, 'record')}, {counted(written.receipt_count, 'receipt')}"
-    if outside := written.outside_count:
-        span = local_times(f"{instant(written.since)} to {instant(written.until)}")
-        why = "a receipt is verified with all records of its window"
-        echo(f"{counted(outside, 'record')} {is_or_are(outside)} from before or after {span}: {why}")
-    echo(f"{spell(target)}: {target.stat().st_size:,} bytes, {counts}{', signed' if sign else ''}")
-    echo(f"SHA-256 of its SHA256SUMS, which covers everything: {written.digest}")
-    faults = check_bundle(target, None).faults
-    for fault in faults:
-        echo(f"{target}: {local_times(fault)}", err=True)
-    return EXIT_FAILED if faults else 0
 
 
 def _print_file(found: Iterable[Record], form: ExportFormat) -> None:

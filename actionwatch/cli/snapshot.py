@@ -26,7 +26,7 @@ from actionwatch.queries.verdict import Sight, judge_sight
 from actionwatch.service import configuration
 from actionwatch.service.announcement import Reloaded, read_last_reload
 from actionwatch.settings import Receiver, Settings, Source
-from actionwatch.store import record_counts, rule_versions, seals, self_alerts, silences
+from actionwatch.store import record_counts, rule_versions, self_alerts, silences
 from actionwatch.store.backlog_progress import Backlog
 from actionwatch.store.database import StoreReader
 from actionwatch.store.polls import Poll
@@ -52,10 +52,6 @@ class Snapshot:
     """None for a store that is not shared."""
     last_reload: Reloaded | None = None
     """The newest one of the services that run."""
-    head: seals.Head | None = None
-    """The newest seal."""
-    waiting: seals.Waiting | None = None
-    """The rows that are not sealed yet."""
     troubles: Sequence[self_alerts.OpenSelfAlert | DetectedTrouble]
 
 
@@ -90,8 +86,6 @@ def take_snapshot(
             is_running=is_running,
             replicas=list_replicas(roster) if store.is_shared else None,
             last_reload=read_last_reload(roster),
-            head=seals.read_head(connection),
-            waiting=seals.count_waiting(connection),
             troubles=troubles,
         )
 
@@ -143,12 +137,6 @@ def describe(settings: Settings, found: Snapshot) -> dict[str, Any]:
         ],
         "silences": [silence_document(silence, utc_now()) for silence in found.silences],
         "last_reload": msgspec.structs.asdict(found.last_reload) if found.last_reload else None,
-        "seals": {
-            "head": str(found.head) if found.head else None,
-            "at": found.head and found.head.at,
-            "unsealed": found.waiting.row_count if found.waiting else 0,
-            "unsealed_is_lower_bound": found.waiting is not None and found.waiting.is_lower_bound,
-        },
         **({"replicas": [asdict(each) for each in found.replicas]} if found.replicas is not None else {}),
     }
 

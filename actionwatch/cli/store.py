@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from actionwatch.base.clock import utc_now
 from actionwatch.base.errors import ConfigError, StoreMissing
-from actionwatch.base.plurals import counted
-from actionwatch.cli import EXIT_FAILED
-from actionwatch.cli.context import changing_store, open_reader, read_settings
+from actionwatch.cli.context import changing_store, read_settings
 from actionwatch.cli.options import output_option
 from actionwatch.cli.output import echo, print_document, print_table, progress_bar, spell
-from actionwatch.text.times import spell_time
-
-if TYPE_CHECKING:
-    from actionwatch.store.seal_checking import StoreVerification
-    from actionwatch.store.seals import Head
-
-_HEAD = re.compile("([0-9]{1,18}):([0-9a-f]{64})")
+from actionwatch.cli.store_verify import verify
 
 command = click.Group(help="Upgrade, copy, verify, prune, back up and restore the store.")
 
@@ -116,99 +106,7 @@ def _checked(url: str, kind: str, *, is_insecure: bool = False) -> str:
         raise click.BadParameter(exc.errors()[0]["msg"].removeprefix("Value error, "), param_hint=name) from exc
 
 
-def _head(_: click.Context, __: click.Parameter, value: str | None) -> Head | None:
-    """Parse a head. Raises: click.BadParameter."""
-    from actionwatch.store.seals import Head
-
-    if value is None:
-        return None
-    found = _HEAD.fullmatch(value.strip())
-    if found is None:
-        raise click.BadParameter(
-            f"{value[:80]!r} is not a head: write the number of a seal, a colon and its digest, as 'store verify' prints them"
-        )
-    return Head(int(found[1]), found[2])
-
-
-@command.command("verify")
-@click.option(
-    "--head",
-    "noted",
-    metavar="N:DIGEST",
-    callback=_head,
-    help="A head that was kept elsewhere: it must be part of the chain.",
-)
-@output_option
-@click.pass_obj
-def verify(config: str, noted: Head | None, form: str) -> int:
-    """Compare all records, receipts, decisions, alerts, deliveries, silences and rule versions with the chain of seals.
-
-    The service seals rows within seconds after it writes them, and receipts within minutes. The command names each sealed row
-    that another program changed or deleted, each alert, delivery, silence, token and running rule that is not the last version
-    in its history, each row that was added among sealed ones, and each seal that was changed. It reads a consistent state of
-    the store; the service may run. Rows that retention deleted are not a difference.
-
-    It also compares tables, indexes, triggers and views with what this version creates. Like every command, it refuses a store
-    with a trigger, rule or unique index that another program added, because that can hold back what actionwatch writes. Other
-    additions are named, and are no difference.
-
-    Anyone who can write to the store can also compute the whole chain again. Only a head that was kept elsewhere reveals this:
-    it is in the output of this command and of 'status -o json', in the log (store_sealed), and in evidence bundles.
-
-    Exits with 1 if anything differs, and names the first 20 differences.
-    """
-    from actionwatch.store.seal_checking import check
-
-    with open_reader(config) as (_, store), store.read() as connection, progress_bar() as bar:
-        task = bar.add_task("verifying", total=None) if bar else None
-
-        def show(done: int, total: int) -> None:
-            if bar and task is not None:
-                bar.update(task, completed=done, total=total)
-
-        checked = check(connection, noted, show)
-        additions = store.find_additions(connection)
-    document = {
-        "agrees": not checked.difference_count,
-        "tables": {
-            table.name: {"sealed": table.sealed, "unsealed": table.unsealed, "removed": table.removed}
-            for table in checked.tables
-        },
-        "seals": checked.seal_count,
-        "from": checked.oldest and checked.oldest.at,
-        "to": checked.head and checked.head.at,
-        "head": str(checked.head) if checked.head else None,
-        "difference_count": checked.difference_count,
-        "additions": additions,
-        "differences": [{"table": each.table, "key": each.key, "what": each.what} for each in checked.differences],
-    }
-    print_document(document, form, as_text=lambda: _print(checked, additions))
-    return EXIT_FAILED if checked.difference_count else 0
-
-
-def _print(checked: StoreVerification, additions: Sequence[str]) -> None:
-    rows = [
-        (each.name, each.sealed, each.unsealed, "" if each.removed is None else each.removed) for each in checked.tables
-    ]
-    print_table(("table", "sealed", "not sealed yet", "removed"), rows)
-    if checked.head is None or checked.oldest is None or checked.head.at is None or checked.oldest.at is None:
-        echo("there is no seal yet: 'actionwatch run' creates them")
-    else:
-        span = f"{spell_time(checked.oldest.at)} to {spell_time(checked.head.at)}"
-        echo(f"{counted(checked.seal_count, 'seal')}, {span}; head {checked.head}")
-    if additions:
-        echo(f"not created by actionwatch, and without effect on what it writes: {', '.join(additions)}")
-    for difference in checked.differences:
-        echo(f"{f'{difference.table} {difference.key}'.strip()}: {difference.what}", err=True)
-    if checked.difference_count > len(checked.differences):
-        echo(f"and {checked.difference_count - len(checked.differences):,} more", err=True)
-    if checked.difference_count:
-        echo(
-            f"{counted(checked.difference_count, 'difference')}: keep a copy of the store and of the log; docs/proof.md",
-            err=True,
-        )
-    else:
-        echo("everything agrees")
+command.add_command(verify)
 
 
 @command.command("prune")

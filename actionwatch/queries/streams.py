@@ -72,9 +72,7 @@ def read_streams(connection: Connection, configured: Iterable[Stream], now: date
 def _state(connection: Connection, stream: Stream, health: Health, kept: tuple[int, int], now: datetime) -> StreamState:
     waiting, refused = kept
     since = health.failing_since if waiting else None
-    if stream.what == "records" and (
-        position := streams.read_positions(connection, stream.name).get(streams.RECORD_FEED)
-    ):
+    if stream.has_records and (position := streams.read_positions(connection, stream.name).get(streams.RECORD_FEED)):
         waiting += streams.count_waiting(connection, position.row_id, _COUNTED)
         first = streams.first_waiting(connection, position.row_id)
         seen_at = max(first[1], health.started_at) if first else None

@@ -140,7 +140,7 @@ def _doubtful_matchers(settings: Settings, document: Document, rules: Rules) -> 
         placed.append((document, ("inhibit_rules", index, "target_matchers"), rule.target_matchers))
     of_records: list[tuple[Document, Place, tuple[str, ...]]] = []
     for index, stream in enumerate(settings.streams):
-        chosen = of_records if stream.what == "records" else placed
+        chosen = of_records if stream.has_records else placed
         chosen.append((document, ("streams", index, "matchers"), stream.matchers))
     known = [(vocabulary, each) for each in [*placed, *read_matchers(settings)]]
     for words, (source, place, matchers) in [*known, *((vocabulary.of_records(), each) for each in of_records)]:

@@ -22,7 +22,6 @@ from actionwatch.service.polls import PollWatch
 from actionwatch.service.reload import Reloader
 from actionwatch.service.replicas import LOOK_EVERY as REPLICAS_EVERY
 from actionwatch.service.roles import Roles
-from actionwatch.service.sealing import SEAL_EVERY, Sealing
 from actionwatch.service.step_watch import FAILURES, StepWatch
 from actionwatch.service.streams import StreamWatch
 from actionwatch.service.threads import Threads
@@ -98,11 +97,10 @@ class Jobs:
         if sources:
             self._add("sources", sources.run_once, _SOURCES_EVERY)
 
-    def add_upkeep(self, reloader: Reloader, sealing: Sealing) -> None:
-        """Add what the store needs: the silences of files, retention and seals."""
+    def add_upkeep(self, reloader: Reloader) -> None:
+        """Add what the store needs: the silences of files, and retention."""
         self._add("silences", reloader.load_silences, _SILENCES_EVERY, is_first_now=False, role=LEADER)
         self._add("prune", self._app.apply_retention, _PRUNE_EVERY, role=LEADER)
-        self._add("seal", sealing.run_once, SEAL_EVERY, role=LEADER)
 
     def start(self, threads: Threads) -> None:
         """Run the jobs from now on. The thread of the scheduler is one of `threads`."""

@@ -15,7 +15,6 @@ from actionwatch.service.clock_watch import ClockWatch
 from actionwatch.service.disk import check_disk
 from actionwatch.service.reload import Reloader
 from actionwatch.service.roles import Role, Roles, keep
-from actionwatch.service.sealing import Sealing
 from actionwatch.service.step_watch import StepWatch
 from actionwatch.service.streams import forget_removed
 from actionwatch.store import polls
@@ -42,7 +41,7 @@ def run_once(app: App, wait: timedelta) -> Round:
     app.tails.begin(*app.tails.sources)
     of_sources = [f"{what} {source}" for source in app.tails.steps for what in ("accounts", "tail")]
     of_streams = [f"stream {name}" for name in app.streams]
-    for name in (*of_sources, *of_streams, "disk", "clock", "match", "deliver", "prune", "seal"):
+    for name in (*of_sources, *of_streams, "disk", "clock", "match", "deliver", "prune"):
         steps.add(name, failures=1)
 
     def attempt(step: str, run: Callable[[], object]) -> None:
@@ -83,7 +82,6 @@ def run_once(app: App, wait: timedelta) -> Round:
         attempt("deliver", functools.partial(app.delivery_worker().drain, wait))
         if is_first_today:
             attempt("prune", app.apply_retention)
-        attempt("seal", Sealing(app.leading, app.clock).seal_all)
         steps.look()
     return Round(failures, due_until)
 

@@ -30,7 +30,6 @@ from actionwatch.store import (
     records,
     retention,
     rule_history,
-    seals,
     sessions,
     streams,
     tokens,
@@ -123,6 +122,17 @@ def oldest_asked(source: Source, known: Marks, unproved: Iterable[UnprovedWindow
     return min([begin, *(one.starts_at - unit for one in asked)])
 
 
+def forgotten_before(connection: Connection, kept: Retention, now: datetime) -> datetime:
+    """Return the time from before which retention may have deleted records and alerts."""
+    return _clamped(connection, now) - kept.records
+
+
+def _clamped(connection: Connection, now: datetime) -> datetime:
+    """Return our time, but no later than any source was seen, by the upstream's clock."""
+    seen = [found.seen_through for found in marks.read_all(connection).values()]
+    return min(now, max(seen, default=now))
+
+
 def run_once(database: Transactions, kept: Retention, now: datetime, back: Lookback = Lookback()) -> dict[str, int]:
     """Delete what is older than its retention and no longer needed. Return the number of deleted rows of each kind.
 
@@ -130,12 +140,11 @@ def run_once(database: Transactions, kept: Retention, now: datetime, back: Lookb
     Ages count from the newest time through which a source was seen, so a clock that is years ahead deletes nothing.
     """
     with database.read() as connection:
-        seen = [found.seen_through for found in marks.read_all(connection).values()]  # by the upstream's clock
-    now = min(now, max(seen, default=now))
+        now = _clamped(connection, now)
     forgotten, finished = now - kept.records, now - kept.deliveries
     # A record gets the name that its account had at its time when it is stored.
     unnamed = min([forgotten, *(each.since for each in back.needed)])
-    # What rules did, unproved windows, and seals stay visible as long as any record or receipt of their time.
+    # What rules did, and unproved windows stay visible as long as any record or receipt of their time.
     unknown = min(forgotten, now - kept.receipts)
 
     passed_id = 0
@@ -163,8 +172,6 @@ def run_once(database: Transactions, kept: Retention, now: datetime, back: Lookb
     _in_batches(database, lambda c: accounts.delete_older(c, unnamed, BATCH))
     _in_batches(database, lambda c: unproved_windows.delete_older(c, unknown))
     _in_batches(database, lambda c: retention.delete_bodies(c, finished, BATCH))
-    with database.write() as connection:
-        seals.delete_older(connection, unknown, now)
     last: tuple[str, int] | None = ("", 0)
     while last is not None:
         with database.write() as connection:

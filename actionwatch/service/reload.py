@@ -124,7 +124,7 @@ class Reloader:
     def _forget(self) -> None:
         """Forget what this process applied: the store says what runs, because another replica may have led since."""
         app = self._app
-        self._rules = RuleFiles(app.settings, app.leading, app.clock, app.source_names)
+        self._rules = RuleFiles(app.settings, app.leading, app.clock)
         self._silences = SilenceFiles(app.settings, app.leading, app.clock)
         self._templates = TemplateFiles(app.settings.templates, app.renderer, app.leading, app.leading_alerts)
         self._files.loaded, self._reported, self._is_started = {}, set(), False

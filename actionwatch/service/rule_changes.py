@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from sqlalchemy import Connection
 
-from actionwatch.base.rule_state import GONE, EntryOrigin, RuleEntry, RuleState
+from actionwatch.base.rule_state import GONE, RuleEntry, RuleState
 from actionwatch.store import rule_history
 from actionwatch.text.times import spell_time
 
@@ -17,15 +17,15 @@ def spell_changes(connection: Connection, after: int | None) -> tuple[list[str],
     Without a place there is no line.
     """
     newest = rule_history.newest_id(connection)
-    by_rule: dict[str, list[RuleEntry]] = {}
-    for entry in rule_history.read_after(connection, newest if after is None else after):
-        by_rule.setdefault(entry.rule_id, []).append(entry)
-    return sorted(line for entries in by_rule.values() for line in _spell(entries)), newest
+    if after is None or after == newest:
+        return [], newest
+    before = rule_history.read_newest(connection, after)
+    changed = {entry.rule_id: entry for entry in rule_history.read_after(connection, after)}
+    return sorted(line for each in changed.values() for line in _spell(before.get(each.rule_id), each)), newest
 
 
-def _spell(entries: Sequence[RuleEntry]) -> Iterator[str]:
-    last = entries[-1]
-    ran, runs = entries[0].origin is not EntryOrigin.ADDED, last.state not in GONE
+def _spell(before: RuleEntry | None, last: RuleEntry) -> Iterator[str]:
+    ran, runs = before is not None and before.state not in GONE, last.state not in GONE
     if not ran and not runs:
         return
     word = "changed" if ran and runs else "added" if runs else "removed"

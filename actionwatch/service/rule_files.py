@@ -25,7 +25,7 @@ from actionwatch.rules.report import Report
 from actionwatch.rules.selections import ReadContext
 from actionwatch.rules.versions import content_of
 from actionwatch.service.configuration import known_kinds, known_lists, time_intervals
-from actionwatch.service.rule_recording import Doing, doings, reconcile, record
+from actionwatch.service.rule_recording import Doing, doings, record
 from actionwatch.settings import Settings
 from actionwatch.store import correlations, rule_versions
 from actionwatch.store.database import Database
@@ -53,17 +53,9 @@ class AppliedRules:
 class RuleFiles:
     """The rule files and lists of one process. Nothing else writes which versions run."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        database: Database,
-        clock: Callable[[], datetime],
-        sources: Callable[[], Sequence[str]],
-    ) -> None:
-        """`sources` returns the names of the sources, as they are now."""
+    def __init__(self, settings: Settings, database: Database, clock: Callable[[], datetime]) -> None:
         self._settings = settings
         self._database = database
-        self._sources = sources
         self._clock = clock
         self._cache = _Cache()
         self._last: tuple[RunningDocument, ...] | None = None
@@ -77,8 +69,7 @@ class RuleFiles:
     def apply(self, reading: tuple[ReadFiles, Lists]) -> AppliedRules:
         """Decide which versions run, and store them. The caller makes the service use them."""
         is_start = self._last is None
-        stored = self._stored() if is_start else []
-        last = tuple(map(_from_store, stored)) if self._last is None else self._last
+        last = tuple(map(_from_store, self._stored())) if self._last is None else self._last
         running = with_last_good(*reading, last, self._build)
         before = {version.id: version for version in last}
         now = {version.id: version for version in running.versions}
@@ -93,13 +84,11 @@ class RuleFiles:
         doing = doings(running)
         if is_start or added or changed or removed or moved or doing != self._doings:
             with self._database.write() as connection:
-                at = self._clock()  # not before others have written: what they match meanwhile is matched as before
-                if is_start:
-                    reconcile(connection, stored, at)
+                at = self._clock()
                 rule_versions.write(connection, _to_store([*added, *changed], at))
                 for each in moved:
                     rule_versions.move(connection, each.id, *_place(each))
-                record(connection, running, doing, self._sources(), at, is_start=is_start)
+                record(connection, running, doing, at)
                 rule_versions.delete(connection, [each.id for each in removed])
                 # A rule that comes back is new: it must not fire for records that it did not see while it was gone.
                 correlations.forget_versions(connection, before.keys() & now.keys())

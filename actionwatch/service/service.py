@@ -21,14 +21,13 @@ from actionwatch.service.buttons import listen
 from actionwatch.service.clock_watch import ClockWatch
 from actionwatch.service.configuration_watch import ConfigurationWatch, SourceFilesWatch
 from actionwatch.service.heartbeat import HeartbeatSender
-from actionwatch.service.jobs import Jobs, attempt_as
+from actionwatch.service.jobs import Jobs
 from actionwatch.service.loops import Loops
 from actionwatch.service.polls import Polls, PollWatch
 from actionwatch.service.readiness import Readiness
 from actionwatch.service.reload import Reloader
 from actionwatch.service.replicas import ReplicaWatch
 from actionwatch.service.roles import Role, Roles
-from actionwatch.service.sealing import Sealing
 from actionwatch.service.source_steps import SourceSteps
 from actionwatch.service.step_watch import StepWatch
 from actionwatch.service.streams import forget_removed, role_of
@@ -101,7 +100,6 @@ class Service:
             return app.settings.poll_intervals
 
         self._heartbeat = HeartbeatSender(url, intervals, app.database, app.clock) if url else None
-        self._sealing = Sealing(app.leading, app.clock, elapsed=elapsed)
         followers = [self.worker.follow_clock, self._follow_clock]
         self._clock_watch = ClockWatch(app.clock, app.leading, app.leading_alerts, followers, elapsed, leads=self.leads)
         self.loops = Loops(app, self.threads, self.steps, self.roles, self.worker, self._watch_clock)
@@ -237,7 +235,7 @@ class Service:
         self.jobs.add_streams()
         self.jobs.add_deliveries(self.worker, button_checks)
         self.jobs.add_watches(self._heartbeat, comparison, self._watch, self._source_files, self._poll_watch)
-        self.jobs.add_upkeep(self.reloader, self._sealing)
+        self.jobs.add_upkeep(self.reloader)
 
     def _compare(self, replicas: ReplicaWatch, membership: Membership) -> None:
         """Publish what this replica runs with; on the leader, compare them, and settle what ended replicas left."""
@@ -266,10 +264,6 @@ class Service:
             log.warning(
                 "threads_left", threads=alive, jobs=job_count, remedy="the next start repeats what they did not commit"
             )
-        else:  # otherwise one of them may hold the write lock
-            seal = functools.partial(attempt_as, self.steps, self.roles, LEADER, "seal", self._sealing.finish)
-            self.threads.start("seal", seal)
-            self.threads.join("seal", max(deadline - time.monotonic(), 0))
 
 
 def _alerts_of(app: App, role: str) -> SelfAlerts:

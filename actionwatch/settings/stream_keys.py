@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
 from actionwatch.settings.validators import MatcherText, WholeNumber, Word, parse_instant
 from actionwatch.text.formats.messages import check_format
@@ -20,6 +20,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "records": ("source", "account", "cluster", "user", "kind"),
     "alerts": _OF_ALERTS,
     "decisions": _OF_ALERTS,
+    "everything": ("source",),
 }
 """The partition keys of what a stream sends, the default first."""
 
@@ -53,9 +54,9 @@ class StreamOptions(Options):
     """The name in commands, metrics and alerts. Unique. A stream with another name is another stream, which starts
     as `start` says.
     """
-    what: Literal["records", "alerts", "decisions"] = "records"
+    what: Literal["records", "alerts", "decisions", "everything"] = "records"
     """`records`: every user action. `alerts`: every state of every alert. `decisions`: what people decided about alerts,
-    and silences.
+    and silences. `everything`: all of these, as [evidence](proof.md#evidence-outside).
     """
     matchers: tuple[MatcherText, ...] = ()
     """All must match; default: everything is sent. Records have the labels `actionKind`, `userName`, `account`,
@@ -79,6 +80,17 @@ class StreamOptions(Options):
     """How long messages wait for others, to be sent together. Default: `0s`, and `1m` for objects."""
     max_lag: PositiveDuration = timedelta(minutes=10)
     """The self-alert `stream_lagging` opens if a message waits longer."""
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> StreamOptions:
+        if self.what == "everything" and self.matchers:
+            raise ValueError("a stream of everything takes no matchers: it is evidence, and a part shows no gap")
+        return self
+
+    @property
+    def has_records(self) -> bool:
+        """Whether it sends records, and statements about them."""
+        return self.what in ("records", "everything")
 
     @property
     def template(self) -> str | None:

@@ -24,7 +24,7 @@ from actionwatch.base.clock import MICROSECOND, Spans, to_micros
 from actionwatch.base.model import Alert, Level, RecordFilter, RuleName, Status
 from actionwatch.base.search_words import words_of
 from actionwatch.base.unicode import forms
-from actionwatch.store import record_search, record_values, row_history, seals
+from actionwatch.store import record_search, record_values, row_versions
 from actionwatch.store.column_types import RowFormat
 from actionwatch.store.statements import (
     LAST_CHARACTER,
@@ -85,7 +85,7 @@ def insert_new(connection: Connection, alerts: Sequence[tuple[Alert, str]]) -> i
     stored = dict(_ROWS.store([alert for alert, _ in alerts]))
     stored["is_shadow"] = [alert.is_shadow for alert, _ in alerts]
     count = bulk_insert(connection, ALERT, {**stored, "group_key": [group_key for _, group_key in alerts]})
-    row_history.note(connection, ALERT, [alert.id for alert, _ in alerts])
+    row_versions.note(connection, ALERT, [alert.id for alert, _ in alerts])
     return count
 
 
@@ -114,7 +114,8 @@ def read_of_record(connection: Connection, record_id: int) -> list[str]:
 def update(connection: Connection, alert: Alert) -> None:
     """Store the fields of an alert that can change after its opening."""
     values = {name: getattr(alert, _OTHERS[name]) for name in _CHANGING}
-    row_history.change(connection, ALERT.update().where(ALERT.c.id == alert.id).values(values))
+    if connection.execute(ALERT.update().where(ALERT.c.id == alert.id).values(values)).rowcount:
+        row_versions.note(connection, ALERT, [alert.id])
 
 
 def read(connection: Connection, alert_id: str) -> Alert | None:
@@ -341,8 +342,9 @@ def delete_settled(connection: Connection, before: datetime, now: datetime, limi
     ids = connection.execute(doomed).scalars().all()
     connection.execute(MESSAGE_REFERENCE.delete().where(MESSAGE_REFERENCE.c.alert_id.in_(ids)))
     for table in (ALERT_RECORD, ALERT_HISTORY):
-        seals.delete(connection, table, table.c.alert_id.in_(ids))
-    return row_history.delete(connection, ALERT, ids)
+        connection.execute(table.delete().where(table.c.alert_id.in_(ids)))
+    row_versions.forget(connection, ALERT, ids)
+    return connection.execute(ALERT.delete().where(ALERT.c.id.in_(ids))).rowcount
 
 
 def alert_of(row: Sequence[Any]) -> Alert:

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, bindparam, select
 from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.delivery import Delivery
 from actionwatch.base.model import Alert
-from actionwatch.store import row_history
+from actionwatch.store import row_versions
 from actionwatch.store.column_types import Instant
 from actionwatch.store.statements import upsert
 from actionwatch.store.tables import ALERT, DELIVERY_LATENCY
@@ -25,10 +25,11 @@ from actionwatch.store.tables import ALERT, DELIVERY_LATENCY
 BOUNDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)  # seconds
 BEYOND = -1
 _BOUNDS_MICROS = [bound * 1_000_000 for bound in BOUNDS]
-_FIRST_SENT = row_history.Change.of(
+_FIRST_SENT = (
     ALERT.update()
     .where(ALERT.c.id.in_(bindparam("ids", expanding=True)), ALERT.c.first_sent_at.is_(None))
     .values(first_sent_at=bindparam("at", type_=Instant))
+    .returning(ALERT.c.id)
 )
 _ALL = select(DELIVERY_LATENCY).order_by(DELIVERY_LATENCY.c.receiver, DELIVERY_LATENCY.c.bucket)
 
@@ -65,7 +66,8 @@ def note_sent(connection: Connection, sent: Sequence[tuple[Alert, Delivery]], at
     ]
     upsert(connection, DELIVERY_LATENCY, *rows, added=("message_count", "total"))
     if sent:
-        _FIRST_SENT.run(connection, {"ids": [alert.id for alert, _ in sent], "at": at})
+        changed = connection.execute(_FIRST_SENT, {"ids": [alert.id for alert, _ in sent], "at": at})
+        row_versions.note(connection, ALERT, changed.scalars().all())
 
 
 def read_all(connection: Connection) -> list[Histogram]:

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from msgspec import structs
-from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Update, bindparam, exists, func, or_, select
 
 from actionwatch.base.clock import to_micros
 from actionwatch.base.delivery import (
@@ -28,7 +28,6 @@ from actionwatch.base.delivery import (
 )
 from actionwatch.base.ids import stable_id
 from actionwatch.base.model import Event, Status
-from actionwatch.store import row_history
 from actionwatch.store.column_types import Instant, RowFormat
 from actionwatch.store.outbox import (
     AWAITS_SUMMARY,
@@ -54,7 +53,7 @@ _UPDATES = (Event.UPDATED.value, Event.ACKED.value)
 _DECISIONS = (Event.ACKED.value, Event.RESOLVED.value)
 _UNLEASED: dict[str, None] = {"leased_until": None, "leased_by": None}
 
-_SENT = row_history.Change.of(
+_SENT = (
     DELIVERY.update()
     .where(
         DELIVERY.c.id.in_(bindparam("ids", expanding=True)),
@@ -80,8 +79,8 @@ _ENDED = (
     )
     .values(last_error=bindparam("error"), **_UNLEASED)
 )
-_RETRY = row_history.Change.of(_ENDED.values(due_at=bindparam("new_due_at", type_=Instant)))
-_BURY = row_history.Change.of(_ENDED.values(status=DeliveryStatus.DEAD.value, why=bindparam("new_why")))
+_RETRY = _ENDED.values(due_at=bindparam("new_due_at", type_=Instant))
+_BURY = _ENDED.values(status=DeliveryStatus.DEAD.value, why=bindparam("new_why"))
 _STOP = (
     DELIVERY.update()
     .where(DELIVERY.c.id == bindparam("known_id"), _IS_STILL_PENDING, ~IS_FROZEN)
@@ -130,7 +129,7 @@ def change_event(
     is_open = (~IS_FROZEN, DELIVERY.c.event.in_(replaced), ~IS_ESCALATION)
     default = DELIVERY.c.created_at if event is Event.RESOLVED else DELIVERY.c.due_at
     statement = DELIVERY.update().where(*its, *is_open)
-    return bool(row_history.change(connection, statement.values(event=event.value, due_at=due_at or default)))
+    return connection.execute(statement.values(event=event.value, due_at=due_at or default)).rowcount > 0
 
 
 def claim(
@@ -152,7 +151,6 @@ def claim(
     rows = [(each.id, each.event.value, each.body, each.attempts, lease, sender) for each in claimed]
     columns = ("id", "event", "body", "attempts", "leased_until", "leased_by")
     changed_count = bulk_update(connection, DELIVERY, columns, rows, only=_ONLY_PENDING)
-    row_history.note(connection, DELIVERY, [each.id for each in claimed])
     if changed_count == len(rows):
         return claimed
     pending = select(DELIVERY.c.id).where(DELIVERY.c.id.in_([each.id for each in claimed]), _IS_STILL_PENDING)
@@ -164,7 +162,6 @@ def freeze(connection: Connection, deliveries: Sequence[Delivery]) -> None:
     """Fix the text and the event of pending rows before their first attempt."""
     rows = [(each.id, each.event.value, each.body) for each in deliveries]
     bulk_update(connection, DELIVERY, ("id", "event", "body"), rows, only=_ONLY_PENDING)
-    row_history.note(connection, DELIVERY, [each.id for each in deliveries])
 
 
 def release_left(connection: Connection, senders: Collection[str]) -> dict[str, int]:
@@ -197,10 +194,9 @@ def sent(
     A note, such as the recipients that were refused, is kept as `why`.
     """
     if notes:
-        _SENT.run(connection, {"ids": list(notes), "wanted": receiver, "sender": sender, "at": at})
+        connection.execute(_SENT, {"ids": list(notes), "wanted": receiver, "sender": sender, "at": at})
     rows = [(delivery_id, note) for delivery_id, note in notes.items() if note is not None]
     bulk_update(connection, DELIVERY, ("id", "why"), rows, only=("status", DeliveryStatus.SENT.value))
-    row_history.note(connection, DELIVERY, [delivery_id for delivery_id, _ in rows])
 
 
 def retry(connection: Connection, delivery: Delivery, due_at: datetime, error: str) -> bool:
@@ -233,7 +229,7 @@ def bury_all(connection: Connection, receiver: str, why: str) -> list[tuple[str,
     rows = connection.execute(select(DELIVERY.c.alert_id, DELIVERY.c.event).where(*waits).order_by(*order))
     found = [(row.alert_id, row.event) for row in rows]
     dead = {"status": DeliveryStatus.DEAD.value, "why": why, "awaits": None, "ref": None, **_UNLEASED}
-    row_history.change(connection, DELIVERY.update().where(*waits).values(dead))
+    connection.execute(DELIVERY.update().where(*waits).values(dead))
     return found
 
 
@@ -247,9 +243,7 @@ def suppress_escalations(connection: Connection, receiver: str) -> None:
     escalations = (IS_PENDING, DELIVERY.c.receiver == receiver, IS_ESCALATION)
     alert_status = select(ALERT.c.status).where(ALERT.c.id == DELIVERY.c.alert_id).scalar_subquery()
     ended = {"status": DeliveryStatus.SUPPRESSED.value, "why": alert_status, **_UNLEASED}
-    row_history.change(
-        connection, DELIVERY.update().where(*escalations, alert_status != Status.OPEN.value).values(ended)
-    )
+    connection.execute(DELIVERY.update().where(*escalations, alert_status != Status.OPEN.value).values(ended))
 
 
 def collapse(connection: Connection, rows: Sequence[tuple[Delivery, datetime]]) -> None:
@@ -278,7 +272,7 @@ def summarise(
         statement = DELIVERY.update().where(*its)
         if group.awaits == "digest":
             statement = statement.where(DELIVERY.c.due_at <= now)
-        row_history.change(connection, statement.values(awaits=None, reported_in=summary_id))
+        connection.execute(statement.values(awaits=None, reported_in=summary_id))
 
 
 def requeue(connection: Connection, wanted: DeliveryFilter, now: datetime) -> int:
@@ -288,11 +282,12 @@ def requeue(connection: Connection, wanted: DeliveryFilter, now: datetime) -> in
     """
     again = {**_pending_again(now), "why": None}
     dead = replace(wanted, status=DeliveryStatus.DEAD).conditions()
-    letters = row_history.change(connection, DELIVERY.update().where(*dead).values(again))
+    changed = DELIVERY.update().where(*dead).values(again).returning(DELIVERY.c.id)
+    letters = connection.execute(changed).scalars().all()
     for some in portions(letters):
         alert_ids = select(DELIVERY.c.alert_id).where(DELIVERY.c.id.in_(some))
         its = (DELIVERY.c.alert_id.in_(alert_ids), *_SUPPRESSED_ENDS)
-        row_history.change(connection, DELIVERY.update().where(*its).values(again))
+        connection.execute(DELIVERY.update().where(*its).values(again))
     return len(letters)
 
 
@@ -311,21 +306,19 @@ def readdress(connection: Connection, letter: Delivery, to: str, ordinal: int, e
         "ref": letter.receiver,
     }
     its = (DELIVERY.c.id == letter.id, _allows(READDRESS))
-    if not row_history.change(connection, DELIVERY.update().where(*its).values(values)):
+    if not connection.execute(DELIVERY.update().where(*its).values(values)).rowcount:
         return
     name = stable_id("moved", letter.id, letter.receiver, str(letter.ordinal))
     left = structs.replace(letter, id=name, why=READDRESSED, ref=to, body=None)
     _insert(connection, [left], DeliveryStatus.SUPPRESSED)
-    row_history.change(
-        connection, DELIVERY.update().where(DELIVERY.c.fallback_of == letter.id).values(fallback_of=name)
-    )
+    connection.execute(DELIVERY.update().where(DELIVERY.c.fallback_of == letter.id).values(fallback_of=name))
 
 
 def drop(connection: Connection, wanted: DeliveryFilter, who: str) -> int:
     """Give up dead rows for good. Return how many there were."""
     dropped = {"status": DeliveryStatus.SUPPRESSED.value, "why": DROPPED, "ref": who}
     dead = replace(wanted, status=DeliveryStatus.DEAD).conditions()
-    return len(row_history.change(connection, DELIVERY.update().where(*dead).values(dropped)))
+    return connection.execute(DELIVERY.update().where(*dead).values(dropped)).rowcount
 
 
 def _allows(transition: Transition, status: ColumnElement[str] = DELIVERY.c.status) -> ColumnElement[bool]:
@@ -337,12 +330,10 @@ def _allows(transition: Transition, status: ColumnElement[str] = DELIVERY.c.stat
     return or_(*(status.in_(statuses) & awaits for statuses, awaits in allowed if statuses))
 
 
-def _end_attempt(
-    connection: Connection, delivery: Delivery, change: row_history.Change, values: Mapping[str, Any]
-) -> bool:
+def _end_attempt(connection: Connection, delivery: Delivery, change: Update, values: Mapping[str, Any]) -> bool:
     """Write how the attempt at a pending row ended, and end its lease. Return whether it still was this attempt."""
     its = {"known_id": delivery.id, "attempt": delivery.attempts, "sender": delivery.leased_by}
-    return bool(change.run(connection, {**its, **values}))
+    return connection.execute(change, {**its, **values}).rowcount > 0
 
 
 def _stop(connection: Connection, status: DeliveryStatus, rows: Collection[tuple[Suppression, datetime]]) -> None:
@@ -359,7 +350,6 @@ def _stop(connection: Connection, status: DeliveryStatus, rows: Collection[tuple
             for each, due_at in rows
         ]
         connection.execute(_STOP, values)
-        row_history.note(connection, DELIVERY, [each.delivery.id for each, _ in rows])
 
 
 def _pending_again(now: datetime) -> dict[str, Any]:
@@ -375,6 +365,4 @@ def _pending_again(now: datetime) -> dict[str, Any]:
 
 def _insert(connection: Connection, deliveries: Sequence[Delivery], status: DeliveryStatus) -> int:
     columns = {**_NEW.store(deliveries), "status": [status.value] * len(deliveries)}
-    count = bulk_insert(connection, DELIVERY, columns)
-    row_history.note(connection, DELIVERY, [each.id for each in deliveries])
-    return count
+    return bulk_insert(connection, DELIVERY, columns)

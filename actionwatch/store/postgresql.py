@@ -55,7 +55,7 @@ WHERE relnamespace = current_schema()::regnamespace AND NOT indisvalid
 # million records, ten million. Until then, deleted rows stay, and plans are made for the store of months ago.
 _LARGE = (
     *("record", "receipt", "alert", "alert_record", "alert_history", "delivery", "correlated_alert"),
-    *("row_history", "seal", "hit", "touched_group"),
+    *("row_version", "hit", "touched_group"),
 )
 _AUTOVACUUM = """autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.02,
 autovacuum_analyze_scale_factor = 0.01"""

@@ -32,7 +32,6 @@ from sqlalchemy import (
 
 from actionwatch.base.clock import MICROSECOND
 from actionwatch.base.model import Record
-from actionwatch.store import seals
 from actionwatch.store.record_keys import between
 from actionwatch.store.records import newest_id
 from actionwatch.store.statements import columns_of, stream_rows
@@ -60,7 +59,6 @@ _EXTEND = (
     RECEIPT.update()
     .where(
         RECEIPT.c.id == bindparam("its"),
-        RECEIPT.c.id > bindparam("sealed"),
         RECEIPT.c.judged_at == bindparam("known"),
     )
     .values({name: bindparam(f"new_{name}") for name in ("ends_at", "judged_at", "proof_count", "request_count")})
@@ -116,7 +114,7 @@ class StoredReceipt(NamedTuple):
 
 
 class WindowRecord(NamedTuple):
-    """The content of a receipt for a record of its window, in the store or in a bundle."""
+    """The content of a receipt for a record of its window, in the store."""
 
     key: str
     id: int
@@ -154,7 +152,7 @@ def write(connection: Connection, receipt: WindowReceipt) -> StoredReceipt:
     before = connection.execute(_NEWEST, {"of": receipt.source}).mappings().first()
     merged = _merged(_receipt(before), receipt) if before else None
     if before and merged and _is_attested(connection, merged, receipt):
-        seals.delete(connection, RECEIPT, RECEIPT.c.id == before["id"])
+        connection.execute(RECEIPT.delete().where(RECEIPT.c.id == before["id"]))
         receipt = merged  # with a new id: receipts are listed in the order of their last proof
     kinds = dict(sorted(receipt.kind_counts.items()))
     stored = connection.execute(_INSERT, {**columns_of(receipt), "kind_counts": kinds})
@@ -165,13 +163,11 @@ def write(connection: Connection, receipt: WindowReceipt) -> StoredReceipt:
 def repeat(connection: Connection, moves: Sequence[tuple[StoredReceipt, StoredReceipt]]) -> int:
     """Replace receipts by those with one more proof (`StoredReceipt.repeated`). Return how many were replaced.
 
-    One that was sealed meanwhile, or that is no longer in the store, stays as it is: then `write` merges the next proof.
+    One that is no longer in the store stays as it is: then `write` merges the next proof.
     """
-    sealed = seals.newest_sealed(connection, RECEIPT.name)
     rows = [
         {
             "its": before.id,
-            "sealed": sealed,
             "known": before.receipt.judged_at,
             "new_ends_at": after.receipt.ends_at,
             "new_judged_at": after.receipt.judged_at,
@@ -339,7 +335,7 @@ def delete_older(connection: Connection, before: datetime, limit: int) -> int:
     """Delete at most `limit` receipts of windows that ended before a time. Return how many."""
     doomed = select(RECEIPT.c.id).where(RECEIPT.c.ends_at < before).order_by(RECEIPT.c.ends_at).limit(limit)
     ids = connection.execute(doomed).scalars().all()
-    return len(seals.delete(connection, RECEIPT, RECEIPT.c.id.in_(ids)))
+    return connection.execute(RECEIPT.delete().where(RECEIPT.c.id.in_(ids))).rowcount
 
 
 def delete_unsound(connection: Connection, source: str, now: datetime, most_ahead: timedelta) -> datetime | None:
@@ -352,7 +348,7 @@ def delete_unsound(connection: Connection, source: str, now: datetime, most_ahea
     is_sound = and_(RECEIPT.c.ends_at <= now, ends <= judged + most_ahead // MICROSECOND)
     end: datetime | None = connection.execute(select(func.max(RECEIPT.c.ends_at)).where(of_source, is_sound)).scalar()
     behind = RECEIPT.c.ends_at > end if end else true()
-    seals.delete(connection, RECEIPT, of_source, behind)
+    connection.execute(RECEIPT.delete().where(of_source, behind))
     return end
 
 

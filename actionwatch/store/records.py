@@ -29,7 +29,7 @@ from sqlalchemy import (
 from actionwatch.base.clock import TIMES_END
 from actionwatch.base.model import Record
 from actionwatch.base.unicode import canonical
-from actionwatch.store import record_blocks, record_hints, seals
+from actionwatch.store import record_blocks, record_hints
 from actionwatch.store.record_keys import IN_TIME, timed
 from actionwatch.store.record_rows import (
     IS_COUNTED,
@@ -400,7 +400,8 @@ def delete_older(
         .limit(limit)
     )
     doomed = [number for number, _ in takewhile(lambda row: not row[1], connection.execute(found))]
-    deleted = seals.delete(connection, RECORD, RECORD.c.id.in_(doomed))
+    gone = RECORD.delete().where(RECORD.c.id.in_(doomed)).returning(RECORD.c.source, RECORD.c.record_key)
+    deleted = connection.execute(gone).all()
     for source, count in Counter(row.source for row in deleted).items():
         connection.execute(_ADD_DELETED, {"name": source, "added": count})
     record_blocks.note_deleted(connection, [row.record_key for row in deleted])

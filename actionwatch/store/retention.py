@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, and_, or_, select
 
 from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.base.model import Event, Status
-from actionwatch.store import alerts, row_history, seals
+from actionwatch.store import alerts
 from actionwatch.store.outbox import AWAITS_SUMMARY, IS_FROZEN
 from actionwatch.store.statements import has_row
 from actionwatch.store.tables import ALERT, ALERT_HISTORY, ALERT_RECORD, DELIVERY
@@ -48,8 +48,8 @@ def delete_deliveries(connection: Connection, before: datetime, forgotten: datet
     )
     rows = connection.execute(doomed).all()
     summaries = [row.alert_id for row in rows if row.event == Event.SUMMARY]
-    seals.delete(connection, ALERT_HISTORY, ALERT_HISTORY.c.alert_id.in_(summaries))
-    return row_history.delete(connection, DELIVERY, [row.id for row in rows])
+    connection.execute(ALERT_HISTORY.delete().where(ALERT_HISTORY.c.alert_id.in_(summaries)))
+    return connection.execute(DELIVERY.delete().where(DELIVERY.c.id.in_([row.id for row in rows]))).rowcount
 
 
 def delete_bodies(connection: Connection, before: datetime, limit: int) -> int:
@@ -61,7 +61,7 @@ def delete_bodies(connection: Connection, before: datetime, limit: int) -> int:
         .limit(limit)
     )
     ids = connection.execute(old).scalars().all()
-    return len(row_history.change(connection, DELIVERY.update().where(DELIVERY.c.id.in_(ids)).values(body=None)))
+    return connection.execute(DELIVERY.update().where(DELIVERY.c.id.in_(ids)).values(body=None)).rowcount
 
 
 def _is_unresolved(forgotten: datetime, now: datetime) -> ColumnElement[bool]:

@@ -8,8 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select
 
-from actionwatch.store import row_history
-from actionwatch.store.statements import upsert
+from actionwatch.store.statements import portions, upsert
 from actionwatch.store.tables import RULE_VERSION
 
 
@@ -49,15 +48,14 @@ def count_modes(connection: Connection) -> Mapping[str, int]:
 def write(connection: Connection, versions: Collection[StoredVersion]) -> None:
     """Store versions, and replace those of the same rules."""
     upsert(connection, RULE_VERSION, *map(asdict, versions))
-    row_history.note(connection, RULE_VERSION, [each.rule_id for each in versions])
 
 
 def move(connection: Connection, rule_id: str, file: str, line: int) -> None:
     """Store the new place of a version."""
-    statement = RULE_VERSION.update().where(RULE_VERSION.c.rule_id == rule_id)
-    row_history.change(connection, statement.values(file=file, line=line))
+    connection.execute(RULE_VERSION.update().where(RULE_VERSION.c.rule_id == rule_id).values(file=file, line=line))
 
 
 def delete(connection: Connection, rule_ids: Collection[str]) -> None:
     """Delete rules that no longer run."""
-    row_history.delete(connection, RULE_VERSION, rule_ids)
+    for some in portions(rule_ids):
+        connection.execute(RULE_VERSION.delete().where(RULE_VERSION.c.rule_id.in_(some)))

@@ -7,10 +7,10 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, or_, select
+from sqlalchemy import Connection, Select, Update, bindparam, or_, select
 
 from actionwatch.base.model import Silence
-from actionwatch.store import row_history
+from actionwatch.store import row_versions
 from actionwatch.store.column_types import Instant
 from actionwatch.store.statements import PageKey, first_two, portions, upsert
 from actionwatch.store.tables import SILENCE
@@ -23,7 +23,7 @@ _ACTIVE = select(SILENCE).where(SILENCE.c.ends_at > _NOW, SILENCE.c.starts_at <=
 def write(connection: Connection, silence: Silence) -> None:
     """Store a silence, and replace the one with its id."""
     upsert(connection, SILENCE, asdict(silence))
-    row_history.note(connection, SILENCE, [silence.id])
+    row_versions.note(connection, SILENCE, [silence.id])
 
 
 def read_all(connection: Connection) -> list[Silence]:
@@ -69,7 +69,7 @@ def read_by_prefix(connection: Connection, beginning: str) -> list[Silence]:
 def expire(connection: Connection, ids: Collection[str], now: datetime, who: str) -> int:
     """End silences that are active or pending, as a person decided. Return how many."""
     going_on = (SILENCE.c.id.in_(ids), SILENCE.c.ends_at > now)
-    return len(row_history.change(connection, SILENCE.update().where(*going_on).values(ends_at=now, ended_by=who)))
+    return _end(connection, SILENCE.update().where(*going_on).values(ends_at=now, ended_by=who))
 
 
 def replace_of_files(connection: Connection, found: Sequence[Silence], broken: Collection[str], now: datetime) -> None:
@@ -84,7 +84,13 @@ def replace_of_files(connection: Connection, found: Sequence[Silence], broken: C
         SILENCE.c.id.not_in([silence.id for silence in found]),
         SILENCE.c.ends_at > now,
     )
-    row_history.change(connection, SILENCE.update().where(*gone).values(ends_at=now))
+    _end(connection, SILENCE.update().where(*gone).values(ends_at=now))
+
+
+def _end(connection: Connection, statement: Update) -> int:
+    ended = connection.execute(statement.returning(SILENCE.c.id)).scalars().all()
+    row_versions.note(connection, SILENCE, ended)
+    return len(ended)
 
 
 def _read(connection: Connection, statement: Select[Any], **values: Any) -> list[Silence]:

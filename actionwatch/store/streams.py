@@ -24,7 +24,7 @@ from actionwatch.store.tables import (
     HAS_OTHER_KEY,
     RECORD,
     RECORD_COUNT,
-    ROW_HISTORY,
+    ROW_VERSION,
     SILENCE,
     STREAM,
     STREAM_MARK,
@@ -99,9 +99,9 @@ _ENTRIES_AFTER = (
     .limit(bindparam("most"))
 )
 _VERSIONS_AFTER = (
-    select(ROW_HISTORY.c.id, ROW_HISTORY.c.table_name, ROW_HISTORY.c.row_key)
-    .where(ROW_HISTORY.c.id > bindparam("after"))
-    .order_by(ROW_HISTORY.c.id)
+    select(ROW_VERSION.c.id, ROW_VERSION.c.table_name, ROW_VERSION.c.row_key)
+    .where(ROW_VERSION.c.id > bindparam("after"))
+    .order_by(ROW_VERSION.c.id)
     .limit(bindparam("most"))
 )
 # `raw` is most of a record, and no statement needs it.
@@ -299,7 +299,7 @@ def entries_after(connection: Connection, position: int, limit: int) -> Sequence
 
 
 def versions_after(connection: Connection, position: int, limit: int) -> Sequence[Any]:
-    """Return the next rows of `row_history`: their id, table and key."""
+    """Return the next rows of `row_version`: their id, table and key."""
     return connection.execute(_VERSIONS_AFTER, {"after": position, "most": limit}).all()
 
 
@@ -307,8 +307,8 @@ def first_versions(connection: Connection, table: str, keys: Collection[str]) ->
     """Return the id of the first version of each of these rows."""
     found: dict[str, int] = {}
     for some in portions(keys):
-        its = (ROW_HISTORY.c.table_name == table, ROW_HISTORY.c.row_key.in_(some))
-        firsts = select(ROW_HISTORY.c.row_key, func.min(ROW_HISTORY.c.id)).where(*its).group_by(ROW_HISTORY.c.row_key)
+        its = (ROW_VERSION.c.table_name == table, ROW_VERSION.c.row_key.in_(some))
+        firsts = select(ROW_VERSION.c.row_key, func.min(ROW_VERSION.c.id)).where(*its).group_by(ROW_VERSION.c.row_key)
         found |= {row[0]: row[1] for row in connection.execute(firsts)}
     return found
 
@@ -325,8 +325,8 @@ _BEGINNINGS = {"alert": (ALERT.c.id, ALERT.c.opened_at), "silence": (SILENCE.c.i
 def version_before(connection: Connection, table: str, at: datetime) -> int:
     """Return the id before the first version of the alerts or silences that began at or after a time."""
     key, began = _BEGINNINGS[table]
-    its = (ROW_HISTORY.c.table_name == table, ROW_HISTORY.c.row_key == key, began >= at)
-    first = connection.execute(select(func.min(ROW_HISTORY.c.id)).where(*its)).scalar()
+    its = (ROW_VERSION.c.table_name == table, ROW_VERSION.c.row_key == key, began >= at)
+    first = connection.execute(select(func.min(ROW_VERSION.c.id)).where(*its)).scalar()
     return newest_version(connection) if first is None else first - 1
 
 
@@ -336,5 +336,5 @@ def newest_entry(connection: Connection) -> int:
 
 
 def newest_version(connection: Connection) -> int:
-    """Return the id of the newest row of `row_history`; 0 if there is none."""
-    return connection.execute(select(func.max(ROW_HISTORY.c.id))).scalar() or 0
+    """Return the id of the newest row of `row_version`; 0 if there is none."""
+    return connection.execute(select(func.max(ROW_VERSION.c.id))).scalar() or 0

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from actionwatch.base.access import AccessRole
 from actionwatch.base.delivery import DeliveryStatus
 from actionwatch.base.model import Event, Status
-from actionwatch.base.rule_state import EntryOrigin, RuleState
+from actionwatch.base.rule_state import RuleState
 from actionwatch.store.column_types import (
     Duration,
     EscalationText,
@@ -199,7 +199,7 @@ RECEIPT = Table(
     Index("receipt_by_judgement", "source", "judged_at"),
     # Retention deletes from the oldest end on.
     Index("receipt_by_end", "ends_at"),
-    sqlite_autoincrement=True,  # an id is sealed once
+    sqlite_autoincrement=True,  # an id is given once
 )
 
 SWEEP = Table(
@@ -331,7 +331,7 @@ ALERT_RECORD = Table(
     Index("alert_record_by_alert", "alert_id", "record_id", unique=True),
     Index("alert_record_by_record", "record_id"),
     Index("alert_record_by_time", "alert_id", "occurred_at"),
-    sqlite_autoincrement=True,  # an id is sealed once
+    sqlite_autoincrement=True,  # an id is given once
 )
 
 DELIVERY = Table(
@@ -468,7 +468,7 @@ ALERT_HISTORY = Table(
     Column("stage", Text, nullable=False),
     Column("what", Text, nullable=False),
     Index("alert_history_by_alert", "alert_id"),
-    sqlite_autoincrement=True,  # an id is sealed once
+    sqlite_autoincrement=True,  # an id is given once
 )
 
 # The hits of correlations: a record in a group.
@@ -567,7 +567,7 @@ RULE_VERSION = Table(
     Column("since", Instant, nullable=False),
 )
 
-# What each rule document did over time, with its versions. Append-only: see `base/rule_state.py`.
+# What each rule document did over time. Append-only: see `base/rule_state.py`.
 RULE_HISTORY = Table(
     "rule_history",
     METADATA,
@@ -576,17 +576,12 @@ RULE_HISTORY = Table(
     Column("rule_id", Text, nullable=False),
     Column("name", Text, nullable=False),
     Column("state", word(RuleState), nullable=False),
-    Column("origin", word(EntryOrigin), nullable=False),
-    Column("may_begin_at", Instant, nullable=False),
-    Column("begins_at", Instant, nullable=False),
     Column("is_held", Boolean, nullable=False),
     Column("why", Text, nullable=False),
     Column("since", Instant),
     Column("file", Text, nullable=False),
-    Column("document", Text, nullable=False),
-    Column("lists", Text, nullable=False),
     Index("rule_history_by_rule", "rule_id", "id"),
-    sqlite_autoincrement=True,  # an id is sealed once
+    sqlite_autoincrement=True,  # an id is given once
 )
 
 # The last good versions of the operator's templates.
@@ -628,35 +623,15 @@ SESSION = Table(
     Index("session_by_end", "ends_at"),
 )
 
-# Each version of a row that changes: of alerts, deliveries, silences, tokens and rules. See `row_history.py`.
-ROW_HISTORY = Table(
-    "row_history",
+# The versions of alerts and silences, in the order of their commits: see `row_versions.py`.
+ROW_VERSION = Table(
+    "row_version",
     METADATA,
     Column("id", _ROW_ID, primary_key=True, autoincrement=True),
     Column("table_name", Text, nullable=False),
     Column("row_key", Text, nullable=False),
-    Column("digest", Text, nullable=False),
-    Index("row_history_by_row", "table_name", "row_key", "id"),
-    sqlite_autoincrement=True,  # an id is sealed once
-)
-
-# The chain of seals: each attests rows of one table, and the seal before it. `Seal` in `seals.py` describes the columns.
-SEAL = Table(
-    "seal",
-    METADATA,
-    Column("number", BigInteger, primary_key=True, autoincrement=False),
-    Column("at", Instant, nullable=False),
-    Column("table_name", Text, nullable=False),
-    Column("kind", Text, nullable=False),
-    Column("first_id", BigInteger, nullable=False),
-    Column("last_id", BigInteger, nullable=False),
-    Column("row_count", BigInteger, nullable=False),
-    Column("through", BigInteger, nullable=False),
-    Column("leaves_digest", Text, nullable=False),
-    Column("previous", Text, nullable=False),
-    Column("digest", Text, nullable=False),
-    Column("leaves", LargeBinary, nullable=False),
-    Index("seal_by_last_id", "table_name", "kind", "last_id"),
+    Index("row_version_by_row", "table_name", "row_key", "id"),
+    sqlite_autoincrement=True,  # an id is given once
 )
 
 # The health of each stream of the configuration. `failing_since` is null while its destination accepts messages.

@@ -11,7 +11,6 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, selec
 
 from actionwatch.base.access import AccessToken
 from actionwatch.base.unicode import folded
-from actionwatch.store import row_history
 from actionwatch.store.statements import has_prefix
 from actionwatch.store.tables import TOKEN
 
@@ -21,7 +20,6 @@ _COLUMNS = [TOKEN.c[name] for name in AccessToken.__dataclass_fields__]
 def insert(connection: Connection, token: AccessToken, digest: str) -> None:
     """Store a new token with the digest of its secret."""
     connection.execute(TOKEN.insert().values(**asdict(token), digest=digest))
-    row_history.note(connection, TOKEN, [token.id])
 
 
 def read_all(connection: Connection) -> list[AccessToken]:
@@ -55,7 +53,7 @@ def has_name(connection: Connection, name: str) -> bool:
 def revoke(connection: Connection, ids: Collection[str], who: str, now: datetime) -> int:
     """Revoke those of these tokens that are valid. Return how many."""
     ends = (TOKEN.c.id.in_(ids), _is_valid(now))
-    return len(row_history.change(connection, TOKEN.update().where(*ends).values(revoked_at=now, revoked_by=who)))
+    return connection.execute(TOKEN.update().where(*ends).values(revoked_at=now, revoked_by=who)).rowcount
 
 
 def note_use(connection: Connection, token_id: str, now: datetime) -> None:
@@ -65,8 +63,8 @@ def note_use(connection: Connection, token_id: str, now: datetime) -> None:
 
 def delete_ended(connection: Connection, before: datetime) -> int:
     """Delete the tokens that were revoked or expired before a time. Return how many."""
-    ended = select(TOKEN.c.id).where(func.coalesce(TOKEN.c.revoked_at, TOKEN.c.expires_at) < before)
-    return row_history.delete(connection, TOKEN, connection.execute(ended).scalars().all())
+    ended = func.coalesce(TOKEN.c.revoked_at, TOKEN.c.expires_at) < before
+    return connection.execute(TOKEN.delete().where(ended)).rowcount
 
 
 def _is_valid(now: datetime) -> ColumnElement[bool]:

@@ -12,7 +12,6 @@ from sqlalchemy import BigInteger, Column, ColumnElement, Connection, and_, case
 
 from actionwatch.base.clock import MICROSECOND, to_micros
 from actionwatch.base.model import Event
-from actionwatch.store import row_history
 from actionwatch.store.column_types import Instant
 from actionwatch.store.outbox import IS_PENDING
 from actionwatch.store.tables import BACKLOG, DELIVERY, POLL, RECEIVER
@@ -26,7 +25,7 @@ def shift(connection: Connection, step: timedelta, before: datetime) -> None:
     is_for_digest = and_(DELIVERY.c.event == Event.SUMMARY.value, DELIVERY.c.attempts == 0, DELIVERY.c.due_at > before)
     moved = {name: _moved(DELIVERY.c[name], step) for name in ("created_at", "started_at", "leased_until")}
     due_at = case((is_for_digest, DELIVERY.c.due_at), else_=_moved(DELIVERY.c.due_at, step))
-    row_history.change(connection, DELIVERY.update().where(IS_PENDING).values(**moved, due_at=due_at))
+    connection.execute(DELIVERY.update().where(IS_PENDING).values(**moved, due_at=due_at))
     is_of_storm = DELIVERY.c.awaits == "storm"
     connection.execute(DELIVERY.update().where(is_of_storm).values(due_at=_moved(DELIVERY.c.due_at, step)))
     waits = ("failing_since", "paused_until", "next_at")
@@ -51,7 +50,7 @@ def clamp(connection: Connection, now: datetime, longest_pause: timedelta) -> No
     early = type_coerce(DELIVERY.c.started_at, BigInteger) - to_micros(now)
     due_at = type_coerce(type_coerce(DELIVERY.c.due_at, BigInteger) - early, Instant)
     made = {"created_at": _at_most(DELIVERY.c.created_at, now), "started_at": now, "due_at": due_at}
-    row_history.change(connection, DELIVERY.update().where(IS_PENDING, DELIVERY.c.started_at > now).values(made))
+    connection.execute(DELIVERY.update().where(IS_PENDING, DELIVERY.c.started_at > now).values(made))
     values = {
         "failing_since": _at_most(RECEIVER.c.failing_since, now),
         "paused_until": _at_most(RECEIVER.c.paused_until, now + longest_pause),

@@ -148,5 +148,6 @@ KEPT_FEEDS: Mapping[str, tuple[Feed, ...]] = {
     "records": (),
     "alerts": (_ALERTS,),
     "decisions": (_DECISIONS, _SILENCES),
+    "everything": (_ALERTS, _DECISIONS, _SILENCES),
 }
 """The feeds whose messages are kept until they are sent, by what a stream sends."""

@@ -40,7 +40,7 @@ class Plan:
     """The contents of a stream and their form. `render` fills the operator's template, if the format is one."""
 
     name: str
-    what: Literal["records", "alerts", "decisions"] = "records"
+    what: Literal["records", "alerts", "decisions", "everything"] = "records"
     matchers: tuple[Matcher, ...] = ()
     format: str = "actionwatch"
     key: str = "source"
@@ -50,6 +50,11 @@ class Plan:
     wait: timedelta = timedelta(0)
     is_object: bool = False
     render: Callable[[Message], str] | None = None
+
+    @property
+    def has_records(self) -> bool:
+        """Whether it sends records, and statements about them."""
+        return self.what in ("records", "everything")
 
     def takes(self, labels: Labels) -> bool:
         """Return whether the matchers let something with these labels pass."""

@@ -24,7 +24,7 @@ def begin(connection: Connection, plan: Plan, now: datetime) -> None:
     for name, position in _positions(connection, plan).items():
         if name not in known:
             streams.write_position(connection, plan.name, name, Position(position))
-    if plan.what == "records":
+    if plan.has_records:
         since = _since(plan)
         new = statements.begin_marks(connection, plan, since, is_first=RECORD_FEED not in known)
         for source, mark in new.items():
@@ -61,7 +61,7 @@ def _since(plan: Plan) -> datetime | None:
 def _positions(connection: Connection, plan: Plan) -> dict[str, int]:
     """Return where each feed begins."""
     places: list[tuple[str, Callable[[Connection], int], Callable[[Connection, datetime], int]]]
-    places = [(RECORD_FEED, _now, streams.position_before)] if plan.what == "records" else []
+    places = [(RECORD_FEED, _now, streams.position_before)] if plan.has_records else []
     places += [(feed.name, feed.newest, feed.before) for feed in feeds.KEPT_FEEDS[plan.what]]
     found: dict[str, int] = {}
     for name, newest, before in places:

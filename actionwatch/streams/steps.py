@@ -67,7 +67,7 @@ def keep_next(line: Line) -> bool:
 def send_records(line: Line) -> bool:
     """Send the next records, and keep a new statement about each time in which one of them is late. Return whether any."""
     plan = line.plan
-    if plan.what != "records" or (batch := _next_batch(line)) is None:
+    if not plan.has_records or (batch := _next_batch(line)) is None:
         return False
     sent = batch.portion.messages
     refused = {each.id: each.why for each in (line.send(sent) if sent else ())}
@@ -125,7 +125,7 @@ def state_complete(line: Line) -> bool:
     meanwhile is late, because the marks have moved then.
     """
     plan = line.plan
-    if plan.what != "records":
+    if not plan.has_records:
         return False
     made: list[KeptMessage] = []
     moved: dict[str, Mark] = {}

@@ -20,7 +20,6 @@ NAMES = (
     "replicas",
     "inserts",
     "volume",
-    "seals",
     "pages",
     "strangers",
     "search",

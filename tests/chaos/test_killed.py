@@ -162,8 +162,6 @@ def test_kills_lose_and_repeat_nothing(
         assert ended.returncode == 0, ended.stdout + ended.stderr
         verified = kit.finished_warm(*command, "records", "receipts", "--verify", "-o", "jsonl", folder=tmp_path)
         assert verified.returncode == 0, verified.stderr
-        sealed = kit.finished_warm(*command, "store", "verify", folder=tmp_path)
-        assert sealed.returncode == 0, sealed.stderr
         database = Database(f"sqlite:///{tmp_path}/store.db")
         try:
             held = stored(database)

@@ -29,12 +29,18 @@ BLOCK = re.compile(
 )
 FOLLOWED = "block {} was followed"
 # `actionwatch run` is what a reader starts in a second terminal: here it runs in the background. Other commands start warm.
+# There is no systemd here: a reload is the signal that the unit sends.
 SHELL = """\
 set -euo pipefail
 actionwatch() {
   if [ "$*" != run ]; then "$PYTHON" -I -S "$CLIENT" "$CHANNEL" "$@"; return; fi
   command actionwatch run > service.log 2>&1 &
-  until grep -q service_started service.log; do kill -0 $! || { cat service.log; exit 1; }; sleep 0.1; done
+  service=$!
+  until grep -q service_started service.log; do kill -0 $service || { cat service.log; exit 1; }; sleep 0.1; done
+}
+systemctl() {
+  [ "$*" = "reload actionwatch" ]
+  if [ -n "${service:-}" ]; then kill -HUP "$service"; fi
 }
 """
 

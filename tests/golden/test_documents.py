@@ -112,8 +112,7 @@ COMMANDS: dict[str, list[str]] = {
     "store prune": ["store prune --dry-run"],
     "store restore": ["store restore {folder}/backup.db --replace"],
     "store upgrade": ["store upgrade"],
-    "store verify": ["store verify"],
-    "verify-bundle": ["verify-bundle {folder}/nothing.tar"],
+    "store verify": ["store verify --against {folder}"],
 }
 """How each command that answers in JSON is asked, in this order of the groups."""
 READING = {"status", "list", "show", "explain", "proof", "receipts"}

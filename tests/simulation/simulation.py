@@ -486,7 +486,6 @@ class Simulation:
         for name in sorted(self.process.steps) if self._has_failed else ():
             self._step(name)  # a rare step that failed reports that it works again
         self._deliver_all()
-        self._step("seal")
 
     def _forget(self) -> None:
         """Let all retention pass."""

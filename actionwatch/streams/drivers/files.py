@@ -5,7 +5,7 @@ day, and by lines within an object. The name of an object ends with its SHA-256,
 `date=2026-11-25/<first offset>-<last offset>.<digest>.jsonl.gz`.
 
 When a statement completes a day, the day gets a manifest, `SHA256SUMS`, which `sha256sum -c` verifies: it names every object of
-the day, and the manifest of the day before. An amendment of the day writes it again, and those after it.
+the day, and the manifest of the day before. What comes later for the day writes it again, and those after it.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 TRAITS = Traits(is_object=True)
 MANIFEST = "SHA256SUMS"
 _COMPLETE, _AMENDED = "stream.complete_through", "stream.amended"
-_OBJECT = re.compile(r"\d{20}-\d{20}\.([0-9a-f]{64})\..+")
-_ONE_DAY = timedelta(days=1)
+OBJECT = re.compile(r"\d{20}-\d{20}\.([0-9a-f]{64})\..+")
+ONE_DAY = timedelta(days=1)
 _ANSWER = re.compile("<Code>([^<]*)</Code>\\s*<Message>([^<]*)</Message>")
 _UNTRUSTED = re.compile(r"InvalidCertificate\(\s*(\w+)")
 _OS_ERROR = re.compile('message: "([^"]+)"')
@@ -103,16 +103,34 @@ def build(options: Options, *, stream: str) -> FilesDriver:  # noqa: ARG001
     return FilesDriver(options)
 
 
-class _Storage(Protocol):
+class Storage(Protocol):
     """Objects under names such as `date=2026-11-25/SHA256SUMS`. All methods raise TransientDeliveryError."""
 
-    def check(self) -> None: ...
+    def check(self) -> None:
+        """Check that the bucket or the folder exists."""
+        ...
 
-    def put(self, name: str, data: bytes) -> None: ...
+    def put(self, name: str, data: bytes) -> None:
+        """Write an object."""
+        ...
 
-    def get(self, name: str) -> bytes | None: ...
+    def get(self, name: str) -> bytes | None:
+        """Read an object; None if there is none."""
+        ...
 
-    def names(self, folder: str) -> list[str]: ...
+    def names(self, folder: str) -> list[str]:
+        """Return the names of the objects of a day, in any order."""
+        ...
+
+    def folders(self) -> list[str]:
+        """Return the names of the folders, in any order."""
+        ...
+
+
+def open_storage(options: Options) -> Storage:
+    """Return the bucket or the folder of a stream. Opens no connection."""
+    parts = urlsplit(options.url)
+    return _Folder(Path(unquote(parts.path))) if parts.scheme == "file" else _Bucket(options)
 
 
 class FilesDriver:
@@ -121,8 +139,7 @@ class FilesDriver:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._ending = "jsonl.gz" if options.compression == "gzip" else "jsonl"
-        parts = urlsplit(options.url)
-        self._storage: _Storage = _Folder(Path(unquote(parts.path))) if parts.scheme == "file" else _Bucket(options)
+        self._storage = open_storage(options)
 
     def open(self) -> None:
         """Check that the bucket or the folder exists."""
@@ -139,7 +156,7 @@ class FilesDriver:
                 data = gzip.compress(data, mtime=0)  # without the time, so that a repeat has the same bytes
             digest = hashlib.sha256(data).hexdigest()
             first, last = messages[0].offset, messages[-1].offset
-            self._storage.put(f"{_folder(day)}/{first:020}-{last:020}.{digest}.{self._ending}", data)
+            self._storage.put(f"{folder_of(day)}/{first:020}-{last:020}.{digest}.{self._ending}", data)
         for day in sorted(day for day, messages in days.items() if self._is_sealed(day, messages)):
             self._seal(day)
         return ()
@@ -148,24 +165,21 @@ class FilesDriver:
         """Nothing is open."""
 
     def _is_sealed(self, day: date, messages: Iterable[StreamMessage]) -> bool:
-        """Return whether these messages complete a day, or amend one that was complete."""
-        return any(
-            (each.kind == _COMPLETE and each.at.date() > day)
-            or (each.kind == _AMENDED and self._storage.get(_manifest(day)) is not None)
-            for each in messages
-        )
+        """Return whether these messages complete a day, or come after it was complete."""
+        is_complete = any(each.kind == _COMPLETE and each.at.date() > day for each in messages)
+        return is_complete or self._storage.get(manifest_of(day)) is not None
 
     def _seal(self, day: date) -> None:
         """Write the manifest of a day, and again those of the days after it, each of which contains the digest of the last."""
         while True:
-            names = sorted(self._storage.names(_folder(day)))
-            lines = [f"{found[1]}  {name}\n" for name in names if (found := _OBJECT.fullmatch(name))]
-            before = self._storage.get(_manifest(day - _ONE_DAY))
+            names = sorted(self._storage.names(folder_of(day)))
+            lines = [f"{found[1]}  {name}\n" for name in names if (found := OBJECT.fullmatch(name))]
+            before = self._storage.get(manifest_of(day - ONE_DAY))
             if before is not None:
-                lines.insert(0, f"{hashlib.sha256(before).hexdigest()}  ../{_manifest(day - _ONE_DAY)}\n")
-            self._storage.put(_manifest(day), "".join(lines).encode())
-            day += _ONE_DAY
-            if self._storage.get(_manifest(day)) is None:
+                lines.insert(0, f"{hashlib.sha256(before).hexdigest()}  ../{manifest_of(day - ONE_DAY)}\n")
+            self._storage.put(manifest_of(day), "".join(lines).encode())
+            day += ONE_DAY
+            if self._storage.get(manifest_of(day)) is None:
                 return
 
 
@@ -175,12 +189,14 @@ def _day(message: StreamMessage) -> date:
     return (message.at - timedelta(microseconds=1) if is_statement else message.at).date()
 
 
-def _folder(day: date) -> str:
+def folder_of(day: date) -> str:
+    """Return the folder of a day."""
     return f"date={day.isoformat()}"
 
 
-def _manifest(day: date) -> str:
-    return f"{_folder(day)}/{MANIFEST}"
+def manifest_of(day: date) -> str:
+    """Return the name of the manifest of a day."""
+    return f"{folder_of(day)}/{MANIFEST}"
 
 
 class _Folder:
@@ -220,6 +236,10 @@ class _Folder:
     def names(self, folder: str) -> list[str]:
         with self._translated():
             return os.listdir(self._root / folder)  # noqa: PTH208
+
+    def folders(self) -> list[str]:
+        with self._translated():
+            return [entry.name for entry in os.scandir(self._root) if entry.is_dir()]
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
@@ -269,6 +289,14 @@ class _Bucket:
                 next(iter(obstore.list(store, chunk_size=1)), None)
                 return []
             return [each["path"].rpartition("/")[2] for chunk in obstore.list(store, folder) for each in chunk]
+
+    def folders(self) -> list[str]:
+        import obstore
+
+        with self._translated() as store:
+            return [
+                each.rstrip("/").rpartition("/")[2] for each in obstore.list_with_delimiter(store)["common_prefixes"]
+            ]
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[S3Store]:

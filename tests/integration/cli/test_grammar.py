@@ -53,12 +53,13 @@ ARGUMENTS: dict[Path_, tuple[str, ...]] = {
     ("tokens", "create"): ("sam",),
     ("tokens", "revoke"): ("0006",),
     ("store", "backup"): ("copy.db",),
+    ("store", "verify"): ("--against", "evidence"),
     ("store", "restore"): ("copy.db",),
 }
 NAMES_ITS_STORES: Path_ = ("store", "copy")
 FREE = (
     *("user", "account", "cluster", "keyword", "text", "name", "matchers", "comment", "author", "given", "rules_"),
-    *("faults", "origin", "target", "noted"),
+    *("faults", "origin", "target", "against"),
     *("ids", "alert_id", "delivery_id", "record", "subject", "around", "assigned", "to"),
 )
 """Parameters with any text, an id or a key as their value: a shell completes nothing."""

@@ -117,14 +117,13 @@ NEEDED: list[tuple[set[str], list[str]]] = [
                 "records export",
                 "records proof",
             ),
-            *("records export --bundle e.tar --since 1d", "verify-bundle e.tar"),
             *("records list --around RECORD 1h", "records receipts", "records receipts --verify", "deliveries list"),
             *(
                 "deliveries show DELIVERY",
                 "store backup copy.db",
                 "store restore copy.db",
                 "store upgrade",
-                "store verify",
+                "store verify --against lake",
                 "store copy sqlite:///actionwatch.db postgresql+psycopg://x@127.0.0.1:9/x",
             ),
         ],
@@ -247,14 +246,19 @@ def test_rules_are_checked_without_a_service(folder: Path) -> None:
 def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """A desk with an alert, a delivery and a silence."""
     with new_desk(tmp_path_factory.mktemp("busy")) as desk:
+        (desk.folder / "lake").mkdir()
+        desk.more = (
+            f"streams:\n  - name: lake\n    files: {{url: 'file://{desk.folder}/lake'}}\n"
+            "    what: everything\n    start: beginning\n    wait: 0s\n"
+        )
+        desk.write()
         desk.act("DELETE_CLUSTER", 40, "eve@example.com")
         assert desk.call("run", "--once").status == 0
         (desk.folder / "records.jsonl").write_text(desk.call("records", "export").out)
         assert desk.call("silences", "add", "level=low", "--for", "2h", "--comment", "x").status == 0
         config = desk.config.read_text()
         (desk.folder / "loopback.yaml").write_text(config)
-        streams = f"streams:\n  - name: lake\n    files: {{url: 'file://{desk.folder}'}}\n"
-        desk.config.write_text(config.replace("receivers:\n", f"{streams}receivers:\n{MORE_RECEIVERS}"))
+        desk.config.write_text(config.replace("receivers:\n", f"receivers:\n{MORE_RECEIVERS}"))
         yield desk
 
 

@@ -39,8 +39,6 @@ def test_dry_run_counts_what_prune_deletes(desk: Desk) -> None:
     assert done.json == {"dry_run": False, "deleted": foreseen.json["deleted"]}
     assert count_receipts(desk) == 0
     assert desk.call("store", "prune").out.startswith("nothing to delete: ")
-    verified = desk.call("store", "verify")  # what is deleted has been changed before: the test made it older
-    assert verified.err.count(", and it was deleted since") == count
 
 
 def test_dry_run_waits_for_no_writer(desk: Desk) -> None:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
-from actionwatch.base.rule_state import EntryOrigin, RuleEntry, RuleState
+from actionwatch.base.rule_state import RuleEntry, RuleState
 from actionwatch.service.app import App
 from actionwatch.service.configuration import read_settings
 from actionwatch.service.once import run_once
 from actionwatch.service.reload import Reloader
-from actionwatch.service.rule_files import RuleFiles
 from actionwatch.store import rule_history
-from actionwatch.store.tables import RECORD, RULE_HISTORY
-from tests.integration.reload.kit import CREATED, DELETED, Site, burst, put, rule
+from actionwatch.store.tables import RULE_HISTORY
+from tests.integration.reload.kit import CREATED, Site, burst, put, rule
 from tests.waiting import wait_until
 
 BROKEN = rule(key="actionKin")
@@ -60,32 +58,9 @@ def history(site: Site, name: str = "plain") -> list[RuleEntry]:
         return [RuleEntry(**row) for row in rows.mappings()]
 
 
-def states(site: Site, name: str = "plain") -> list[tuple[RuleState, EntryOrigin, bool]]:
-    """Return what a rule did, one after the other."""
-    return [(each.state, each.origin, each.is_held) for each in history(site, name)]
-
-
-def test_time_of_a_change_is_read_while_nobody_else_writes(site: Site) -> None:
-    """A change that waits for other writers begins after them: what they match meanwhile is matched as before."""
-    site.write({"rules/one.yml": rule()})
-    held: list[bool] = []
-    with process(site) as (app, _), contextlib.closing(sqlite3.connect(app.database.path or "", timeout=0)) as other:
-
-        def clock() -> datetime:
-            try:
-                other.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError:
-                held.append(True)
-            else:
-                held.append(False)
-                other.rollback()
-            return app.clock()
-
-        files = RuleFiles(app.settings, app.leading, clock, app.source_names)
-        put(site.rules / "one.yml", off(rule()))
-        files.apply(files.read_files())
-    assert held[-1]
-    assert states(site)[-1][0] is RuleState.OFF
+def states(site: Site, name: str = "plain") -> list[tuple[RuleState, bool]]:
+    """Return what a rule did, one after the other, and whether an older version did it."""
+    return [(each.state, each.is_held) for each in history(site, name)]
 
 
 def test_each_change_is_recorded_once(site: Site) -> None:
@@ -99,22 +74,19 @@ def test_each_change_is_recorded_once(site: Site) -> None:
         reloader.run_once()
         put(site.rules / "one.yml", rule())
         reloader.run_once()
-    changed = EntryOrigin.CHANGED
     assert states(site) == [
-        (RuleState.LIVE, EntryOrigin.ADDED, False),
-        (RuleState.OFF, changed, False),
-        (RuleState.SHADOW, changed, False),
-        (RuleState.SHADOW, changed, True),
-        (RuleState.LIVE, changed, False),
-        (RuleState.REMOVED, changed, False),
-        (RuleState.LIVE, EntryOrigin.ADDED, False),
+        (RuleState.LIVE, False),
+        (RuleState.OFF, False),
+        (RuleState.SHADOW, False),
+        (RuleState.SHADOW, True),
+        (RuleState.LIVE, False),
+        (RuleState.REMOVED, False),
+        (RuleState.LIVE, False),
     ]
-    documents = [each.document for each in history(site)]
-    assert [DELETED in document for document in documents] == [True, True, True, True, False, False, True]
-    assert "mode: shadow" in documents[3], "of the version that ran while the file was broken"
+    count = len(history(site))
     with process(site):
         pass
-    assert len(history(site)) == len(documents), "a start that changes nothing"
+    assert len(history(site)) == count, "a start that changes nothing"
 
 
 def test_moved_file_changes_nothing(site: Site) -> None:
@@ -135,49 +107,10 @@ def test_rule_that_cannot_run_after_a_restart_is_broken(site: Site) -> None:
     with site.read() as database, database.write() as connection:
         connection.exec_driver_sql("UPDATE rule_version SET document = 'title: none', lists = '{}'")
     site.start_and_end()
-    assert [state for state, _, _ in states(site)] == [RuleState.LIVE, RuleState.BROKEN]
+    assert [state for state, _ in states(site)] == [RuleState.LIVE, RuleState.BROKEN]
     put(site.rules / "one.yml", listed)
     site.start_and_end()
-    assert states(site)[-1] == (RuleState.LIVE, EntryOrigin.ADDED, False)
-
-
-def test_reload_is_unsure_about_what_is_not_matched(site: Site) -> None:
-    """On a reload, what is read and not matched yet counts for both versions, because a batch may be under way."""
-    site.write({"rules/one.yml": off(rule())})
-    with process(site) as (app, reloader):
-        poll(app)
-        site.act()
-        for tail in app.tails.steps.values():
-            tail.run_once()
-        put(site.rules / "one.yml", rule())
-        reloader.run_once()
-        entry = history(site)[-1]
-        with app.database.read() as connection:
-            oldest = connection.execute(select(func.min(RECORD.c.occurred_at))).scalar_one()
-        assert entry.may_begin_at <= oldest <= entry.begins_at
-        assert entry.begins_at == entry.at
-
-
-def test_change_that_nobody_recorded_is_not_guessed(site: Site) -> None:
-    """What a service of an older version changed, or ran before the first entry, is unknown, and is not called seen."""
-    site.write({"rules/one.yml": rule()})
-    site.start_and_end()
-    with site.read() as database, database.write() as connection:
-        connection.exec_driver_sql("DELETE FROM rule_history")  # as an upgrade leaves it
-    with process(site) as (app, _):
-        poll(app)
-        assert states(site) == [(RuleState.LIVE, EntryOrigin.FOUND, False)]
-    with site.read() as database, database.write() as connection:  # as a replica of an older version does
-        connection.exec_driver_sql("UPDATE rule_version SET since = since + 1000000")
-    site.start_and_end()
-    assert states(site)[1:] == [(RuleState.LIVE, EntryOrigin.FOUND, False)]
-    with site.read() as database, database.write() as connection:
-        connection.exec_driver_sql("DELETE FROM rule_version")
-    site.start_and_end()
-    assert states(site)[2:] == [
-        (RuleState.REMOVED, EntryOrigin.FOUND, False),
-        (RuleState.LIVE, EntryOrigin.ADDED, False),
-    ]
+    assert states(site)[-1] == (RuleState.LIVE, False)
 
 
 def test_a_rule_that_only_feeds_is_recorded_as_such(site: Site) -> None:
@@ -210,7 +143,7 @@ def test_retention_keeps_what_still_applies(site: Site) -> None:
         with app.database.write() as connection:
             assert rule_history.delete_older(connection, LONG_AGO, 10) == 0
             assert rule_history.delete_older(connection, app.clock() + timedelta(days=1), 10) == 3
-    assert states(site) == [(RuleState.OFF, EntryOrigin.CHANGED, False)]
+    assert states(site) == [(RuleState.OFF, False)]
     assert history(site, "gone") == []
 
 
@@ -221,4 +154,4 @@ def test_run_once_records_too(site: Site) -> None:
         put(site.rules / "one.yml", text)
         with contextlib.closing(App(read_settings(site.config, {}))) as app:
             assert run_once(app, timedelta(0)).failures == []
-    assert [state for state, _, _ in states(site)] == [RuleState.LIVE, RuleState.OFF]
+    assert [state for state, _ in states(site)] == [RuleState.LIVE, RuleState.OFF]

@@ -20,7 +20,6 @@ from tests import postgresql
 from tests.builders import NOON, make_record, open_database, url_of
 from tests.children import run_child
 from tests.integration.kit import KindRule, Post
-from tests.integration.store.sealed import checked, fill, head, seal_all
 
 COPY = """
 import os, signal, sys
@@ -108,26 +107,6 @@ def test_copy_has_every_row(origin: Database, target: str) -> None:
         post = Post(copy)
         assert post.matcher(KindRule()).run_once() == 1
         assert len(post.alerts()) == 121
-
-
-def test_copy_continues_the_chain_of_seals(tmp_path: Path, target: str) -> None:
-    """The copy agrees with the seals of the origin, also where a text had a NUL, and what waits is sealed in the copy."""
-    with contextlib.closing(open_database(tmp_path)) as origin:
-        fill(origin)
-        Post(origin).store(make_record(50, minutes=50, description="a\0b \\u0000"))
-        seal_all(origin)
-        noted = head(origin)
-        fill(origin, count=3, first=60)
-        before = checked(origin, noted)
-        copy_store(url_of(origin), target, ignore)
-    with contextlib.closing(Database(target)) as copy:
-        copy.set_up()
-        assert checked(copy, noted) == before
-        assert before.difference_count == 0
-        fill(copy, count=2, first=80)
-        seal_all(copy)
-        found = checked(copy, noted)
-    assert (found.difference_count, found.tables[0].sealed, found.tables[0].unsealed) == (0, 13, 0)
 
 
 def test_killed_copy_continues(origin: Database, target: str) -> None:

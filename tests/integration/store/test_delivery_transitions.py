@@ -29,7 +29,6 @@ from actionwatch.store import alerts, delivery_transitions, outbox, suppressed_d
 from actionwatch.store.database import Database
 from actionwatch.store.delivery_transitions import Suppression
 from actionwatch.store.outbox import DeliveryFilter
-from actionwatch.store.seal_checking import check
 from actionwatch.store.tables import DELIVERY
 from tests.builders import NOON, make_alert, make_delivery
 
@@ -148,8 +147,6 @@ def test_every_transition_of_the_table_is_made(database: Database) -> None:
                     delivery_transitions.bury(connection, opening, "gave up")
                 before = _rows(connection)
                 step(connection, outbox.read(connection, end.id) or end)
-                differing = [each for each in check(connection).differences if not each.what.startswith("missing")]
-                assert differing == [], name
                 made |= {
                     (name, _state(before[row.id]) if row.id in before else None, _state(row))
                     for row in _rows(connection).values()

@@ -27,7 +27,6 @@ from actionwatch.store import (
     record_keys,
     record_search,
     records,
-    seals,
 )
 from actionwatch.store.database import Database
 from actionwatch.web.metrics import StoreCollector
@@ -114,7 +113,6 @@ QUESTIONS: dict[str, Callable[[Connection], object]] = {
     "newest receipts": lambda c: list(receipts.stream(c, limit=50)),
     "known page": lambda c: records.insert_new(c, [record_no(number, is_backlog=True) for number in range(100)]),
     "new receipt": lambda c: receipts.write(c, make_receipt(judged_at=NOON + timedelta(days=1))),
-    "rows that are not sealed": lambda c: seals.count_waiting(c, 100),
     "new position": lambda c: move_to(c, positions.MATCHED, records.newest_id(c)),
 }
 

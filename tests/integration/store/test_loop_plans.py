@@ -22,7 +22,6 @@ from actionwatch.emulator.state import Organisation
 from actionwatch.service.app import App
 from actionwatch.service.configuration import read_settings
 from actionwatch.service.once import run_once
-from actionwatch.service.sealing import Sealing
 from actionwatch.store import positions, records
 from actionwatch.store.database import Database
 from actionwatch.web.metrics import StoreCollector
@@ -103,7 +102,7 @@ class Rounds:
     ran: list[tuple[str, Any]] = field(default_factory=list)
 
     def run(self, size: int) -> None:
-        """Log so many actions, each of which opens an alert; poll, match, deliver and seal; then show how it stands."""
+        """Log so many actions, each of which opens an alert; poll, match and deliver; then show how it stands."""
         for number in range(size):
             self.organisation.append("BACKUP", at=machine_now(), description=f"{size} {number}")
         result = run_once(self.app, NO_WAIT)
@@ -139,17 +138,16 @@ def rounds(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def _settle(filled: Database) -> None:
-    """Match and seal what the store was filled with."""
+    """Match what the store was filled with."""
     with filled.write() as connection:
         for step in (positions.MATCHED, positions.CORRELATED):
             move_to(connection, step, records.newest_id(connection))
-    Sealing(filled, machine_now).seal_all()
 
 
 def test_every_statement_of_a_round_uses_its_index(rounds: Rounds) -> None:
     """No statement that the service runs in a loop reads a large part of a table, whatever the number of values in it."""
     each = dict(rounds.ran)
-    tables = ("record", "alert", "delivery", "alert_record", "receipt", "seal", "hit", "correlated_alert")
+    tables = ("record", "alert", "delivery", "alert_record", "receipt", "row_version", "hit", "correlated_alert")
     missing = [name for name in tables if not any(f" {name} " in statement for statement in each)]
     assert not missing, "the rounds did not use these tables"
     with rounds.app.database.joined(alone=True):

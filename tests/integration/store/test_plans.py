@@ -41,7 +41,6 @@ from actionwatch.store import (
     record_search,
     records,
     retention,
-    seals,
     source_records,
     suppressed_deliveries,
 )
@@ -367,7 +366,6 @@ QUESTIONS: dict[str, Question] = {
     "receipts list --source": lambda c: list(receipts.stream(c, "acme", limit=50)),
     "receipts list --source, without any": lambda c: list(receipts.stream(c, "nobody", limit=50)),
     "first proof of a record": _first_proof,
-    "rows that are not sealed": lambda c: seals.count_waiting(c, FEW),
     # the pages of the console; the silences are few
     "alerts, a later page": lambda c: alerts.search(c, AlertFilter(), 50, (RECENT, "x"), 4 * FEW),
     "alerts that opened later": lambda c: alerts.count_opened_after(c, RECENT, FEW),

@@ -18,7 +18,6 @@ from actionwatch.store.database import Database, StoreReader
 from actionwatch.store.revision import FIRST_VERSION, SCHEMA_VERSION
 from actionwatch.store.tables import METADATA
 from tests import postgresql, releases
-from tests.integration.store.sealed import checked
 from tests.next_release import NEXT, NextRelease
 from tests.positions import move_to
 from tests.waiting import beside, wait_until
@@ -125,7 +124,6 @@ def test_store_of_an_earlier_release_is_upgraded(place: Place, schema: str) -> N
         if schema >= database._backend.minimum_reader:  # replicas of that release may still run: they find their own
             found = dict(database._backend.shape(connection))
             assert {name: found.get(name) for name in its_shape} == its_shape
-    assert checked(database).difference_count == 0
     database.set_up()
 
 
@@ -205,7 +203,7 @@ def test_store_of_a_development_version_is_refused(place: Place, schema: str) ->
     database = filled(place)
     with database.write() as connection:
         connection.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{schema}', minimum_reader = NULL")
-        connection.exec_driver_sql("DROP INDEX row_history_by_row")  # an upgrade would build it
+        connection.exec_driver_sql("DROP INDEX row_version_by_row")  # an upgrade would build it
     before = shape(database)
     remedy = "name an empty database in store.url" if place.is_shared else "stop the service, and move it away"
     uses: list[Callable[[], object]] = [database.set_up, database.upgrade, lambda: StoreReader.open(place.url)]

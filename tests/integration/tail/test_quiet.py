@@ -13,7 +13,7 @@ import pytest
 
 from actionwatch.base.errors import RoleLost, StoreError
 from actionwatch.net.http_response import HttpResponse
-from actionwatch.store import marks, polls, receipts, seals, self_alerts, unproved_windows
+from actionwatch.store import marks, polls, receipts, self_alerts, unproved_windows
 from actionwatch.store.database import Database
 from actionwatch.store.polls import Poll
 from actionwatch.store.receipts import MERGED_SPAN, StoredReceipt
@@ -314,12 +314,6 @@ def _move_marks(on: Bench) -> None:
         marks.write(connection, replace(on.marks(), proved_through=on.marks().proved_through - MINUTE))
 
 
-def _seal(on: Bench) -> None:
-    with on.database.write() as connection:
-        while seals.seal_next(connection, NOON):
-            pass
-
-
 def _delay(on: Bench) -> None:
     on.client.late_by = timedelta(seconds=30)
 
@@ -329,7 +323,7 @@ def _set_back(on: Bench) -> None:
     on.client.late_by = timedelta(seconds=3 * STEP)
 
 
-DOUBTS = {"clock": _step, "marks": _move_marks, "sealed": _seal, "upstream's clock": _delay, "set back": _set_back}
+DOUBTS = {"clock": _step, "marks": _move_marks, "upstream's clock": _delay, "set back": _set_back}
 
 
 @pytest.mark.parametrize("doubt", DOUBTS.values(), ids=DOUBTS.keys())

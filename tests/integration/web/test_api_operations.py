@@ -9,7 +9,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from actionwatch.base.rule_state import EntryOrigin, RuleEntry, RuleState
+from actionwatch.base.rule_state import RuleEntry, RuleState
 from actionwatch.store import alerts, records, rule_history, rule_versions, silences
 from actionwatch.store.database import Database
 from actionwatch.text.payloads import instant
@@ -28,8 +28,7 @@ def served(database: Database) -> Served:
     """A rule that was off for an hour, and two alerts of it."""
     entries = [
         RuleEntry(
-            at=NOON - hours * HOUR, rule_id=RULE.name.id, name=RULE.name.name, state=state, origin=EntryOrigin.CHANGED,
-            may_begin_at=NOON, begins_at=NOON,
+            at=NOON - hours * HOUR, rule_id=RULE.name.id, name=RULE.name.name, state=state,
         )
         for hours, state in ((2, RuleState.OFF), (1, RuleState.LIVE))
     ]  # fmt: skip

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from actionwatch.base.access import AccessRole
 from actionwatch.base.model import Entity, Level, RuleName, Silence, Stretch
-from actionwatch.base.rule_state import EntryOrigin, RuleEntry, RuleState
+from actionwatch.base.rule_state import RuleEntry, RuleState
 from actionwatch.base.source_labels import use_labels
 from actionwatch.queries.source_health import MANY
 from actionwatch.rules.model import Rule
@@ -117,8 +117,8 @@ def served(database: Database) -> Served:
             rule_versions.write(connection, [make_version(f"hostile-{name}", text, name=text[:300], file=text[:300])])
     entries = [
         RuleEntry(
-            at=NOON, rule_id=f"hostile-{name}", name=text[:300], state=RuleState.OFF, origin=EntryOrigin.CHANGED,
-            may_begin_at=NOON, begins_at=NOON, why=text, file=text[:300],
+            at=NOON, rule_id=f"hostile-{name}", name=text[:300], state=RuleState.OFF,
+            why=text, file=text[:300],
         )
         for name, text in TEXTS.items()
     ]  # fmt: skip

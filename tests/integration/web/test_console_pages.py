@@ -12,7 +12,7 @@ import pytest
 
 from actionwatch import __version__
 from actionwatch.base.model import Entity, Event, Status
-from actionwatch.base.rule_state import EntryOrigin, RuleEntry, RuleState
+from actionwatch.base.rule_state import RuleEntry, RuleState
 from actionwatch.rules.model import Rule
 from actionwatch.store import (
     alert_history,
@@ -127,10 +127,9 @@ def test_the_address_chooses_and_orders_the_rules(database: Database) -> None:
 def test_removed_rules_are_noticed(database: Database) -> None:
     """For a week, the overview and the rules name each rule that was removed, with its file, unless it came back."""
     entry = RuleEntry(
-        at=NOON, rule_id="1", name="<one>", state=RuleState.LIVE, origin=EntryOrigin.ADDED, may_begin_at=NOON,
-        begins_at=NOON, file="rules/one.yml",
+        at=NOON, rule_id="1", name="<one>", state=RuleState.LIVE, file="rules/one.yml",
     )  # fmt: skip
-    gone = replace(entry, state=RuleState.REMOVED, origin=EntryOrigin.CHANGED)
+    gone = replace(entry, state=RuleState.REMOVED)
     old = replace(gone, rule_id="2", name="two", at=NOON - 8 * 24 * HOUR)
     with database.write() as connection:
         rule_history.append(
@@ -170,8 +169,8 @@ def test_a_rule_has_its_history_and_the_list_has_tactics(database: Database) -> 
     """The page of a rule lists what it did, newest first; each tactic of the list leads to its rules."""
     (rule,) = rules_in(f"{CLUSTER_DELETED_RULE}tags: [attack.impact, attack.t1485]\n").rules
     first = RuleEntry(
-        at=NOON - 2 * HOUR, rule_id=rule.name.id, name=rule.name.name, state=RuleState.OFF, origin=EntryOrigin.ADDED,
-        may_begin_at=NOON, begins_at=NOON, why="it counts fed, which has mode: off",
+        at=NOON - 2 * HOUR, rule_id=rule.name.id, name=rule.name.name, state=RuleState.OFF,
+        why="it counts fed, which has mode: off",
     )  # fmt: skip
     held = replace(first, at=NOON - HOUR, state=RuleState.LIVE, is_held=True, file="rules/one.yml", why="")
     with Served(database, rules=[rule]).open() as client:

@@ -1,4 +1,4 @@
-"""A store with rows in every sealed table, and a program that changes them behind the back of actionwatch."""
+"""A store with rows in each table that people ask for, and a program that changes them behind the back of actionwatch."""
 
 from __future__ import annotations
 
@@ -14,12 +14,10 @@ from sqlalchemy.engine import make_url
 
 from actionwatch.base.access import AccessRole, AccessToken, digest_of
 from actionwatch.base.model import Silence
-from actionwatch.base.rule_state import EntryOrigin, RuleEntry, RuleState
-from actionwatch.store import receipts, rule_history, rule_versions, seal_checking, seals, silences, tokens
+from actionwatch.base.rule_state import RuleEntry, RuleState
+from actionwatch.store import receipts, rule_history, rule_versions, silences, tokens
 from actionwatch.store.database import Database, StoreReader
 from actionwatch.store.rule_versions import StoredVersion
-from actionwatch.store.seal_checking import StoreVerification
-from actionwatch.store.seals import Head
 from tests.builders import NOON, make_receipt, make_record, make_version, url_of
 from tests.integration.kit import KindRule, Post
 
@@ -27,7 +25,7 @@ HOUR = timedelta(hours=1)
 
 
 def fill(database: Database, count: int = 7, first: int = 1) -> Post:
-    """Write rows of every sealed table: `count` records, each with an alert and a delivery."""
+    """Write `count` records, each with an alert and a delivery, and as many receipts, silences, tokens and rules."""
     post = Post(database)
     numbers = range(first, first + count)
     post.store(*(make_record(number, minutes=number, description=f"Zürich {number}") for number in numbers))
@@ -55,49 +53,12 @@ def insert_token(connection: Connection, number: int) -> None:
 
 def _entry(number: int) -> RuleEntry:
     return RuleEntry(
-        at=NOON,
-        rule_id=str(number),
-        name="a",
-        state=RuleState.LIVE,
-        origin=EntryOrigin.CHANGED,
-        may_begin_at=NOON,
-        begins_at=NOON,
-        since=NOON,
-        document="d",
-        lists="",
-        file="a.yml",
-        why=f"because {number}",
+        at=NOON, rule_id=str(number), name="a", state=RuleState.LIVE, since=NOON, file="a.yml", why=f"because {number}"
     )
 
 
 def _version(number: int) -> StoredVersion:
     return make_version(str(number), f"d{number}")
-
-
-def seal_all(database: Database, limit: int = 3) -> None:
-    """Seal whatever waits, in seals of at most `limit` rows."""
-    while True:
-        with database.write() as connection:
-            if not seals.seal_next(connection, NOON, limit):
-                return
-
-
-def checked(database: StoreReader, noted: Head | None = None) -> StoreVerification:
-    """Compare the store with its seals."""
-    with database.read() as connection:
-        return seal_checking.check(connection, noted)
-
-
-def differences(database: StoreReader, noted: Head | None = None) -> list[tuple[str, str]]:
-    """Return table and key of whatever differs."""
-    return [(difference.table, difference.key) for difference in checked(database, noted).differences]
-
-
-def head(database: StoreReader) -> Head:
-    """Return the newest seal."""
-    found = checked(database).head
-    assert found is not None
-    return found
 
 
 class Stranger:
