@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ from actionwatch.base.clock import utc_now
 from actionwatch.base.errors import EvidenceError
 from actionwatch.base.plurals import counted
 from actionwatch.cli import EXIT_FAILED, completing
-from actionwatch.cli.context import open_reader
+from actionwatch.cli.context import read_settings_to_act
 from actionwatch.cli.options import output_option
 from actionwatch.cli.output import echo, print_document, progress_bar, spell
 from actionwatch.text.times import spell_time
@@ -53,8 +54,10 @@ def verify(config: str, against: str, form: str) -> int:
     actionwatch store verify --against s3://audit/actionwatch
     """
     from actionwatch.service.prune import forgotten_before
+    from actionwatch.store.database import StoreReader
 
-    with open_reader(config) as (settings, store), store.read() as connection, progress_bar() as bar:
+    settings = read_settings_to_act(config)
+    with closing(StoreReader.open(settings.store.url)) as store, store.read() as connection, progress_bar() as bar:
         task = bar.add_task("verifying", total=None) if bar else None
 
         def show(done: int, total: int) -> None:

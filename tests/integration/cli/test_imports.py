@@ -123,7 +123,6 @@ NEEDED: list[tuple[set[str], list[str]]] = [
                 "store backup copy.db",
                 "store restore copy.db",
                 "store upgrade",
-                "store verify --against lake",
                 "store copy sqlite:///actionwatch.db postgresql+psycopg://x@127.0.0.1:9/x",
             ),
         ],
@@ -151,7 +150,7 @@ NEEDED: list[tuple[set[str], list[str]]] = [
         {*DELIVERY, *RULES},
         ["routes test --alert ALERT", "routes test --level high", "receivers preview cluster_deleted soar"],
     ),
-    ({*DELIVERY, *RULES}, ["store prune --dry-run"]),
+    ({*DELIVERY, *RULES}, ["store prune --dry-run", "store verify --against lake"]),
     ({*DELIVERY, *RULES}, ["silences add level=low --for 1h --comment x", "silences expire SILENCE"]),
     (STORE, ["tokens list", "streams list", "streams refused"]),
     (
