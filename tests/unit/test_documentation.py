@@ -61,8 +61,8 @@ def test_no_page_installs_from_an_index(page: Path) -> None:
 
 
 def test_limits_are_those_of_the_code() -> None:
-    """docs/limits.md shows the values of the named limits."""
-    text = (ROOT / "docs" / "limits.md").read_text()
+    """docs/operations.md shows the values of the named limits."""
+    text = (ROOT / "docs" / "operations.md").read_text()
     mebibyte = 1024 * 1024
     counts = (
         records.MAX_RECORD_CHARS,

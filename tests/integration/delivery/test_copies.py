@@ -29,11 +29,9 @@ UPDATED = make_delivery(ordinal=2, event=Event.UPDATED)
 RESOLVED = make_delivery(ordinal=3, event=Event.RESOLVED)
 SUMMARY = replace(make_delivery(event=Event.SUMMARY), body="{}")
 LATER = NOON + MINUTE
-COPY_STATEMENTS = (
-    7  # what was copied, what is resolved, where the fallback is; the copies, their versions, their history
-)
-FALLBACK_STATEMENTS = 5 + 1 + COPY_STATEMENTS
-"""Due rows, silences, the texts and their versions; what waits; the copies."""
+COPY_STATEMENTS = 5  # what was copied, what is resolved, where the fallback is; the copies, their history
+FALLBACK_STATEMENTS = 3 + 1 + COPY_STATEMENTS
+"""Due rows, silences, the texts; what waits; the copies."""
 COMPOSE_STATEMENTS = 2  # the newest records, the receivers that the copies replace
 
 

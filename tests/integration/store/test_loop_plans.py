@@ -53,6 +53,11 @@ receivers:
     webhook: {{url: "{hook}"}}
     fallback: hook
 route: {{receivers: [hook, mail]}}
+streams:
+  - name: evidence
+    files: {{url: 'file://{folder}'}}
+    what: everything
+    wait: 0s
 """
 RULE = """
 title: Backup
@@ -75,7 +80,6 @@ correlation: {correlation}
 """
 CORRELATIONS = {
     "burst": "{type: event_count, rules: [backup], group-by: [description], timespan: 1h, condition: {gte: 1}, generate: true}",
-    "bursts": "{type: event_count, rules: [burst], group-by: [description], timespan: 1h, condition: {gte: 1}}",
     "news": "{type: new_term, rules: [backup], fields: [description], history: 1d, generate: true}",
 }
 
@@ -127,7 +131,9 @@ def rounds(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             (folder / "rules" / f"{name}.yml").write_text(COUNTING.format(name=name, correlation=correlation))
         config = folder / "actionwatch.yaml"
         values = {"organisation": organisation.id, "user": DEMO_USER, "key": DEMO_KEY}
-        config.write_text(CONFIG.format(store=url_of(filled), upstream=upstream, hook=hook.url, **values))
+        config.write_text(
+            CONFIG.format(store=url_of(filled), upstream=upstream, hook=hook.url, folder=folder, **values)
+        )
         app = stack.enter_context(contextlib.closing(App(read_settings(config, {}))))
         made = Rounds(app, organisation)
         made.run(1)  # the first round also learns what there is
