@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from actionwatch.instaclustr.kinds import KINDS
-from actionwatch.rules import budget, filters, lint, patterns
+from actionwatch.rules import budget, filters, patterns
 from actionwatch.rules.conditions import Every
 from actionwatch.rules.last_good import with_last_good
 from actionwatch.rules.lists import Lists
@@ -98,21 +98,6 @@ def test_limits_are_far_above_honest_rules(monkeypatch: pytest.MonkeyPatch) -> N
     loaded = load_rules([SHIPPED], lists=None, known_kinds=list(KINDS), time_intervals=usual_intervals())
     assert loaded.faults == ()
     assert len(loaded.rules) > 80
-
-
-def test_tries_of_conditions_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The checks try a limited number of combinations of selections, and report where they stopped."""
-    names = [f"s{n}" for n in range(10)]
-    selections = "".join(f"  {name}: {{userName: {name}}}\n" for name in names)
-    condition = " or ".join(names * 20)
-    text = "".join(f"{HEAD.format(n)}detection:\n{selections}  condition: {condition}\n---\n" for n in range(5))
-    (tmp_path / "a.yml").write_text(text)
-    found, documents = load_rules([tmp_path], lists=None, known_kinds=[]), read_documents([tmp_path]).documents
-    monkeypatch.setattr(lint, "MAX_TRIES", 500_000)
-    notes = lint.lint(found, documents, [])
-    assert [note.what for note in notes if note.what.startswith("not every")] == [
-        "not every condition was tried: that takes more than 500000 tries"
-    ]
 
 
 def exclusion(number: int, rules: str, selections: int = 1) -> str:

@@ -117,14 +117,15 @@ def test_lists_in_tests_replace_configured_lists(rule: Path) -> None:
 
 def test_check_prints_notes(rule: Path, desk: Desk) -> None:
     """The notes of lint are printed with their location and do not fail the check."""
-    rule.write_text(GOOD.replace("svc-backup}\n  cond", "'svc-*'}\n  cond").replace("tests:", "x-tests:"))
+    rule.write_text(GOOD.replace("  condition:", "  other: {source: a}\n  condition:", 1).replace("tests:", "x-tests:"))
     checked = call("rules", "check", str(rule))
     assert checked.status == 0
-    assert f"{rule}:7:11: 'svc-*' is read as a wildcard: clearer: userName|startswith: svc- (note)" in checked.err
+    remedy = "name it in the condition, or remove it"
+    assert f"{rule}:8:3: the selection 'other' is not used: {remedy} (note)" in checked.err
     (desk.folder / "rules" / "more.yml").write_text(rule.read_text())
     whole = desk.call("check")
     assert whole.status == 0
-    assert "is read as a wildcard" in whole.err
+    assert "the selection 'other' is not used" in whole.err
 
 
 def test_filters_and_modes_are_listed(desk: Desk) -> None:
