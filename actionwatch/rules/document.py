@@ -88,7 +88,6 @@ def _read_rule(value: Mapping[Any, Any], report: Report, context: ReadContext) -
         name=name,
         level=level,
         condition=all_of([compiled.condition, *([when.as_condition()] if when else []), *([scope] if scope else [])]),
-        selections=compiled.selections,
         alert=alert,
         file=report.document.file,
         line=report.document.position(())[0],

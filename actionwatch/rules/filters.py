@@ -54,7 +54,7 @@ def read_filter(name: RuleName, value: Mapping[str, Any], report: Report, contex
     if rules is None or expires is None or report.faults:
         return None
     version = RuleVersion(content_of(value, context.lists.values))
-    return Filter(name, rules, compiled.condition, compiled.selections, owner, reason, expires, report, version)
+    return Filter(name, rules, compiled.condition, owner, reason, expires, report, version)
 
 
 def apply_filters(rules: Iterable[Rule], filters: Sequence[Filter]) -> list[Rule]:

@@ -53,15 +53,14 @@ class RuleVersion:
 class Rule:
     """A rule that is ready to run. `file` and `line` show where it begins.
 
-    `condition` is the whole condition, including `when` and `filters`. `selections`, `when`, `filters` and `document` are
-    kept to explain the rule. A rule with a `correlation` makes alerts from several records.
+    `condition` is the whole condition, including `when` and `filters`. `when`, `filters` and `document` are kept to
+    explain the rule. A rule with a `correlation` makes alerts from several records.
     A silent rule only feeds a correlation.
     """
 
     name: RuleName
     level: Level
     condition: Condition
-    selections: Mapping[str, Condition]
     alert: AlertBlock
     file: str
     line: int
@@ -87,7 +86,6 @@ class Filter:
     name: RuleName
     rules: tuple[str, ...]
     keeps: Condition
-    selections: Mapping[str, Condition]
     owner: str
     reason: str
     expires: datetime

@@ -21,7 +21,7 @@ from sqlalchemy import Connection
 from actionwatch.base.errors import EvidenceError, StoreError
 from actionwatch.store import alerts, evidence, records, silences
 from actionwatch.store.statements import portions
-from actionwatch.streams.drivers.files import MANIFEST, OBJECT, ONE_DAY, Storage, folder_of, manifest_of
+from actionwatch.streams.drivers.files import MANIFEST, OBJECT, ONE_DAY, Storage, day_of, folder_of, manifest_of
 from actionwatch.streams.feeds import DECISIONS
 from actionwatch.streams.messages import ALERT, AMENDED, COMPLETE_THROUGH, DECISION, RECORD
 from actionwatch.text.formats.messages import encode
@@ -31,7 +31,6 @@ MISSING = "the store does not have it"
 ADDED = "the folder does not have it"
 DAMAGED = "the store has a value in it that cannot be read"
 _GZIP = b"\x1f\x8b"
-_PREFIX = "date="
 _OF_NOW = frozenset({"status"})  # of a silence: it depends on the time
 
 
@@ -46,11 +45,6 @@ class _Line(msgspec.Struct):
     offset: int
     at: datetime
     body: _Body
-
-
-class _RecordOfAlert(msgspec.Struct):
-    source: str
-    key: str
 
 
 _decode_line = msgspec.json.Decoder(_Line).decode
@@ -134,13 +128,7 @@ class _Sent:
 
 def list_days(storage: Storage) -> list[date]:
     """Return the days of the folder, in order. Raises: EvidenceError, if there are none."""
-    found = []
-    for name in storage.folders():
-        if name.startswith(_PREFIX):
-            try:
-                found.append(date.fromisoformat(name.removeprefix(_PREFIX)))
-            except ValueError:
-                continue
+    found = [day for name in storage.folders() if (day := day_of(name)) is not None]
     if not found:
         raise EvidenceError("there is no day in it: a stream of the type files writes days, such as date=2026-11-25")
     return sorted(found)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 TRAITS = Traits(is_object=True)
 MANIFEST = "SHA256SUMS"
+_DATE = "date="
 _COMPLETE, _AMENDED = "stream.complete_through", "stream.amended"
 OBJECT = re.compile(r"\d{20}-\d{20}\.([0-9a-f]{64})\..+")
 ONE_DAY = timedelta(days=1)
@@ -191,7 +192,16 @@ def _day(message: StreamMessage) -> date:
 
 def folder_of(day: date) -> str:
     """Return the folder of a day."""
-    return f"date={day.isoformat()}"
+    return f"{_DATE}{day.isoformat()}"
+
+
+def day_of(folder: str) -> date | None:
+    """Return the day of a folder; None for a folder of somebody else."""
+    try:
+        day = date.fromisoformat(folder.removeprefix(_DATE))
+    except ValueError:
+        return None
+    return day if folder == folder_of(day) else None
 
 
 def manifest_of(day: date) -> str:

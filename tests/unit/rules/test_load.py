@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from actionwatch.base.model import Level
+from actionwatch.rules.compile import compile_detection
 from actionwatch.rules.engine import Engine
-from actionwatch.rules.lists import read_lists
+from actionwatch.rules.lists import Lists, read_lists
 from actionwatch.rules.load import load_rules
 from actionwatch.text.yaml_document import MAX_BYTES
 from tests.cases import in_one_test
@@ -274,10 +275,9 @@ def test_missing_keys_have_defaults() -> None:
 
 
 def test_selections_can_be_run_alone() -> None:
-    """Each selection of a rule can be run separately, for explanations."""
-    text = HEAD + "detection:\n  a: {userName: x}\n  b: {userName: y}\n  condition: a and not b\n"
-    (rule,) = rules_in(text).rules
-    assert list(rule.selections) == ["a", "b"]
+    """Each selection of a detection can be run separately, as the parts of a correlation."""
+    detection = {"a": {"userName": "x"}, "b": {"userName": "y"}, "condition": "a and not b"}
+    assert list(compile_detection(detection, Lists({})).selections) == ["a", "b"]
 
 
 def test_folders_are_read_recursively_in_order(tmp_path: Path) -> None:

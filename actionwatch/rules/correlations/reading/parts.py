@@ -39,7 +39,7 @@ def own_parts(
 
     def part(word: str, condition: Condition) -> Rule:
         own = RuleName(f"{name.id}.{word}", f"{name.name}.{word}", name.title, name.tags)
-        return Rule(own, rule.level, condition, {}, AlertBlock(), rule.file, rule.line, is_silent=True)
+        return Rule(own, rule.level, condition, AlertBlock(), rule.file, rule.line, is_silent=True)
 
     rules: dict[str, Rule] = {}
     taken = compiled.selections if compiled is not None else ()
