@@ -29,7 +29,6 @@ COMMANDS = {
     "demo": "Show real alerts from an emulated organisation.",
     "init": "Write a configuration, the rules and deployment examples.",
     "check": "Report every error in the configuration and the rules.",
-    "probe": "Print the shape of the live upstream, never its values.",
     "run": "Run the service, or a single round with --once.",
     "status": "Show progress, queues and troubles.",
     "actions": "Query the upstream for user actions, bypassing the store.",

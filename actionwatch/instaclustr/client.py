@@ -77,6 +77,7 @@ class Client(AbstractContextManager["Client"]):
         self.reader = RecordReader(source, organisation_id=connection.organisation_id, aliases=field_aliases)
         self._actions = connection.path("user-actions")
         self._accounts = connection.path("linked-accounts")
+        self.base_url = connection.base_url
         self._is_alone = upstream is None
         self._upstream = upstream or Upstream(connection.base_url, Pace(elapsed, sleep), elapsed)
         allowed = [("GET", self._actions), ("GET", self._accounts)]
@@ -127,30 +128,23 @@ class Client(AbstractContextManager["Client"]):
 
         Raises: as `user_actions`.
         """
-        return self._page(replace(query, with_counts=True), 1, 0, lambda: True)
+        return self.page(replace(query, with_counts=True), 1)
+
+    def page(self, query: Query, size: int, *, index: int = 0) -> Page:
+        """Request one page of `size` records, from the record at `index`.
+
+        Raises: as `user_actions`.
+        """
+        return self._page(query, size, index, lambda: True)
 
     def linked_accounts(self) -> list[LinkedAccount]:
         """List the accounts of the organisation, and use them to resolve accounts in records from now on.
 
         Raises: as `user_actions`.
         """
-        accounts = read_accounts(self._get(self._accounts, [], lambda: True).body, self._origin.excerpt)
+        accounts = _read_accounts(self._get(self._accounts, [], lambda: True).body, self._origin.excerpt)
         self.reader.know_accounts({account.id: account.name for account in accounts})
         return accounts
-
-    def raw_actions(self, parameters: Sequence[tuple[str, str]]) -> HttpResponse:
-        """Request one page and return the raw response without our secrets, for `probe`.
-
-        Raises: SourceUnavailable, RateLimited, AccessDenied, BadRequest, BadResponse (a redirect).
-        """
-        return self._without_secrets(self._get(self._actions, list(parameters), lambda: True))
-
-    def raw_accounts(self) -> HttpResponse:
-        """Request the linked accounts and return the raw response without our secrets, for `probe`.
-
-        Raises: as `raw_actions`.
-        """
-        return self._without_secrets(self._get(self._accounts, [], lambda: True))
 
     def close(self) -> None:
         """Stop retries, and close the connections that it does not share."""
@@ -161,9 +155,9 @@ class Client(AbstractContextManager["Client"]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _without_secrets(self, response: HttpResponse) -> HttpResponse:
-        text = response.body.decode("utf-8", "surrogateescape")
-        return replace(response, body=self._origin.excerpt(text, len(text)).encode("utf-8", "surrogateescape"))
+    def without_secrets(self, text: str) -> str:
+        """Return a text of the upstream without the key of the source, which a response may echo."""
+        return self._origin.excerpt(text, len(text))
 
     def _page(
         self,
@@ -254,7 +248,7 @@ def _parameters(query: Query, page_size: int, record_index: int) -> list[tuple[s
     return [*query.parameters(), ("pageSize", str(page_size)), ("recordIndex", str(record_index))]
 
 
-def read_accounts(body: bytes, excerpt: Excerpt) -> list[LinkedAccount]:
+def _read_accounts(body: bytes, excerpt: Excerpt) -> list[LinkedAccount]:
     """Parse the listing of linked accounts. `excerpt` makes every part of the body in an error.
 
     Raises: BadResponse, if it is not a list of accounts with ids.

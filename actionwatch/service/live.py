@@ -1,70 +1,27 @@
-"""Query live upstreams and receivers without a running service: for `probe` and `check --live`."""
+"""Check live upstreams, receivers and streams without a running service: `check --live`."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, as_completed
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any
 
 from actionwatch.base import clock
-from actionwatch.base.durations import spell_seconds
-from actionwatch.base.errors import DeliveryError, SourceError
+from actionwatch.base.errors import DeliveryError
 from actionwatch.instaclustr.client import Client, RetryOptions
-from actionwatch.instaclustr.probe import probing
-from actionwatch.instaclustr.probe.client import ProbeClient
-from actionwatch.instaclustr.query import Query
 from actionwatch.instaclustr.upstream import Upstream
-from actionwatch.instaclustr.wire import Page
 from actionwatch.notifiers.base import Reachable, notifier_module
 from actionwatch.service import configuration, upstream
+from actionwatch.service.live_source import Outcome, check_source
 from actionwatch.service.machine import Machine
 from actionwatch.service.signing_in import relying_party
 from actionwatch.settings import Receiver, Settings, Source, Stream
 from actionwatch.streams.driver import build_driver
-from actionwatch.tail.cursor import IGNORED_SKEW, REPORTED_SKEW
 
-_PROBE_RETRY = RetryOptions(attempts=1)  # the probe counts its requests and waits by itself
-_OF_SOURCE = "source "
-_CHECK_RETRY = RetryOptions(attempts=2, at_most=timedelta(seconds=15))
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The result of one live check, with a remedy if it failed."""
-
-    subject: str
-    is_ok: bool
-    what: str
-    remedy: str = ""
-
-    @property
-    def is_of_source(self) -> bool:
-        """Whether it is about a source."""
-        return self.subject.startswith(_OF_SOURCE)
-
-    def __str__(self) -> str:
-        """Format it like a fault: `subject: what: remedy`."""
-        return f"{self.subject}: {self.what}" + (f": {self.remedy}" if self.remedy else "")
-
-    def document(self) -> dict[str, Any]:
-        """Return it as JSON."""
-        kind = "live" if self.is_ok else "live fault"
-        return {"kind": kind, "subject": self.subject, "what": self.what, "remedy": self.remedy}
-
-
-def probe(settings: Settings, source: Source) -> probing.ProbeReport:
-    """Determine the shape of a source's upstream.
-
-    Raises: SourceError, if the first request is refused.
-    """
-    connection = upstream.connection_to(source)
-    with Client(connection, source=source.name, field_aliases=source.field_aliases, retry=_PROBE_RETRY) as client:
-        return probing.probe(ProbeClient(client), configuration.known_kinds(settings))
+_RETRY = RetryOptions(attempts=2, at_most=timedelta(seconds=15))
 
 
 def check_live(settings: Settings, on_progress: Callable[[int, int], object] = lambda *_: None) -> list[Outcome]:
@@ -74,8 +31,10 @@ def check_live(settings: Settings, on_progress: Callable[[int, int], object] = l
     `on_progress` gets the number of finished checks and of all checks.
     """
     upstreams = upstream.Upstreams(Machine(), lambda: settings.upstream.rate_per_second)
+    known_kinds = configuration.known_kinds(settings)
+    unseen = {source.base_url for source in settings.sources}
     checks: list[Callable[[], Iterable[Outcome]]] = [
-        *(partial(_source, source, upstreams.of(source)) for source in settings.sources),
+        *(partial(_source, source, upstreams.of(source), known_kinds, unseen) for source in settings.sources),
         *(partial(_receiver, receiver) for receiver in settings.receivers),
         *(partial(_stream, stream) for stream in settings.streams),
         partial(_sign_in, settings),
@@ -99,44 +58,12 @@ def _work(waiting: Iterator[tuple[Callable[[], Iterable[Outcome]], Future[list[O
             result.set_exception(exc)
 
 
-def _source(source: Source, shared: Upstream) -> Iterator[Outcome]:
-    """Check the key, compare the clocks, and list the accounts."""
-    name = f"{_OF_SOURCE}{source.name}"
+def _source(source: Source, shared: Upstream, known_kinds: Sequence[str], unseen: set[str]) -> Iterator[Outcome]:
     connection = upstream.connection_to(source)
-    with Client(connection, source=source.name, retry=_CHECK_RETRY, upstream=shared) as client:
-        try:
-            page = client.counts(Query())
-        except SourceError as exc:
-            yield Outcome(f"{name}: key", False, exc.what, exc.remedy)
-            return
-        yield Outcome(f"{name}: key", True, f"reads the log of organisation {_organisation(page, source)}")
-        yield _clock(f"{name}: clock", page)
-        try:
-            count = len(client.linked_accounts())
-        except SourceError as exc:
-            yield Outcome(f"{name}: linked accounts", False, exc.what, exc.remedy)
-            return
-        yield Outcome(f"{name}: linked accounts", True, f"{count} found")
-
-
-def _organisation(page: Page, source: Source) -> str:
-    name = next((record.organisation.name for record in page.records if record.organisation.name), None)
-    return f"{name} ({source.organisation_id})" if name else source.organisation_id
-
-
-def _clock(subject: str, page: Page) -> Outcome:
-    if page.server_date is None:
-        return Outcome(subject, True, "the upstream does not return its time, so this machine's clock must be right")
-    skew = page.server_date + timedelta(milliseconds=500) - clock.utc_now()
-    side = "ahead of" if skew > timedelta(0) else "behind"
-    what = (
-        "the upstream's clock agrees with ours"
-        if abs(skew) <= IGNORED_SKEW
-        else f"the upstream's clock is {spell_seconds(abs(skew).total_seconds())} {side} ours"
-    )
-    if abs(skew) > REPORTED_SKEW:
-        return Outcome(subject, False, what, "set this machine's clock (NTP), or ask the vendor")
-    return Outcome(subject, True, what)
+    with Client(
+        connection, source=source.name, field_aliases=source.field_aliases, retry=_RETRY, upstream=shared
+    ) as client:
+        yield from check_source(client, source.organisation_id, known_kinds, unseen)
 
 
 def _receiver(receiver: Receiver) -> Iterator[Outcome]:

@@ -133,7 +133,7 @@ class Source(Options):
     """
     field_aliases: Mapping[RecordField, tuple[Word, ...]] = Field(default_factory=dict)
     """Names that the upstream uses for fields, tried before the built-in ones: `{user: [principalName]}`.
-    `actionwatch probe` suggests them. Set them before the first run, with the same value for every source of an
+    `check --live --shape` lists the fields. Set them before the first run, with the same value for every source of an
     organisation. Record keys depend on them: after a change, the records that polls and sweeps read again count as
     new, and the old ones as vanished.
     """

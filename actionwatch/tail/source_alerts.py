@@ -17,7 +17,7 @@ REMEDIES = {
     "it to field_aliases",
     "unknown_kind": "decide whether rules should watch them, then add them to extra_kinds in the configuration",
     "window_unproved": "'actionwatch records proof' lists the windows and the reasons; they are read again each hour; run "
-    "'actionwatch probe'",
+    "'actionwatch check --live'",
     "window_shrunk": "the store still has the records ('actionwatch records list'): ask the vendor whether a person or "
     "retention deleted them",
 }

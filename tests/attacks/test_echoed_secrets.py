@@ -14,14 +14,13 @@ from urllib.parse import quote
 import pytest
 from structlog.testing import capture_logs
 
-from actionwatch.base.errors import ActionwatchError, DeliveryError, SourceError, StoreError
+from actionwatch.base.errors import ActionwatchError, DeliveryError, StoreError
 from actionwatch.instaclustr import admin
 from actionwatch.instaclustr.client import Client, RetryOptions
 from actionwatch.instaclustr.origin import ConnectionOptions
-from actionwatch.instaclustr.probe.client import ProbeClient
-from actionwatch.instaclustr.probe.probing import probe
 from actionwatch.instaclustr.query import Query
 from actionwatch.notifiers.base import notifier_module
+from actionwatch.service.live_source import check_source
 from actionwatch.settings.web_keys import OpenId
 from actionwatch.store.database import StoreReader
 from actionwatch.web.openid_provider import Provider
@@ -134,14 +133,13 @@ def test_no_error_of_the_upstream_contains_the_key(end: EchoEnd, part: str) -> N
 
 
 @pytest.mark.parametrize("part", ["text", "names", "account without id", "401"])
-def test_probe_prints_no_part_of_the_key(end: EchoEnd, part: str) -> None:
-    """The report of a probe shows no part of the key, not even in the name of a member."""
+def test_live_checks_print_no_part_of_the_key(end: EchoEnd, part: str) -> None:
+    """The checks of an upstream show no part of the key, not even in the name of a member."""
     client = Client(connection(end), source="acme", retry=RetryOptions(attempts=1))
     for form in FORMS.values():
         end.answer = PARTS[part](form)
-        report = ""
-        with contextlib.suppress(SourceError):
-            report = json.dumps(probe(ProbeClient(client, lambda _: None), ()).document())
+        outcomes = check_source(client, "org-1", (), {client.base_url})
+        report = json.dumps([outcome.document() for outcome in outcomes])
         assert leaks(report, form) == [], part
     client.close()
 

@@ -59,7 +59,7 @@ def test_guide_can_be_followed(tmp_path: Path, up: kit.Upstream, soar: kit.Soar,
     names = ("ACTIONWATCH_ORGANISATION_ID", "ACTIONWATCH_USERNAME")
     filled = "export " + " ".join(f"{name}={known[name]}" for name in names)
     receiver = f"  - name: security-slack\\n    webhook: {{url: '{webhook.url}/hook', signing_key: {kit.KEY}}}"
-    before = ["", f"{filled}; sed -i '{source_of(up)}' actionwatch.yaml", "", "", ""]
+    before = ["", f"{filled}; sed -i '{source_of(up)}' actionwatch.yaml", "", ""]
     before.append(f'sed -i "s|^  - name: screen|{receiver}\\n&|" actionwatch.yaml')
     up.delete_cluster("alice@example.com")
     given = f"{up.api_key}\n"

@@ -116,8 +116,8 @@ COMMANDS: dict[str, list[str]] = {
 }
 """How each command that answers in JSON is asked, in this order of the groups."""
 READING = {"status", "list", "show", "explain", "proof", "receipts"}
-NOT_ASKED = {"emulator", "probe"}
-"""The first serves until it is stopped, the second measures."""
+NOT_ASKED = {"emulator"}
+"""It serves until it is stopped."""
 BODIES: dict[str, dict[str, Any]] = {
     "put /silences/{id}": {
         "matchers": ["rule=nothing"],

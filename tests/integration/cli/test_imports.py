@@ -170,7 +170,7 @@ NEEDED: list[tuple[set[str], list[str]]] = [
             "deliveries drop --dead",
         ],
     ),
-    (UPSTREAM, ["actions", "accounts list", "accounts create shop --yes", "accounts unlink shop --yes", "probe"]),
+    (UPSTREAM, ["actions", "accounts list", "accounts create shop --yes", "accounts unlink shop --yes"]),
     ({*UPSTREAM, *DELIVERY, *RULES}, ["check --live", "receivers test soar"]),
 ]
 """What groups of commands may import."""

@@ -1,7 +1,8 @@
-"""`probe` and `check --live`, called like from a shell."""
+"""`check --live`, called like from a shell."""
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import ssl
@@ -16,9 +17,9 @@ import yaml
 from actionwatch.emulator.app import DEMO_KEY, DEMO_USER
 from tests.children import child, exit_status
 from tests.integration.cli.conftest import Called, call
+from tests.integration.live.world import SECRETS, World, serve_world
 from tests.integration.notifiers.http_end import HttpEnd, Reply, dead_port
 from tests.integration.notifiers.smtp_end import PASSWORD, SmtpEnd
-from tests.integration.probe.kit import SECRETS, World, serve_world
 from tests.integration.web.openid_end import OpenIdEnd
 from tests.waiting import LIMIT
 
@@ -53,46 +54,31 @@ def run(config: Path, *arguments: str) -> Called:
     return call("-c", str(config), *arguments)
 
 
-def test_probe_prints_findings_without_values(tmp_path: Path, world: World) -> None:
-    """The table has each finding, the fields, the configuration lines and the number of requests, and contains no value."""
-    called = run(configure(tmp_path, world), "probe")
-    assert called.status == 0, called.err
-    assert called.out.startswith("+ proof: possible with one request per poll")
-    assert "userName" in called.out
-    assert 'extra_kinds: ["USER_LOGIN"]' in called.out
-    assert "requests; + settled" in called.out
-    assert not [secret for secret in (*SECRETS, world.organisation.id) if secret in called.out + called.err]
-
-
-def test_probe_prints_json(tmp_path: Path, world: World) -> None:
-    """The JSON output is one document, or one line per finding."""
+def test_shape_is_printed_without_values(tmp_path: Path, world: World) -> None:
+    """`--shape` prints the fields of the records with their types, and no value; without `--live`, it is a usage error."""
     config = configure(tmp_path, world)
-    document = run(config, "probe", "-o", "json").json
-    assert (document["source"], document["is_provable"]) == ("acme", True)
-    assert 30 < document["requests"] < document["most_requests"]
-    assert document["findings"][0]["subject"] == "proof"
-    lines = run(config, "probe", "-o", "jsonl").jsonl
-    assert [line["subject"] for line in lines] == [finding["subject"] for finding in document["findings"]]
+    called = run(config, "check", "--live", "--shape")
+    assert called.status == 0, called.err
+    table = called.out.partition("source acme: records:\n")[2] or called.out.rpartition("source acme: records:")[2]
+    assert re.search(r"userName +text +all +user\n", table)
+    shown = "\n".join(line for line in called.out.splitlines() if ": key: " not in line)
+    assert not [secret for secret in (*SECRETS, world.organisation.id) if secret in shown + called.err]
+    (records,) = (each for each in run(config, "check", "--live", "-o", "json").json if each.get("fields"))
+    assert {"name": "userName", "types": "text", "share": "all", "read_as": "user"} in records["fields"]
+    assert run(config, "check", "--shape").status == 2
 
 
-def test_finding_that_prevents_the_proof_fails(tmp_path: Path, world: World) -> None:
-    """A finding that makes the proof impossible results in exit status 1."""
+def test_what_prevents_the_proof_fails(tmp_path: Path, world: World) -> None:
+    """A shape that makes the proof impossible results in exit status 1, and says what to do."""
     config = configure(tmp_path, world)
     world.faults.set("index_ignored")
     try:
-        called = run(config, "probe")
+        called = run(config, "check", "--live")
     finally:
         world.faults.clear()
     assert called.status == 1
-    assert called.out.startswith("! proof: not possible: see")
-
-
-def test_refused_key_is_reported_with_its_remedy(tmp_path: Path, world: World) -> None:
-    """A refused key is reported with its remedy, and an unknown source is a usage error."""
-    config = configure(tmp_path, world, api_key="wrong")
-    called = run(config, "probe")
-    assert (called.status, "whether the key was revoked" in called.err) == (1, True)
-    assert run(config, "probe", "--source", "nobody").status == 2
+    assert "source acme: pages: " in called.err
+    assert "no window can be proved: report it" in called.err
 
 
 def test_live_checks_pass(tmp_path: Path, world: World, server_context: ssl.SSLContext, ca_file: Path) -> None:
@@ -109,7 +95,7 @@ def test_live_checks_pass(tmp_path: Path, world: World, server_context: ssl.SSLC
         assert [request.path for request in web.requests] == ["/api/auth.test"]
     lines = called.out.splitlines()
     assert lines[1] == f"source acme: key: reads the log of organisation Acme ({world.organisation.id})"
-    assert [line.rpartition(": ")[2] for line in lines[4:-1]] == ["can be reached"] * 5
+    assert [line.rpartition(": ")[2] for line in lines[11:-1]] == ["can be reached"] * 5
     assert "receivers test screen" in lines[-1]
 
 
@@ -123,11 +109,11 @@ def test_live_checks_of_many_sources_are_counted(tmp_path: Path, world: World) -
     (tmp_path / "rules").mkdir()
     called = run(config, "check", "--live")
     assert called.status == 1
-    assert "sources: 72 of 73 checks passed; -o json has each" in called.out
+    assert "sources: 79 of 80 checks passed; -o json has each" in called.out
     assert "receiver screen: " in called.out
     assert "source org-" not in called.out
     assert [line for line in called.err.splitlines() if "source org-7: key: the upstream rejected" in line]
-    assert len([item for item in run(config, "check", "--live", "-o", "json").json if "live" in item["kind"]]) == 74
+    assert len([item for item in run(config, "check", "--live", "-o", "json").json if "live" in item["kind"]]) == 81
 
 
 def test_live_check_asks_the_provider(tmp_path: Path, world: World) -> None:

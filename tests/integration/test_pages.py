@@ -13,10 +13,10 @@ from actionwatch.web.server import serving
 from tests import http_client
 from tests.builders import open_database
 from tests.cases import in_one_test
-from tests.integration.probe.kit import serve_world
+from tests.integration.live.world import serve_world
 from tests.threads import start_thread
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 PROOF = (ROOT / "docs" / "proof.md").read_text()
 CODE = "\n".join(path.read_text() for path in sorted((ROOT / "actionwatch").rglob("*.py")))
@@ -60,11 +60,10 @@ def test_documented_log_events_exist(event: str) -> None:
     assert f'"{event}"' in CODE
 
 
-def test_documented_probe_subjects_exist() -> None:
-    """The page names the subjects of `probe`."""
+def test_documented_checks_exist() -> None:
+    """The page names the checks of `check --live`."""
     with serve_world(30) as world:
-        subjects = {finding.subject for finding in world.probe().findings} | {"bounds"}
-    assert {name for row in rows(PROOF, "Assumptions") for name in names(row[2])} <= subjects
+        assert {name for row in rows(PROOF, "Assumptions") for name in names(row[2])} <= world.check().keys()
 
 
 def test_documented_proof_methods_exist() -> None:

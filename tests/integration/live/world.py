@@ -1,13 +1,12 @@
-"""An organisation with a history, behind a real socket, and a probe of it."""
+"""An organisation with a history, behind a real socket, and live checks of it."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from actionwatch.emulator.app import DEMO_KEY, DEMO_USER, create_app
 from actionwatch.emulator.faults.playing import Faults
@@ -16,9 +15,7 @@ from actionwatch.emulator.state import Organisation
 from actionwatch.instaclustr.client import Client, RetryOptions
 from actionwatch.instaclustr.kinds import KINDS
 from actionwatch.instaclustr.origin import ConnectionOptions
-from actionwatch.instaclustr.probe.client import ProbeClient
-from actionwatch.instaclustr.probe.findings import ProbeFinding
-from actionwatch.instaclustr.probe.probing import ProbeReport, probe
+from actionwatch.service.live_source import Outcome, check_source
 from tests.waiting import PATIENT
 
 USERS = ("wilhelmina@acme.example", "zacharias@acme.example", "svc-quokka")
@@ -31,19 +28,26 @@ SECRETS = (*USERS, *ACCOUNTS, *CLUSTERS, *WORDS, DEMO_KEY)
 
 @dataclass
 class World:
-    """The organisation, its faults, and where it is served."""
+    """The organisation, its faults, the requests so far, and where it is served."""
 
     organisation: Organisation
     faults: Faults
+    traffic: Counter[tuple[str, int]]
     url: str
 
-    def probe(self, *faults: str, **changes: Any) -> ProbeReport:
-        """Probe it with these faults."""
+    def check(self, *faults: str, aliases: Mapping[str, Sequence[str]] | None = None) -> dict[str, Outcome]:
+        """Check it as a source, with these faults. Return the outcomes by subject."""
         self.faults.set(*faults)
+        connection = ConnectionOptions(self.url, self.organisation.id, DEMO_USER, DEMO_KEY, timeout=PATIENT)
+        retry = RetryOptions(
+            attempts=4, at_most=PATIENT, first_wait=timedelta(0), longest_wait=timedelta(0), jitter=timedelta(0)
+        )
         try:
-            return probe_at(self.url, self.organisation.id, **changes)
+            with Client(connection, source="acme", field_aliases=aliases or {}, retry=retry) as client:
+                outcomes = [*check_source(client, self.organisation.id, [*KINDS], {self.url})]
         finally:
             self.faults.clear()
+        return {outcome.subject.removeprefix("source acme: "): outcome for outcome in outcomes}
 
 
 @contextmanager
@@ -72,31 +76,4 @@ def serve_world(count: int = 130, *, second: int = 30) -> Iterator[World]:
         )
     app = create_app(organisation)
     with running(app) as url:
-        yield World(organisation, app.state.emulator.faults, url)
-
-
-def probe_at(
-    url: str,
-    organisation_id: str = "org-1",
-    *,
-    aliases: Mapping[str, Sequence[str]] | None = None,
-    known_kinds: Sequence[str] = (),
-    sleep: Callable[[float], None] = lambda _: None,
-) -> ProbeReport:
-    """Probe an upstream."""
-    connection = ConnectionOptions(url, organisation_id, DEMO_USER, DEMO_KEY, timeout=PATIENT)
-    with Client(
-        connection, source="acme", field_aliases=aliases or {}, retry=RetryOptions(attempts=1, at_most=PATIENT)
-    ) as client:
-        return probe(ProbeClient(client, sleep=sleep), known_kinds)
-
-
-def found(report: ProbeReport, subject: str) -> ProbeFinding:
-    """Return the only finding on a subject."""
-    (one,) = [finding for finding in report.findings if finding.subject == subject]
-    return one
-
-
-def printed(report: ProbeReport) -> str:
-    """Return everything that a report could print."""
-    return json.dumps(report.document())
+        yield World(organisation, app.state.emulator.faults, app.state.emulator.traffic, url)
