@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+import tests.emulator.faults  # noqa: F401  # adds the faults that only tests use
 from actionwatch.base.source_labels import use_labels
 from tests import balance
 from tests.next_release import NextRelease

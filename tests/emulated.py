@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import tests.emulator.faults  # noqa: F401  # adds the faults that only tests use
 from actionwatch.emulator.durations import Duration
 from actionwatch.emulator.faults.fault import FaultError, parse_fault
+from actionwatch.emulator.faults.kinds import Layer
 from actionwatch.emulator.faults.table import FAULTS
 from actionwatch.emulator.scenario import Scenario
+
+OF_RESPONSES = [name for name, kind in FAULTS.items() if kind.effect.layer >= Layer.RESPONSE]
+"""The faults that replace or carry a whole response."""
 
 
 def every_variant() -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tests.emulator.faults  # noqa: F401  # adds the faults that only tests use
+
 # The permanent properties of the upstream. What may change while it runs is in CHANGES.
 NATURES: tuple[tuple[str, ...], ...] = (
     (),

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import IntEnum
 from functools import partial
 from typing import Any, Final
 
@@ -18,6 +19,24 @@ from actionwatch.emulator.wire import Json
 _USER_ACTIONS: Final = "user_actions"
 _OPERATIONS: Final = (_USER_ACTIONS, "linked_accounts", "link_account", "unlink_account")
 REQUIRED: Final = object()
+
+
+class Layer(IntEnum):
+    """Where a fault applies: the lowest is nearest to the log, the highest nearest to the client."""
+
+    ACTION = 0
+    ENTRY = 1
+    QUERY = 2
+    PAGE = 3
+    RECORD = 4
+    ENVELOPE = 5
+    SHAPE = 6
+    RESPONSE = 7
+    HEADERS = 8
+    BODY = 9
+    CONNECTION = 10
+    TIMING = 11
+
 
 Names = Sequence[str] | Mapping[str, object]
 Select = Callable[[Organisation, LogQuery], LogPage]
@@ -43,6 +62,7 @@ class OnRequest:
     """Replaces stages of a request."""
 
     change: Callable[[Stages, Play], Stages]
+    layer: Layer
     operations: tuple[str, ...] = (_USER_ACTIONS,)
     counts: str = "requests"
 
@@ -52,6 +72,7 @@ class OnArrival:
     """Changes new records; the result is the truth."""
 
     change: Callable[[Arrival, Play], list[Arrival]]
+    layer: Layer = Layer.ENTRY
     operations: tuple[str, ...] = ()
     counts: str = "records"
 
@@ -61,6 +82,7 @@ class OnEntries:
     """Removes entries of the log that match a filter and have a minimum age (ms)."""
 
     chooses: Callable[[Any], tuple[LogFilter, int]]
+    layer: Layer = Layer.ENTRY
     operations: tuple[str, ...] = ()
     counts: str = "records"
 
@@ -75,46 +97,17 @@ class FaultKind:
     default: object = REQUIRED  # of the argument; structures have their own defaults
 
 
-def on_query(change: Callable[[LogQuery, Any], LogQuery]) -> OnRequest:
-    """Change the query; `change` also receives the argument of the fault."""
-    return OnRequest(
-        lambda stages, play: replace(stages, parse=lambda parameters: change(stages.parse(parameters), play.arg))
-    )
-
-
 def on_select(change: Callable[[Select, Organisation, LogQuery, Play], LogPage], counts: str = "requests") -> OnRequest:
     """Change the selection; `change` can call the original one."""
 
     def lift(stages: Stages, play: Play) -> Stages:
         return replace(stages, select=lambda organisation, query: change(stages.select, organisation, query, play))
 
-    return OnRequest(lift, counts=counts)
+    return OnRequest(lift, Layer.PAGE, counts=counts)
 
 
-def on_row(change: Callable[[Json, int, Any], Json]) -> OnRequest:
-    """Change each record of a page; `change` also receives its arrival number and the argument of the fault."""
-
-    def change_all(envelope: Json, page: LogPage, arg: object) -> Json:
-        records = envelope.get("resources")
-        if not isinstance(records, list):
-            return envelope
-        return {**envelope, "resources": [change(*entry, arg) for entry in zip(records, page.rows, strict=True)]}
-
-    return on_envelope(change_all)
-
-
-def on_record(change: Callable[[Json, Any], Json]) -> OnRequest:
-    """Change each record of a page."""
-    return on_row(lambda record, _, arg: change(record, arg))
-
-
-def on_envelope(change: Callable[[Json, LogPage, Any], Json]) -> OnRequest:
-    """Change the envelope of a page."""
-    return on_shape(lambda envelope, page, arg: [change(envelope, page, arg)])
-
-
-def on_shape(change: Callable[[Json, LogPage, Any], object]) -> OnRequest:
-    """Change the JSON around the envelope."""
+def on_shape(change: Callable[[Json, LogPage, Any], object], layer: Layer = Layer.SHAPE) -> OnRequest:
+    """Change the JSON of a page, of which `change` gets the envelope."""
 
     def lift(stages: Stages, play: Play) -> Stages:
         def envelop(page: LogPage, offset: int, organisation: Organisation) -> object:
@@ -126,7 +119,7 @@ def on_shape(change: Callable[[Json, LogPage, Any], object]) -> OnRequest:
 
         return replace(stages, envelop=envelop)
 
-    return OnRequest(lift)
+    return OnRequest(lift, layer)
 
 
 def instead(respond: Callable[[Request, Play], Response]) -> OnRequest:
@@ -139,10 +132,10 @@ def instead(respond: Callable[[Request, Play], Response]) -> OnRequest:
 
         return replace(stages, gate=gate)
 
-    return OnRequest(lift, _OPERATIONS)
+    return OnRequest(lift, Layer.RESPONSE, _OPERATIONS)
 
 
-def on_the_way(carry: Carrier, *, is_answered: Callable[[Any], bool] = lambda _: True) -> OnRequest:
+def on_the_way(carry: Carrier, layer: Layer, *, is_answered: Callable[[Any], bool] = lambda _: True) -> OnRequest:
     """Change the transmission of a response; one that never arrives counts as status 0."""
 
     def lift(stages: Stages, play: Play) -> Stages:
@@ -152,7 +145,7 @@ def on_the_way(carry: Carrier, *, is_answered: Callable[[Any], bool] = lambda _:
 
         return replace(stages, carry=carried)
 
-    return OnRequest(lift, _OPERATIONS)
+    return OnRequest(lift, layer, _OPERATIONS)
 
 
 class _FaultyResponse(Response):

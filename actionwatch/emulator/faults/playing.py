@@ -14,8 +14,6 @@ from actionwatch.emulator.log import LAST_MS, Arrival, to_ms
 from actionwatch.emulator.stages import Stages
 from actionwatch.emulator.state import Organisation
 
-_PLACES = {name: place for place, name in enumerate(FAULTS)}
-
 
 @dataclass
 class _ActiveFault:
@@ -61,11 +59,13 @@ class Faults:
 
         Raises: `FaultError`, and then nothing has changed.
         """
-        now = self._clock()
+        now, names = self._clock(), [*FAULTS]
         added = [_ActiveFault(parse_fault(one) if isinstance(one, str) else one, now) for one in faults]
         with self._lock:
             running = [*(self.running if keeps_others else ()), *added]
-            self.running = tuple(sorted(running, key=lambda one: _PLACES[one.fault.fault]))
+            self.running = tuple(
+                sorted(running, key=lambda one: (one.fault.kind.effect.layer, names.index(one.fault.fault)))
+            )
         for organisation in self._organisations:
             self._settle(organisation)
 

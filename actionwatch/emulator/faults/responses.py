@@ -1,4 +1,4 @@
-"""Responses instead of the API's: errors, outages, and wrong 200 responses."""
+"""Responses instead of the API's: errors, rate limits and a wrong key."""
 
 import json
 from collections.abc import Callable
@@ -16,7 +16,6 @@ from actionwatch.emulator.durations import Duration
 from actionwatch.emulator.faults.kinds import Play
 
 BodyForm = Literal["status", "error", "errors_list", "errors_map", "empty", "html", "text"]
-_ELSEWHERE = "http://elsewhere.invalid"  # RFC 2606: a reserved name
 
 JSON, HTML, TEXT = "application/json", "text/html", "text/plain"
 
@@ -37,13 +36,6 @@ class ErrorResponse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retry_after: Duration | None = None
 
 
-class Elsewhere(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The origin to which a redirect leads; the path stays."""
-
-    origin: str = _ELSEWHERE
-    status: Literal[301, 302, 303, 307, 308] = 302
-
-
 def _page(status: int, text: str) -> str:
     return f"<html><head><title>{status} {text}</title></head><body><center><h1>{status} {text}</h1></center></body></html>\r\n"
 
@@ -57,18 +49,6 @@ BODIES: Final[dict[str, tuple[str, Callable[[int, str], str]]]] = {
     "html": (HTML, _page),
     "text": (TEXT, lambda _, text: text),
 }
-WRONG_ANSWERS: Final[dict[str, tuple[str, str]]] = {
-    "error": (JSON, json.dumps(wire.error(500, "Internal Server Error"))),
-    "html": (HTML, "<!doctype html><html><body><form>Sign in</form></body></html>"),
-    "empty": (JSON, ""),
-    "null": (JSON, "null"),
-    "number": (JSON, "0"),
-    "string": (JSON, '"OK"'),
-    "strings": (JSON, '["BACKUP"]'),
-    "object": (JSON, "{}"),
-    "half": (JSON, '[{"totalResults": 3, "resources": [{"action"'),
-    "not_utf8": (JSON, '[{"action": "\udcff"}]'),
-}
 
 
 def rate_limited(_: Request, play: Play) -> Response:
@@ -78,18 +58,6 @@ def rate_limited(_: Request, play: Play) -> Response:
     if limited.retry_after is not None and limited.form == "date":
         response.headers["retry-after"] = format_datetime(play.clock() + limited.retry_after, usegmt=True)
     return response
-
-
-def redirect(request: Request, play: Play) -> Response:
-    elsewhere: Elsewhere = play.arg
-    query = f"?{request.url.query}" if request.url.query else ""
-    return Response(status_code=elsewhere.status, headers={"location": f"{elsewhere.origin}{request.url.path}{query}"})
-
-
-def wrong_answer(_: Request, play: Play) -> Response:
-    """Respond with 200 and a body that is not a page."""
-    media_type, body = WRONG_ANSWERS[play.arg]
-    return Response(body.encode(errors="surrogateescape"), media_type=media_type)
 
 
 def failure(status: int, form: str, text: str = "", retry_after: timedelta | None = None) -> Response:

@@ -15,19 +15,17 @@ from typing import NamedTuple
 import pytest
 
 from actionwatch.base.model import RecordFilter
-from actionwatch.emulator.faults.table import FAULTS
 from actionwatch.emulator.log import Action
 from actionwatch.instaclustr.kinds import UNNAMED_KIND
 from actionwatch.store import marks, receipts, record_search
 from actionwatch.store.database import Database
 from actionwatch.tail.source import SourceTail
 from actionwatch.tail.state import PollReport
-from tests.emulated import every_variant
+from tests.emulated import OF_RESPONSES, every_variant
 from tests.upstreams import SOURCE, DirectClient, Switch, World, client_of, open_troubles, self_watch, tail_of
 from tests.waiting import PATIENT
 
 MADE_UP = (UNNAMED_KIND, "\ufffd")  # by faults that add their own object to the records
-OF_RESPONSES = list(FAULTS)[list(FAULTS).index("rate_limited") :]  # the table has them at its end
 ENDLESS = ("hang", "slow")
 TIMEOUT = timedelta(seconds=0.3)  # for responses that do not end
 KINDS = ("BACKUP", "CREATE_CLUSTER", "INVITE_USER", "DELETE_CLUSTER", "ADD_NODE")

@@ -1,34 +1,14 @@
-"""Faults of the envelope: totals, counts, names, shapes."""
+"""Faults of the envelope: counts, names, shapes."""
 
 from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-from actionwatch.emulator.faults.records import ABSENT, without
 from actionwatch.emulator.log import LogPage
 from actionwatch.emulator.wire import Json
+from tests.emulator.faults.records import ABSENT, without
 
 _MAX_ENVELOPES = 3
-
-# Totals
-
-TOTALS: Final[dict[str, Callable[[int, LogPage], object]]] = {
-    "null": lambda _total, _page: None,
-    "string": lambda total, _: str(total),
-    "zero": lambda _total, _page: 0,
-    "more": lambda total, _: total + 1,
-    "fewer": lambda total, _: max(0, total - 1),
-    "page": lambda _, page: len(page.actions),
-}
-
-
-def total(envelope: Json, page: LogPage, form: str) -> Json:
-    if form == ABSENT:
-        return without(envelope, "totalResults")
-    return {**envelope, "totalResults": TOTALS[form](page.total, page)}
-
-
-# Counts
 
 
 def _listed(kind: str, number: str) -> Callable[[dict[str, int], LogPage], object]:
@@ -59,8 +39,6 @@ def count(envelope: Json, page: LogPage, form: str) -> Json:
     return {**envelope, "actionCounts": COUNTS[form](page.counts, page)}
 
 
-# Resources
-
 RESOURCES: Final[dict[str, Callable[[Json, object], Json]]] = {
     "Resources": lambda rest, records: {**rest, "Resources": records},
     "null": lambda rest, _: {**rest, "resources": None},
@@ -78,9 +56,6 @@ def move_resources(envelope: Json, form: str) -> Json:
 def add_odd_record(envelope: Json, form: str) -> Json:
     records = envelope.get("resources")
     return {**envelope, "resources": [*(records if isinstance(records, list) else []), ODD_RECORDS[form]]}
-
-
-# Shapes
 
 
 def _records(envelope: Json) -> list[object]:
