@@ -5,7 +5,6 @@ The consumer checks each statement with the records that it has, as docs/stream_
 
 from __future__ import annotations
 
-import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -19,12 +18,13 @@ from actionwatch.base.plurals import counted
 from actionwatch.text.payloads import instant
 
 if TYPE_CHECKING:
-    from nats.aio.client import Client
+    from redis import Redis
 
-TYPES = ("nats",)
-_URL = "nats://127.0.0.1:4222"
-_STREAM, _SUBJECTS = "actionwatch-demo", "actionwatch.demo.>"
-_CONNECT_SECONDS = 3
+TYPES = ("redis",)
+_URL = "redis://127.0.0.1:6390"  # not the usual port, where a server for other things may listen
+_STREAM = "actionwatch-demo"
+_TIMEOUT_SECONDS = 3
+_WAIT_MILLISECONDS = 500  # for the next entries
 
 
 def configuration_of(kind: str, now: datetime) -> str:
@@ -32,7 +32,7 @@ def configuration_of(kind: str, now: datetime) -> str:
     return f"""\
 streams:
   - name: demo
-    {kind}: {{url: "{_URL}", subject: "actionwatch.demo.{{kind}}"}}
+    {kind}: {{url: "{_URL}", stream: {_STREAM}, max_length: 10000, durable: false}}
     start: {instant(now)}
     watermark: 10s
 """
@@ -45,50 +45,38 @@ def consuming(show: Callable[[str], None]) -> Iterator[None]:
     Raises: click.ClickException, if there is no broker.
     """
     try:
-        from nats.aio.client import Client
+        from redis import Redis
+        from redis.exceptions import RedisError
     except ImportError as exc:
         raise click.ClickException("--stream needs the packages of the project's requirements/streams.txt") from exc
-    loop, client = asyncio.new_event_loop(), Client()
-    consumer = _Consumer(show)
+    client = Redis.from_url(_URL, socket_timeout=_TIMEOUT_SECONDS)
     try:
-        loop.run_until_complete(_subscribe(client, consumer))
-    except Exception as exc:  # the client has no base class of its exceptions
-        loop.close()
+        client.ping()
+        last = client.xrevrange(_STREAM, count=1)
+    except (RedisError, OSError) as exc:
         remedy = "start one with the compose file in docs/deploy/streams"
-        raise click.ClickException(f"no NATS server with JetStream answers at {_URL}: {remedy}") from exc
-    thread = threading.Thread(target=loop.run_forever, name="consumer", daemon=True)
+        raise click.ClickException(f"no Redis or Valkey server answers at {_URL}: {remedy}") from exc
+    has_ended = threading.Event()
+    after = last[0][0] if last else b"0"  # an earlier demo may have left entries
+    thread = threading.Thread(
+        target=_consume, args=(client, after, _Consumer(show), has_ended), name="consumer", daemon=True
+    )
     thread.start()
     try:
         yield
     finally:
-        asyncio.run_coroutine_threadsafe(client.close(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
+        has_ended.set()
         thread.join()
-        loop.close()
+        client.close()
 
 
-async def _subscribe(client: Client, consumer: _Consumer) -> None:
-    from nats.js.api import DeliverPolicy, StorageType
-
-    await client.connect(
-        _URL,
-        connect_timeout=_CONNECT_SECONDS,
-        error_cb=_ignore,
-        allow_reconnect=False,
-        max_reconnect_attempts=1,
-        reconnect_time_wait=0,
-    )
-    jetstream = client.jetstream(timeout=_CONNECT_SECONDS)
-    await jetstream.add_stream(name=_STREAM, subjects=[_SUBJECTS], storage=StorageType.MEMORY, max_age=3600)
-
-    async def take(message: Any) -> None:
-        consumer.take(json.loads(message.data))
-
-    await jetstream.subscribe(_SUBJECTS, stream=_STREAM, cb=take, deliver_policy=DeliverPolicy.NEW)
-
-
-async def _ignore(exc: Exception) -> None:
-    """Do nothing: what failed is raised too."""
+def _consume(client: Redis, after: bytes, consumer: _Consumer, has_ended: threading.Event) -> None:
+    while not has_ended.is_set():
+        found: Any = client.xread({_STREAM: after}, block=_WAIT_MILLISECONDS)
+        for _, entries in found:
+            for _, fields in entries:
+                consumer.take(json.loads(fields[b"body"]))
+            after = entries[-1][0]
 
 
 class _Consumer:

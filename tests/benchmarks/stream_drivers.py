@@ -7,7 +7,6 @@ promise. The far ends of HTTP and S3 are programs in Python, which limit both.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 import ssl
@@ -21,7 +20,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import confluent_kafka
-import nats
 import redis
 
 from actionwatch.streams.driver import StreamMessage, driver_module
@@ -71,20 +69,6 @@ def _timed(what: str, count: int) -> Iterator[None]:
 
 def _context(end: End) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=end.options()["ca_file"])
-
-
-def _nats(end: End, messages: Sequence[StreamMessage]) -> None:
-    async def publish() -> None:
-        options = end.options()
-        login = {"user": options["username"], "password": options["password"]}
-        client = await nats.connect(options["url"], tls=_context(end), **login)
-        jetstream = client.jetstream(publish_async_max_pending=len(messages))
-        for message in messages:
-            await jetstream.publish_async("actionwatch.record", message.body, headers={"Nats-Msg-Id": message.id})
-        await jetstream.publish_async_completed()
-        await client.close()
-
-    asyncio.run(publish())
 
 
 def _kafka(end: End, messages: Sequence[StreamMessage]) -> None:
@@ -137,7 +121,6 @@ def _files(_: End, messages: Sequence[StreamMessage]) -> None:
 
 
 PLAIN: Mapping[str, Callable[[End, Sequence[StreamMessage]], Any]] = {
-    "nats": _nats,
     "kafka": _kafka,
     "redis": _redis,
     "syslog": _syslog,

@@ -1,14 +1,13 @@
 """Do streams delay alerts? `python -m tests.benchmarks streams [MINUTES] [RATE] [COUNT]`.
 
 A real service with the shipped rules, and one that opens an alert for each 100th record, polls each second a server that shows
-RATE new records a second (500 by default): first alone, then with COUNT streams (10) to a NATS server. Each third one sends
+RATE new records a second (500 by default): first alone, then with COUNT streams (10) to a Valkey server. Each third one sends
 alerts, the others send all records. Prints how long alerts took from the action to their delivery, the CPU of the service, and
 how far the streams were behind at the end.
 """
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import sqlite3
 import statistics
@@ -17,8 +16,6 @@ import time
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
-
-import nats
 
 from tests.benchmarks.growth import RULES
 from tests.benchmarks.soak import CONFIG
@@ -53,11 +50,19 @@ def main(minutes: int = 3, rate: int = 500, count: int = 10) -> None:
 def _measure(folder: Path, minutes: int, rate: int, count: int) -> None:
     port = free_port()
     span = BACKLOG + timedelta(minutes=minutes + 2)
-    broker = ServerProcess([find("nats-server", "nats-server"), "-p", str(port), "-js", "-sd", "data"], port, folder)
+    command: list[str | Path] = [
+        find("valkey-server", "valkey-server"),
+        "--port",
+        str(port),
+        "--appendonly",
+        "yes",
+        "--dir",
+        folder,
+    ]
+    broker = ServerProcess(command, port, folder)
     broker.start()
     end = HttpEnd(lambda _: Reply(200))
     try:
-        asyncio.run(_create(port))
         with upstream(int(rate * span.total_seconds()), BACKLOG / timedelta(days=1), span - BACKLOG, "usual") as served:
             shutil.copytree(RULES, folder / "rules")
             (folder / "rules" / "program_acts.yml").write_text(RULE)
@@ -84,14 +89,8 @@ def _measure(folder: Path, minutes: int, rate: int, count: int) -> None:
 
 def _stream(number: int, port: int) -> str:
     what = "alerts" if number % 3 == 2 else "records"
-    url = f"nats://127.0.0.1:{port}"
-    return f"  - name: s{number}\n    nats: {{url: '{url}', subject: 'bench.{number}.{{kind}}'}}\n    what: {what}\n"
-
-
-async def _create(port: int) -> None:
-    client = await nats.connect(f"nats://127.0.0.1:{port}")
-    await client.jetstream().add_stream(name="bench", subjects=["bench.>"])
-    await client.close()
+    url = f"redis://127.0.0.1:{port}"
+    return f"  - name: s{number}\n    redis: {{url: '{url}', stream: bench-{number}}}\n    what: {what}\n"
 
 
 def _print(folder: Path, count: int, began: float, cpu: float) -> None:

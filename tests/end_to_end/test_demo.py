@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -190,19 +189,18 @@ def test_seed_of_the_command_line_replaces_that_of_the_scenario(
 
 
 def test_demo_shows_what_arrives_at_a_broker(empty: Path, tmp_path: Path) -> None:
-    """With `--stream nats`, records and statements arrive at a real broker, and their digests match. Without a broker, the demo
+    """Records and statements arrive at a real broker, and their digests match. Without a broker, the demo
     names its address and the compose file, and starts nothing.
     """
-    ended = kit.called("demo", "--stream", "nats", "--for", "1s", folder=empty)
+    ended = kit.called("demo", "--stream", "redis", "--for", "1s", folder=empty)
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert "no NATS server with JetStream answers at nats://127.0.0.1:4222" in ended.stderr
+    assert "no Redis or Valkey server answers at redis://127.0.0.1:6390" in ended.stderr
     assert "docs/deploy/streams" in ended.stderr
-    program = find("nats-server", "nats-server", Path(sys.executable).parent)
-    command = [program, "-a", "127.0.0.1", "-p", "4222", "-js", "-sd", str(tmp_path / "data")]
-    server = ServerProcess(command, 4222, tmp_path)
+    command = [find("valkey-server", "valkey-server"), "--bind", "127.0.0.1", "--port", "6390", "--save", ""]
+    server = ServerProcess([*command, "--dir", str(tmp_path)], 6390, tmp_path)
     server.start()
     try:
-        ended = kit.called("demo", "--stream", "nats", "--for", "20s", folder=empty)
+        ended = kit.called("demo", "--stream", "redis", "--for", "20s", folder=empty)
     finally:
         server.stop()
     assert ended.returncode == 0, ended.stderr

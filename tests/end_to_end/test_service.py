@@ -153,8 +153,8 @@ def test_stream_that_hangs_delays_nothing(post: kit.Post, soar: kit.Soar) -> Non
     with socket.create_server(("127.0.0.1", 0)) as silent:
         post.add_stream(lake)
         with (post.folder / "actionwatch.yaml").open("a") as file:
-            url = f"nats://127.0.0.1:{silent.getsockname()[1]}"
-            file.write(f"  - name: stuck\n    nats: {{url: '{url}', timeout: 10m}}\n    start: beginning\n")
+            url = f"redis://127.0.0.1:{silent.getsockname()[1]}"
+            file.write(f"  - name: stuck\n    redis: {{url: '{url}', timeout: 10m}}\n    start: beginning\n")
         with post.service() as service:
             service.wait_until_up()
             users = [f"user{number}@example.com" for number in range(3)]

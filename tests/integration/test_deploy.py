@@ -192,11 +192,11 @@ def test_compose_names_a_missing_variable(composed: tuple[list[str], Path]) -> N
 
 
 def test_compose_starts_the_broker_of_the_demo_on_loopback(tmp_path: Path) -> None:
-    """compose accepts the file of the broker, which listens where `demo --stream nats` sends, and nowhere else."""
+    """compose accepts the file of the broker, which listens where `demo --stream redis` sends, and nowhere else."""
     shutil.copy(DEPLOY / "streams" / "compose.yaml", tmp_path)
     command = [*tool("docker-compose", "docker compose"), "config", "--format", "json"]
-    (port,) = json.loads(accepted(*command, cwd=tmp_path))["services"]["nats"]["ports"]
-    assert (port["host_ip"], port["published"]) == ("127.0.0.1", "4222")
+    (port,) = json.loads(accepted(*command, cwd=tmp_path))["services"]["valkey"]["ports"]
+    assert (port["host_ip"], port["published"]) == ("127.0.0.1", "6390")
 
 
 # -- systemd

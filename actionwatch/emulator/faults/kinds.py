@@ -22,7 +22,7 @@ REQUIRED: Final = object()
 
 
 class Layer(IntEnum):
-    """Where a fault applies: the lowest is nearest to the log, the highest nearest to the client."""
+    """The place of a fault: the lowest is nearest to the log, the highest nearest to the client."""
 
     ACTION = 0
     ENTRY = 1

@@ -79,15 +79,6 @@ class ConnectionOptions(IdentityOptions):
     timeout: PositiveDuration = timedelta(seconds=10)
     """For connecting, and for a whole batch up to its last confirmation."""
 
-    def own_tls_context(self) -> ssl.SSLContext:
-        """Return a TLS context that nothing else uses, for libraries that change it.
-
-        Raises: OSError, ValueError.
-        """
-        if self.ca_file is None and self.identity is None:
-            return ssl.create_default_context()
-        return tls_context(self.ca_file, self.identity)
-
 
 class ServerOptions(ConnectionOptions, LoginOptions):
     """The way to a server with users."""
@@ -96,8 +87,3 @@ class ServerOptions(ConnectionOptions, LoginOptions):
 def failure(place: str, what: str, remedy: str = "") -> TransientDeliveryError:
     """Return the error of a destination; `remedy` is what people must do, if they must."""
     return TransientDeliveryError(f"{place}: {what}" + (f": {remedy}" if remedy else ""))
-
-
-def as_list(given: object) -> object:
-    """Read one server as a list of one: most people have one."""
-    return [given] if isinstance(given, str) else given

@@ -19,7 +19,7 @@ from actionwatch.base.errors import TransientDeliveryError
 from actionwatch.notifiers.base import Redactor
 from actionwatch.settings.validators import Flag, WholeNumber, Word, parse_address, require_package
 from actionwatch.streams.driver import Refusal, StreamMessage, Traits
-from actionwatch.streams.drivers._servers import ServerOptions, as_list, failure
+from actionwatch.streams.drivers._servers import ServerOptions, failure
 from actionwatch.text.options import is_loopback
 
 if TYPE_CHECKING:
@@ -36,12 +36,17 @@ def _broker(text: str) -> str:
     return text
 
 
+def _as_list(given: object) -> object:
+    """Read one broker as a list of one: most people have one."""
+    return [given] if isinstance(given, str) else given
+
+
 class Options(ServerOptions):
     """The keys of a stream of the type `kafka`."""
 
     brokers: Annotated[
         tuple[Annotated[str, AfterValidator(_broker)], ...],
-        BeforeValidator(as_list, json_schema_input_type=str | list[str]),
+        BeforeValidator(_as_list, json_schema_input_type=str | list[str]),
         Field(min_length=1),
     ]
     """`host:port`, or a list of some brokers of the cluster, which name the others."""

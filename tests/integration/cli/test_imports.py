@@ -128,7 +128,7 @@ NEEDED: list[tuple[set[str], list[str]]] = [
         ],
     ),
     (RULES, ["check", "templates check", "schema rules"]),
-    ({*RULES, "asyncio"}, ["schema config"]),  # it describes every type of streams, and NATS has an event loop
+    (RULES, ["schema config"]),
     (
         RULE_TOOLS,
         [

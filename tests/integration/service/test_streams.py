@@ -21,7 +21,7 @@ HOUR = timedelta(hours=1)
 
 def stream(**keys: object) -> StreamSettings:
     """Return a stream of the configuration."""
-    return StreamSettings.model_validate({"name": "lake", "type": "nats", "options": Options(), **keys})
+    return StreamSettings.model_validate({"name": "lake", "type": "redis", "options": Options(), **keys})
 
 
 def begun(post: Post, *configured: StreamSettings) -> StreamWatch:

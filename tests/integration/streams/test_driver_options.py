@@ -11,28 +11,18 @@ from actionwatch.streams.driver import driver_module
 from tests.cases import in_one_test
 
 WRONG: tuple[tuple[str, dict[str, Any], str], ...] = (
-    ("nats", {"url": "nats://nats.example.com"}, "nats:// is accepted only for loopback"),
-    ("nats", {"url": ["tls://a.example", "nats://b.example"]}, "nats:// is accepted only for loopback"),
-    ("nats", {"url": []}, "at least 1 item"),
-    ("nats", {"url": "tls://user:secret@a.example"}, "use the keys for them"),
-    ("nats", {"url": "tls://a.example/x"}, "must end with the port"),
-    ("nats", {"url": "tls://a.example", "subject": "a.*"}, "not a subject"),
-    ("nats", {"url": "tls://a.example", "subject": "a..b"}, "not a subject"),
-    ("nats", {"url": "tls://a.example", "subject": "a.{source}"}, "not a subject"),
-    ("nats", {"url": "tls://a.example", "token": "s3cret", "username": "a", "password": "b"}, "only one of"),
-    ("nats", {"url": "tls://a.example", "username": "a"}, "username and password belong together"),
-    ("nats", {"url": "tls://a.example", "key_file": "/k"}, "key_file requires cert_file"),
     ("redis", {"url": "redis://redis.example.com"}, "redis:// is accepted only for loopback"),
     ("redis", {"url": "rediss://redis.example.com/x"}, "the number of the database"),
     ("redis", {"url": "rediss://redis.example.com", "max_length": 0}, "greater than or equal to 1"),
+    ("redis", {"url": "rediss://user:secret@a.example"}, "use the keys for them"),
+    ("redis", {"url": "rediss://a.example", "username": "a"}, "username and password belong together"),
+    ("redis", {"url": "rediss://a.example", "key_file": "/k"}, "key_file requires cert_file"),
     ("kafka", {"brokers": "kafka.example.com"}, "not an address"),
     ("kafka", {"brokers": []}, "at least 1 item"),
     ("kafka", {"brokers": "kafka.example.com:9092", "tls": False}, "tls: false is accepted only for loopback"),
     ("kafka", {"brokers": ["127.0.0.1:1", "kafka.example.com:9092"], "tls": False}, "only for loopback"),
 )
 RIGHT: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("nats", {"url": "nats://localhost"}),
-    ("nats", {"url": ["tls://a.example", "tls://b.example:4222"], "subject": "audit.{kind}.{key}", "token": "t"}),
     ("redis", {"url": "redis://[::1]:6379/3", "username": "a", "password": "b"}),
     (
         "kafka",

@@ -9,7 +9,6 @@ from tests.integration.streams.end import End
 from tests.integration.streams.ends.files import BucketEnd, FolderEnd
 from tests.integration.streams.ends.http import LinesEnd
 from tests.integration.streams.ends.kafka import KafkaEnd
-from tests.integration.streams.ends.nats import NatsEnd
 from tests.integration.streams.ends.redis import RedisEnd
 from tests.integration.streams.ends.splunk import SplunkEnd
 from tests.integration.streams.ends.syslog import SyslogEnd
@@ -20,7 +19,6 @@ ENDS: Mapping[str, Callable[[Path], End]] = {
     "http": LinesEnd,
     "http hec": SplunkEnd,
     "kafka": KafkaEnd,
-    "nats": NatsEnd,
     "redis": RedisEnd,
     "syslog": SyslogEnd,
 }
