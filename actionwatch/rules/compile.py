@@ -21,7 +21,6 @@ from sigma.modifiers import SigmaFieldReferenceModifier, SigmaWideModifier, modi
 from sigma.rule.detection import SigmaDetection, SigmaDetectionItem, SigmaDetections
 
 from actionwatch.base.unicode import canonical
-from actionwatch.rules.budget import spend
 from actionwatch.rules.condition_text import Phrase, names_in, parse_phrase
 from actionwatch.rules.conditions import (
     Condition,
@@ -152,7 +151,6 @@ class _Compiler:
         return self._leaf(name, value)
 
     def _leaf(self, name: str | None, value: types.SigmaType) -> Leaf:
-        spend(1)
         self.count += 1
         if self.count > MAX_VALUES:
             raise ValueError(_TOO_MANY)

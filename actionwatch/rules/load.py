@@ -9,7 +9,6 @@ from datetime import datetime
 from pathlib import Path
 
 from actionwatch.base.errors import ConfigError, Fault
-from actionwatch.rules.budget import Budget, OverBudget
 from actionwatch.rules.correlations.reading.link import link, with_filters
 from actionwatch.rules.document import read_document
 from actionwatch.rules.filters import apply_filters, check_filters
@@ -138,14 +137,9 @@ def _read_each(
 ) -> Iterator[tuple[Report, Rule | Filter | None]]:
     """Yield the report about each document, and what is in it; None if it cannot be used, or its name is taken."""
     taken: dict[tuple[str, str], Rule | Filter] = {}
-    budget = Budget()
     for document in documents:
-        report, found = Report(document), None
-        try:
-            with budget.metering(document.file):
-                found = read(report, context)
-        except OverBudget as exc:
-            report.fault((), exc.what, exc.remedy)
+        report = Report(document)
+        found = read(report, context)
         yield report, found if found is not None and _is_unique(found, taken, report) else None
 
 

@@ -15,7 +15,6 @@ from sigma.policy.regex_engine import RE2RegexEngine, RegexPattern
 from sigma.types import SpecialChars
 
 from actionwatch.base.unicode import canonical
-from actionwatch.rules.budget import PATTERN_STEPS, REFUSED_STEPS, is_new, spend
 
 Check = Callable[[str], bool]
 Search = Callable[[bytes, int], Any]
@@ -159,14 +158,9 @@ class PatternFilter:
 
 
 def _compile_quietly(pattern: str) -> Any:
-    """Compile a pattern. Its document pays for it and for the size of its program, once."""
-    is_paid = not is_new(pattern)
     try:
-        compiled = _compile_once(pattern)
-        spend(0 if is_paid else PATTERN_STEPS + compiled.programsize // 10)
-        return compiled
+        return _compile_once(pattern)
     except re2.error as exc:
-        spend(0 if is_paid else REFUSED_STEPS)
         reason = exc.args[0] if exc.args else "no reason given"
         text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
         raise ValueError(f"RE2 refuses the pattern '{pattern}': {text}") from exc

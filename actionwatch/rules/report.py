@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from actionwatch.base.errors import Fault
-from actionwatch.rules.budget import FAULT_STEPS, spend
 from actionwatch.rules.instead import INSTEAD
 from actionwatch.text.suggestions import suggest
 from actionwatch.text.yaml_document import Document, Place
@@ -25,12 +24,10 @@ class Report:
 
     def fault(self, place: Place, what: str, remedy: str = "") -> None:
         """Record a fault at a place of the document."""
-        spend(FAULT_STEPS)
         self.faults.append(self.document.fault(place, what, remedy))
 
     def note_fault(self, place: Place, what: str, remedy: str = "") -> None:
         """Record a note at a place of the document."""
-        spend(FAULT_STEPS)
         self.notes.append(self.document.fault(place, what, remedy))
 
     def parse(self, parse: Callable[[Any], _T], value: Any, place: Place) -> _T | None:

@@ -15,7 +15,6 @@ import yaml
 
 from actionwatch.base.files import file_state
 from actionwatch.base.model import Mode
-from actionwatch.rules.budget import spend, spent
 from actionwatch.rules.document import read_document
 from actionwatch.rules.last_good import Running, RunningDocument, with_last_good
 from actionwatch.rules.lists import Lists, lists_of
@@ -121,7 +120,7 @@ class _Cache:
     def __init__(self) -> None:
         self._files: dict[Path, tuple[object, list[Document]]] = {}
         self._before = self._files
-        self._made: dict[int, tuple[Document, object, Rule, Report, int]] = {}
+        self._made: dict[int, tuple[Document, object, Rule, Report]] = {}
 
     def read_file(self, path: Path, folder: Path | None) -> list[Document]:
         """Read a rule file, unless it is unchanged; `folder` as for `read_bounded`.
@@ -144,14 +143,12 @@ class _Cache:
         lists = lists_of(document.value, context.lists.values)
         known = self._made.get(id(document))
         if known is not None and known[1] == lists:
-            spend(known[4])
             report.notes += known[3].notes
             return known[2]
-        before = spent()
         found = read_document(report, context)
         if isinstance(found, Rule) and not report.faults:
             kept = replace(report, notes=list(report.notes))
-            self._made[id(document)] = (document, lists, found, kept, spent() - before)
+            self._made[id(document)] = (document, lists, found, kept)
         return found
 
     def start_reading(self) -> None:
