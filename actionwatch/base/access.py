@@ -28,7 +28,7 @@ class AccessRole(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A person whom a proxy or a provider names."""
+    """A person whom a proxy names."""
 
     name: str
     role: AccessRole

@@ -9,7 +9,6 @@ from concurrent.futures import Future, as_completed
 from datetime import timedelta
 from functools import partial
 
-from actionwatch.base import clock
 from actionwatch.base.errors import DeliveryError
 from actionwatch.instaclustr.client import Client, RetryOptions
 from actionwatch.instaclustr.upstream import Upstream
@@ -17,7 +16,6 @@ from actionwatch.notifiers.base import Reachable, notifier_module
 from actionwatch.service import configuration, upstream
 from actionwatch.service.live_source import Outcome, check_source
 from actionwatch.service.machine import Machine
-from actionwatch.service.signing_in import relying_party
 from actionwatch.settings import Receiver, Settings, Source, Stream
 from actionwatch.streams.driver import build_driver
 
@@ -37,7 +35,6 @@ def check_live(settings: Settings, on_progress: Callable[[int, int], object] = l
         *(partial(_source, source, upstreams.of(source), known_kinds, unseen) for source in settings.sources),
         *(partial(_receiver, receiver) for receiver in settings.receivers),
         *(partial(_stream, stream) for stream in settings.streams),
-        partial(_sign_in, settings),
     ]
     results: list[Future[list[Outcome]]] = [Future() for _ in checks]
     waiting = iter(list(zip(checks, results, strict=True)))  # the iterator of a list gives each item to one thread
@@ -95,18 +92,3 @@ def _stream(stream: Stream) -> Iterator[Outcome]:
         yield Outcome(subject, False, str(exc), remedy)
         return
     yield Outcome(subject, True, "can be reached")
-
-
-def _sign_in(settings: Settings) -> Iterator[Outcome]:
-    """Read what the OpenID Connect provider says about itself."""
-    openid = relying_party(settings.web, clock.utc_now)
-    if openid is None:
-        return
-    from actionwatch.web.proxy import Refused
-
-    try:
-        openid.authorization_url(openid.new_secret())
-    except Refused as exc:
-        yield Outcome("web.openid", False, str(exc), "check web.openid.issuer")
-        return
-    yield Outcome("web.openid", True, f"{openid.provider_name} can sign people in")

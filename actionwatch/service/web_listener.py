@@ -14,7 +14,6 @@ from actionwatch.service.policies import rate_of, unrouted
 from actionwatch.service.readiness import Readiness
 from actionwatch.service.roles import Roles
 from actionwatch.service.rule_text import text_in_file
-from actionwatch.service.signing_in import relying_party, trusted_proxy
 from actionwatch.service.silence_doubts import find_doubts
 from actionwatch.service.stretches import read_many_stretches
 from actionwatch.service.threads import Threads
@@ -80,6 +79,7 @@ class WebListener:
 
     def _access(self) -> Access:
         from actionwatch.web.access import Access
+        from actionwatch.web.proxy import TrustedProxy
 
         app, options = self._app, self._app.settings.web
         role = AccessRole.OPERATOR if self._open_to_actions else AccessRole.READER
@@ -89,8 +89,7 @@ class WebListener:
             app.database,
             app.clock,
             open_to=open_to,
-            proxy=trusted_proxy(options),
-            openid=relying_party(options, app.clock),
+            proxy=TrustedProxy(**dict(options.proxy), hosts=options.served_names) if options.proxy else None,
         )
 
     def _parts(self) -> Parts:

@@ -153,14 +153,6 @@ def parse_origin(url: str) -> str:
     return url.rstrip("/")
 
 
-def parse_issuer(url: str) -> str:
-    """Check the issuer of an OpenID Connect provider. It is compared to the last character."""
-    check_url(url)
-    if "?" in url or "#" in url:
-        raise ValueError("must end with the path: remove what follows ? or #")
-    return url
-
-
 def require_package(name: str, extra: str) -> None:
     """Check that an optional package is installed.
 
@@ -220,12 +212,6 @@ def _name(text: str) -> str:
             "with another one, such as their email address"
         )
     return name
-
-
-def _people(text: str) -> str:
-    if text != "*" and (text == "*@" or "*" in text.removeprefix("*@")):
-        raise ValueError("'*' is accepted alone or before @: write '*' or '*@example.com'")
-    return _name(text)
 
 
 def _host_name(text: str) -> str:
@@ -310,7 +296,6 @@ def _matcher(text: str, info: ValidationInfo) -> str:
 
 Word = Annotated[str, AfterValidator(_word)]
 Person = Annotated[str, AfterValidator(_person)]
-People = Annotated[str, AfterValidator(_people)]
 HostName = Annotated[str, AfterValidator(_host_name)]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
 Flag = Annotated[bool, BeforeValidator(_flag)]

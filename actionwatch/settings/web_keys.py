@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -14,24 +13,14 @@ from actionwatch.settings.validators import (
     HeaderName,
     HostName,
     Network,
-    People,
     Person,
     Word,
     one_of,
     parse_address,
-    parse_issuer,
     parse_network,
     parse_public_url,
-    require_package,
 )
-from actionwatch.text.options import CaFile, Options, PositiveDuration, Proxy, Secret, SecretFile, is_loopback, secret
-
-
-def _somebody(groups: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-    others = [info.data.get(name, "unusable") for name in ("operators", "operator_groups", "readers")]
-    if not groups and not any(others):
-        raise ValueError("nobody could sign in: add operators, operator_groups, readers or reader_groups")
-    return groups
+from actionwatch.text.options import Options, Secret, SecretFile, is_loopback, secret
 
 
 def _open_on_loopback(is_required: bool | None, info: ValidationInfo) -> bool | None:
@@ -74,63 +63,6 @@ class AuthenticatingProxy(Options):
     """Members of these groups may make decisions too."""
 
 
-class OpenId(Options):
-    """An OpenID Connect provider with which people sign in. Needs the extra `oidc`, and `web.url`."""
-
-    issuer: Annotated[str, AfterValidator(parse_issuer)]
-    """The provider, exactly as it names itself: `https://accounts.example.com`. Its endpoints and keys are read from there."""
-    client_id: Word
-    """The id that the provider gave to this client. Register `WEB_URL/sign-in/callback` there as the redirect URI."""
-    client_secret: Secret | None = None
-    """The secret of this client. One of the two is required."""
-    client_secret_file: Annotated[SecretFile | None, AfterValidator(one_of("client_secret", is_required=True))] = Field(
-        default=None, validate_default=True
-    )
-    operators: tuple[Person, ...] = ()
-    """The names of the people who may make decisions."""
-    operator_groups: tuple[Word, ...] = ()
-    """Members of these groups may make decisions too."""
-    readers: tuple[People, ...] = ()
-    """The names of the people who may read; `*@example.com` for all names that end in this, `*` for everybody whom the provider
-    signs in. Nobody else can sign in.
-    """
-    reader_groups: Annotated[tuple[Word, ...], AfterValidator(_somebody)] = Field(default=(), validate_default=True)
-    """Members of these groups may read too."""
-    name_claim: Word = "email"
-    """The claim with the name of the person. An email address counts only if the provider has verified it. Choose a claim that
-    people cannot change, and that nobody else gets later.
-    """
-    groups_claim: Word = "groups"
-    """The claim with the groups of the person."""
-    scopes: tuple[Word, ...] = ("email",)
-    """The scopes to request in addition to `openid`. Some providers send groups only for another scope."""
-    timeout: PositiveDuration = timedelta(seconds=10)
-    """For a whole request, from connecting to the last byte."""
-    ca_file: CaFile | None = None
-    """A PEM file with certificates to trust instead of the system's."""
-    proxy: Proxy | None = None
-    """`http://host:port`, with `user:password@` if required. Proxies from the environment (`HTTPS_PROXY`) are not
-    used.
-    """
-
-    @property
-    def secret(self) -> str:
-        """The secret of the client, from either key."""
-        return secret(self.client_secret, self.client_secret_file) or ""
-
-
-def _can_be_used(openid: OpenId | None, info: ValidationInfo) -> OpenId | None:
-    if openid is None:
-        return None
-    url = info.data.get("url", "https://an.invalid.one.is.reported")
-    if url is None:
-        raise ValueError("needs web.url, to which the provider sends people back: add it")
-    if url.startswith("http://") and not is_loopback(urlsplit(url).hostname or ""):
-        raise ValueError("needs a web.url with https://: browsers keep no session over http")
-    require_package("joserfc", "oidc")
-    return openid
-
-
 class Web(Options):
     """The console, health and metrics. Who may open them: [the console](console.md#who-can-open-it)."""
 
@@ -142,8 +74,7 @@ class Web(Options):
     """
     token_file: Annotated[SecretFile | None, AfterValidator(one_of("token"))] = None
     require_token: Annotated[Flag | None, AfterValidator(_open_on_loopback)] = None
-    """Whether reading needs a token. Default: `false` on a loopback address without `token`, `proxy` and `openid`, `true`
-    otherwise.
+    """Whether reading needs a token. Default: `false` on a loopback address without `token` and `proxy`, `true` otherwise.
     Set `true` if other people use the machine. Health checks never need one, and decisions always do.
     """
     url: Annotated[str | None, AfterValidator(parse_public_url)] = None
@@ -162,12 +93,8 @@ class Web(Options):
     """
 
     proxy: AuthenticatingProxy | None = None
-    """[An authenticating proxy](console.md#behind-an-authenticating-proxy), such as oauth2-proxy, which signs people in:
+    """[An authenticating proxy](console.md#behind-an-authenticating-proxy), which signs people in:
     `{addresses: [10.0.0.5/32], operators: [sam@example.com]}`.
-    """
-    openid: Annotated[OpenId | None, AfterValidator(_can_be_used)] = None
-    """[An OpenID Connect provider](console.md#with-openid-connect) with which people sign in:
-    `{issuer: https://accounts.example.com, client_id: actionwatch, client_secret_file: …, operators: [sam@example.com]}`.
     """
 
     @property
@@ -185,5 +112,5 @@ class Web(Options):
         """Whether reading needs a token."""
         if self.require_token is not None:
             return self.require_token
-        is_behind = any(each is not None for each in (self.access_token, self.proxy, self.openid))
+        is_behind = any(each is not None for each in (self.access_token, self.proxy))
         return is_behind or not is_loopback(self.listen.host)

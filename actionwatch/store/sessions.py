@@ -2,53 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import Connection, select
 
-from actionwatch.base.access import AccessRole, AccessToken, Person
+from actionwatch.base.access import AccessToken
 from actionwatch.store import tokens
 from actionwatch.store.tables import SESSION
 
-MAX_SESSIONS = 1000  # of one token or person: then the one that ends first is deleted
+MAX_SESSIONS = 1000  # of one token: then the one that ends first is deleted
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A session that lasts. `token` is None if it began with the token of the configuration, or with a provider, which named a
-    `person`.
-    """
+    """A session that lasts. `token` is None if it began with the token of the configuration."""
 
     token: AccessToken | None = None
-    person: Person | None = None
 
 
-def insert(
-    connection: Connection,
-    digest: str,
-    token_id: str | None,
-    ends_at: datetime,
-    person: Person | None = None,
-) -> None:
-    """Store a session. `digest` is that of the cookie; `person` is who has no token."""
-    named = {} if person is None else asdict(person)
-    owner = ((SESSION.c.token_id, token_id), (SESSION.c.name, named.get("name")))
-    its = and_(*(column.is_(None) if of is None else column == of for column, of in owner))
+def insert(connection: Connection, digest: str, token_id: str | None, ends_at: datetime) -> None:
+    """Store a session. `digest` is that of the cookie."""
+    column = SESSION.c.token_id
+    its = column.is_(None) if token_id is None else column == token_id
     kept = select(SESSION.c.digest).where(its).order_by(SESSION.c.ends_at.desc()).limit(MAX_SESSIONS - 1)
     connection.execute(SESSION.delete().where(its, SESSION.c.digest.not_in(kept)))
-    connection.execute(SESSION.insert().values(digest=digest, token_id=token_id, ends_at=ends_at, **named))
+    connection.execute(SESSION.insert().values(digest=digest, token_id=token_id, ends_at=ends_at))
 
 
 def read(connection: Connection, digest: str, now: datetime) -> Session | None:
     """Read a session, unless it has ended, or its token is revoked, expired or gone."""
     its = (SESSION.c.digest == digest, SESSION.c.ends_at > now)
-    columns = (SESSION.c.token_id, SESSION.c.name, SESSION.c.role)
-    row = connection.execute(select(*columns).where(*its)).first()
-    if row is None:
-        return None
-    if row.token_id is None:
-        return Session(person=Person(row.name, AccessRole(row.role)) if row.name is not None else None)
+    row = connection.execute(select(SESSION.c.token_id).where(*its)).first()
+    if row is None or row.token_id is None:
+        return None if row is None else Session()
     token = tokens.read(connection, row.token_id)
     return Session(token) if token is not None and token.status(now) == "valid" else None
 

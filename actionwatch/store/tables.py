@@ -610,15 +610,13 @@ TOKEN = Table(
 )
 
 # The browsers that signed in: here, so that each replica knows them. `digest` is that of the cookie. `token_id` is null for the
-# token of the configuration, and for a person whom a provider named: `name` and `role`.
+# token of the configuration.
 SESSION = Table(
     "session",
     METADATA,
     Column("digest", Text, primary_key=True),
     Column("token_id", Text),
     Column("ends_at", Instant, nullable=False),
-    Column("name", Text),
-    Column("role", Text),
     Index("session_by_token", "token_id", "ends_at"),
     Index("session_by_end", "ends_at"),
 )

@@ -13,10 +13,9 @@ import hmac
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import structlog
@@ -33,27 +32,17 @@ from actionwatch.store import sessions, tokens
 from actionwatch.store.database import Database
 from actionwatch.text.escaping import one_line
 from actionwatch.text.options import is_loopback
-from actionwatch.web.attempts import (
-    MAX_ALL_ATTEMPTS,
-    MAX_EXCHANGES_FAILED,
-    MAX_HOURLY_ATTEMPTS,
-    Attempts,
-    TooManyAttempts,
-)
+from actionwatch.web.attempts import MAX_ALL_ATTEMPTS, MAX_HOURLY_ATTEMPTS, Attempts, TooManyAttempts
 from actionwatch.web.hosts import host_of
-from actionwatch.web.paths import SIGN_IN_PATH, SIGN_IN_PATHS, STATIC_PATH, goal_of
+from actionwatch.web.paths import SIGN_IN_PATH, STATIC_PATH, goal_of
 from actionwatch.web.problems import API_PATH, InvalidRequest, problem
 from actionwatch.web.proxy import Refused, TrustedProxy, peer_of
 from actionwatch.web.query import MAX_QUERY_BYTES, check_parameters
-
-if TYPE_CHECKING:
-    from actionwatch.web.openid import RelyingParty
 
 _OPEN_PATHS = frozenset({"/healthz", "/readyz"})  # probes send no token, and these paths show nothing of the records
 COOKIE = "__Host-actionwatch"  # the prefix makes browsers insist on Secure, Path=/ and no Domain
 SESSION = timedelta(hours=12)  # the length of a shift
 USE_NOTED_EVERY = timedelta(hours=1)
-_PROVIDER_COOKIE = "provider."  # the prefix of the cookies of people who signed in with a provider
 STORE_AWAY = "the store does not answer, and it has the tokens and sessions: try again; /readyz has the reason"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # routes do not match a line break, and texts in PostgreSQL have no NUL
 log = structlog.get_logger()
@@ -91,26 +80,20 @@ class Access:
         *,
         open_to: AccessRole | None = None,
         proxy: TrustedProxy | None = None,
-        openid: RelyingParty | None = None,
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
         """`shared` is the token of the configuration. `database` has those of people; None while it does not answer.
 
-        `open_to` is the role of clients that send no token; None: everybody must send one, come through the `proxy`, or sign in
-        with `openid`.
+        `open_to` is the role of clients that send no token; None: everybody must send one, or come through the `proxy`.
         """
         self._shared = (shared or "").encode()
         self._database = database
         self._clock = clock
         self._open_to = open_to
         self._proxy = proxy
-        self.openid = openid
         self._sign_ins = Attempts(elapsed, MAX_HOURLY_ATTEMPTS, MAX_ALL_ATTEMPTS)
         # A program with an old token tries for hours, and must work once it has the new one, whatever strangers elsewhere do.
         self._bearers = Attempts(elapsed)
-        # Anyone can make up a sign-in with a code. So many are allowed that few people behind a plain proxy, who have one
-        # address, lock out others.
-        self._exchanges = Attempts(elapsed, most=MAX_EXCHANGES_FAILED)
         self._noted: dict[str, datetime] = {}
 
     def identify(self, request: Request) -> Visitor | None:
@@ -150,31 +133,6 @@ class Access:
             sessions.insert(connection, self._digest(cookie), token.id if token else None, self._clock() + SESSION)
         return cookie
 
-    def sign_in_with_provider(self, openid: RelyingParty, secret: str, answer: Mapping[str, str], address: str) -> str:
-        """Begin a session of the person whom the provider names. Return its cookie.
-
-        The provider is asked once for each sign-in.
-        Raises: Refused, TooManyAttempts, StoreError.
-        """
-        # Not logged: it costs the provider nothing, and any web page can send it.
-        code = openid.code_in(secret, answer)
-        self._exchanges.check(address)
-        try:
-            person = openid.identify(secret, code)
-            _check_name(person.name)
-        except Refused as exc:
-            if exc.status == 403:  # not while the provider is away, which has its own event
-                self._exchanges.note_failure(address)
-                log.warning("sign_in_refused", provider=openid.provider_name, address=address, reason=str(exc))
-            raise
-        if self._database is None:
-            raise StoreError(STORE_AWAY)
-        cookie = _PROVIDER_COOKIE + secrets.token_urlsafe(32)
-        with self._database.write(is_durable=True) as connection:
-            sessions.insert(connection, self._digest(cookie), None, self._clock() + SESSION, person)
-        log.info("signed_in", provider=openid.provider_name, name=person.name, role=person.role.value)
-        return cookie
-
     def sign_out(self, visitor: Visitor | None) -> None:
         """End the session of a visitor on every replica."""
         if self._database is not None and visitor is not None and visitor.session is not None:
@@ -183,8 +141,7 @@ class Access:
 
     def is_name_taken(self, name: str) -> bool:
         """Return whether a typed name is that of a person with a token, who signs in with it, or of an operator."""
-        operators = [each for source in (self._proxy, self.openid) if source is not None for each in source.operators]
-        if folded(name) in map(folded, operators):
+        if self._proxy is not None and folded(name) in map(folded, self._proxy.operators):
             return True
         if self._database is None:
             return False
@@ -219,8 +176,6 @@ class Access:
             found = sessions.read(connection, self._digest(cookie), self._clock())
         if found is None:
             return None
-        if (person := found.person) is not None:
-            return Visitor(person.role, person.name, session=cookie)
         if found.token is None:
             return Visitor(AccessRole.OPERATOR, session=cookie)
         self._note_use(found.token)
@@ -229,14 +184,9 @@ class Access:
     def _digest(self, cookie: str) -> str:
         """Return the digest of a cookie, which the store contains.
 
-        It depends on the shared token, so that a new token ends all sessions; for people who signed in with the provider,
-        also on the permissions in the configuration.
+        It depends on the shared token, so that a new one ends all sessions.
         """
-        key = self._shared
-        if cookie.startswith(_PROVIDER_COOKIE):
-            # Never that of another session: an older replica would take a reader for an operator.
-            key += b"\0" + (self.openid.fingerprint if self.openid is not None else b"")
-        return hmac.new(key, cookie.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
+        return hmac.new(self._shared, cookie.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
 
     def _note_use(self, token: AccessToken) -> None:
         """Note the use of a token, at most once an hour, even if the store cannot be written."""
@@ -316,7 +266,7 @@ class Guard:
             return None, _refusal(request, str(exc), 429)
         except StoreError:  # its text may name the server and the user of the database
             return None, _refusal(request, STORE_AWAY, 503)
-        is_refused = visitor is None and path not in SIGN_IN_PATHS
+        is_refused = visitor is None and path != SIGN_IN_PATH
         return visitor, _ask_for_token(request) if is_refused else None
 
 

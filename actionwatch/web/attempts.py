@@ -14,7 +14,6 @@ MAX_ATTEMPTS = 10  # failed ones of one address within that time: people who mis
 MAX_ALL_ATTEMPTS = 100  # of all addresses together
 HOUR_SECONDS = 3600.0
 MAX_HOURLY_ATTEMPTS = 60  # failed ones of one address, so that slow guessing does not help either
-MAX_EXCHANGES_FAILED = 30  # codes of one address that the provider refused within that time: they cost it more than us
 MAX_REMEMBERED = 10_000  # failed attempts within an hour, so that they do not fill the memory
 
 
@@ -33,27 +32,15 @@ class Attempts:
         elapsed: Callable[[], float],
         hourly: float = math.inf,
         of_all: float = math.inf,
-        most: int = MAX_ATTEMPTS,
     ) -> None:
-        """`elapsed` reads a monotonic clock in seconds. `most` is how many may fail from one address within a minute, `hourly`
-        within an hour, and `of_all` from all addresses within a minute.
+        """`elapsed` reads a monotonic clock in seconds. `hourly` is how many may fail from one address within an hour,
+        `of_all` from all addresses within a minute.
         """
         self._elapsed = elapsed
-        self._most = most
         self._hourly = hourly
         self._of_all = of_all
         self._lock = threading.Lock()
         self._failures: deque[tuple[float, str]] = deque(maxlen=MAX_REMEMBERED)
-
-    def check(self, address: str) -> None:
-        """Check that an address may try. Raises: TooManyAttempts."""
-        with self._lock:
-            self._check(address)
-
-    def note_failure(self, address: str) -> None:
-        """Count a failure that the caller found."""
-        with self._lock:
-            self._failures.append((self._elapsed(), _owner_of(address)))
 
     def attempt(self, address: str, is_right: Callable[[], bool]) -> bool:
         """Let an address try. Return whether it was right. Raises: TooManyAttempts."""
@@ -73,7 +60,7 @@ class Attempts:
         if len(of_owner) >= self._hourly:
             raise TooManyAttempts(of_owner[0] + HOUR_SECONDS - now)
         recent = [each for at, each in self._failures if now - at < ATTEMPT_SECONDS]
-        if recent.count(owner) >= self._most or len(recent) >= self._of_all:
+        if recent.count(owner) >= MAX_ATTEMPTS or len(recent) >= self._of_all:
             raise TooManyAttempts(ATTEMPT_SECONDS)
 
 

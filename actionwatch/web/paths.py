@@ -4,10 +4,7 @@ from __future__ import annotations
 
 SIGN_IN_PATH = "/sign-in"
 STATIC_PATH = "/static/"
-BEGIN_PATH = "/sign-in/openid"  # leads to an OpenID Connect provider
-CALLBACK_PATH = "/sign-in/callback"  # where it sends people back
 MAX_GOAL_CHARS = 1000  # of the page to go to after a sign-in; a longer one is the overview
-SIGN_IN_PATHS = frozenset({SIGN_IN_PATH, BEGIN_PATH, CALLBACK_PATH})
 
 
 def goal_of(asked: str) -> str:

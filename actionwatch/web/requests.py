@@ -14,7 +14,7 @@ from actionwatch.base.plurals import counted
 from actionwatch.text.escaping import one_line, shorten
 from actionwatch.web.access import Access, is_direct, visitor_of
 from actionwatch.web.parts import Parts
-from actionwatch.web.paths import SIGN_IN_PATHS
+from actionwatch.web.paths import SIGN_IN_PATH
 from actionwatch.web.problems import InvalidRequest
 
 _MAX_NAME_CHARS = 60  # of a wrong name, in a message
@@ -24,7 +24,7 @@ _T = TypeVar("_T")
 
 def check(request: Request) -> None:
     """Check that a request may be answered. Raises: HTTPException."""
-    if visitor_of(request).is_open and request.scope["path"] not in SIGN_IN_PATHS and not is_direct(request):
+    if visitor_of(request).is_open and request.scope["path"] != SIGN_IN_PATH and not is_direct(request):
         raise HTTPException(
             403,
             "the console is open only on this machine: sign in, or set web.token, to use it by another name or a proxy",

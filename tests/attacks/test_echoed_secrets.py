@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from structlog.testing import capture_logs
 
 from actionwatch.base.errors import ActionwatchError, DeliveryError, StoreError
 from actionwatch.instaclustr import admin
@@ -21,12 +20,8 @@ from actionwatch.instaclustr.origin import ConnectionOptions
 from actionwatch.instaclustr.query import Query
 from actionwatch.notifiers.base import notifier_module
 from actionwatch.service.live_source import check_source
-from actionwatch.settings.web_keys import OpenId
 from actionwatch.store.database import StoreReader
-from actionwatch.web.openid_provider import Provider
-from actionwatch.web.proxy import Refused
 from tests.attacks.test_redaction import PART, leaks
-from tests.builders import Clock
 from tests.cases import in_one_test
 from tests.integration.notifiers.ends import deliver, options
 from tests.integration.notifiers.listener import Listener
@@ -174,22 +169,6 @@ def test_no_error_of_a_receiver_contains_its_secret(end: EchoEnd, kind: str, par
             text = f"{exc} {exc.response}"
         assert leaks(text, secret) == []
     notifier.close()
-
-
-def _signed_in(end: EchoEnd) -> str:
-    values = {"issuer": end.url, "client_id": "watcher", "client_secret": KEY, "operators": ["sam@example.com"]}
-    with capture_logs() as logs, pytest.raises(Refused) as caught:
-        Provider(OpenId.model_validate(values), Clock()).metadata()
-    return f"{logs} {caught.value}"
-
-
-@in_one_test("part", ["text", "coding", "header", "status", "reason", "redirect"])
-def test_no_error_of_a_provider_contains_its_secret(end: EchoEnd, part: str) -> None:
-    """Neither the log nor the page for a person who signs in shows a part of a credential."""
-    for form in (KEY, LOGIN):
-        for position in POSITIONS[::3]:
-            end.answer = PARTS[part]("-" * position + " " + form)
-            assert leaks(_signed_in(end), form) == []
 
 
 class DatabaseEnd(Listener):

@@ -12,8 +12,6 @@ import httpx
 from tests import http_client
 from tests.end_to_end import kit
 from tests.integration.notifiers.http_end import HttpEnd
-from tests.integration.web.openid_end import CLIENT_ID, CLIENT_SECRET, OpenIdEnd
-from tests.integration.web.openid_kit import session_of, sign_in
 from tests.waiting import wait_until
 
 TOKEN = "open-sesame"
@@ -78,27 +76,6 @@ def test_the_link_of_a_message_opens_the_page_of_its_alert(post: kit.Post, webho
         assert ask(link.netloc).status_code == 403
         assert ask("evil.example.com").status_code == 421
         service.end()
-
-
-def test_a_person_signs_in_with_a_provider_at_the_running_service(post: kit.Post, webhook: HttpEnd) -> None:
-    """The service uses the provider of the configuration, and the log has who signed in, but no code, token or secret."""
-    post.write(webhook)
-    config = post.folder / "actionwatch.yaml"
-    with OpenIdEnd() as end:
-        keys = f"issuer: '{end.issuer}', client_id: '{CLIENT_ID}', client_secret: '{CLIENT_SECRET}'"
-        openid = f"{{{keys}, operators: [sam@example.com]}}"
-        web = f"web: {{url: 'https://watch.example.com', openid: {openid}, "
-        config.write_text(config.read_text().replace("web: {", web))
-        with post.service() as service, http_client.client(base_url=service.wait_until_up()) as client:
-            client.headers.update({"host": "watch.example.com", "accept": "text/html"})
-            assert client.get("/").headers["location"] == "/sign-in?next=%2F"
-            answer = sign_in(client, end)
-            assert "sam@example.com, operator" in client.get("/", headers=session_of(answer)).text
-            service.end()
-    (signed_in,) = service.events("signed_in")
-    assert (signed_in["name"], signed_in["role"]) == ("sam@example.com", "operator")
-    log = service.log.read_text()
-    assert not [secret for secret in (CLIENT_SECRET, end.form["code"], end.form["code_verifier"]) if secret in log]
 
 
 def _when_seeing(text: str) -> str:

@@ -360,9 +360,7 @@ CREATE TABLE public.self_alert (
 CREATE TABLE public.session (
     digest text NOT NULL COLLATE pg_catalog."C",
     token_id text COLLATE pg_catalog."C",
-    ends_at bigint NOT NULL,
-    name text COLLATE pg_catalog."C",
-    role text COLLATE pg_catalog."C"
+    ends_at bigint NOT NULL
 );
 CREATE TABLE public.silence (
     id text NOT NULL COLLATE pg_catalog."C",
@@ -542,7 +540,7 @@ INSERT INTO public.rule_version VALUES ('2', '2', 'x.yml', 1, 'live', 'd2', '', 
 INSERT INTO public.rule_version VALUES ('3', '3', 'x.yml', 1, 'live', 'd3', '', 1795608000000000);
 INSERT INTO public.seen_field VALUES ('organisation', 'name', 7);
 INSERT INTO public.self_alert VALUES ('trouble', 'subject', 7, 'what', 'remedy', 'alert_id');
-INSERT INTO public.session VALUES ('digest', 'token_id', 7, 'name', 'role');
+INSERT INTO public.session VALUES ('digest', 'token_id', 7);
 INSERT INTO public.silence VALUES ('1', '["level=high"]', 'sam', 'why', 1795611600000000, 1795615200000000, NULL, NULL);
 INSERT INTO public.silence VALUES ('2', '["level=high"]', 'sam', 'why', 1795615200000000, 1795618800000000, NULL, NULL);
 INSERT INTO public.silence VALUES ('3', '["level=high"]', 'sam', 'why', 1795618800000000, 1795622400000000, NULL, NULL);

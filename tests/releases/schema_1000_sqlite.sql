@@ -363,11 +363,9 @@ CREATE TABLE session (
 	digest TEXT NOT NULL, 
 	token_id TEXT, 
 	ends_at BIGINT NOT NULL, 
-	name TEXT, 
-	role TEXT, 
 	PRIMARY KEY (digest)
 );
-INSERT INTO "session" VALUES('digest','token_id',7,'name','role');
+INSERT INTO "session" VALUES('digest','token_id',7);
 CREATE TABLE silence (
 	id TEXT NOT NULL, 
 	matchers TEXT NOT NULL, 

@@ -50,7 +50,7 @@ def write(options: Sequence[str]) -> None:
     as_dev = ["--constraint", f"requirements/{DEV}.txt", "--upgrade"]
     _compile("build", ["-", *as_dev], backend)
     _compile("runtime", ["pyproject.toml", *as_dev, *_without(*NEVER_IMPORTED, *ONLY_FOR_APPRISE)])
-    for extra in ("oidc", "postgres", "streams"):
+    for extra in ("postgres", "streams"):
         unused = _without(*NEVER_IMPORTED, *ONLY_FOR_APPRISE)
         _compile(extra, ["pyproject.toml", "--extra", extra, *as_dev, *unused])
     _compile("apprise", ["pyproject.toml", "--extra", "apprise", *as_dev, *_without(*NEVER_IMPORTED)])

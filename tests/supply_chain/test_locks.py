@@ -17,7 +17,7 @@ from tests.cases import in_one_test
 from tests.supply_chain import sbom
 from tests.supply_chain.locks import DEV, FOLDER, NEVER_IMPORTED, ONLY_FOR_APPRISE, ROOT
 
-LOCKS = ("apprise", "build", DEV, "oidc", "postgres", "runtime", "streams")
+LOCKS = ("apprise", "build", DEV, "postgres", "runtime", "streams")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 CORE: list[str] = PROJECT["project"]["dependencies"]
 EXTRAS: dict[str, list[str]] = PROJECT["project"]["optional-dependencies"]
@@ -82,7 +82,7 @@ def test_lock_has_only_pins_with_hashes(lock: str) -> None:
     [
         ("runtime", CORE),
         ("apprise", CORE + EXTRAS["apprise"]),
-        ("oidc", CORE + EXTRAS["oidc"]),
+        (CORE + EXTRAS["oidc"]),
         ("postgres", CORE + EXTRAS["postgres"]),
         ("streams", CORE + EXTRAS["streams"]),
         ("build", BACKEND),
@@ -96,7 +96,7 @@ def test_lock_satisfies_the_project(lock: str, requirements: list[str]) -> None:
         assert requirement.specifier.contains(found[canonicalize_name(requirement.name)].version), requirement
 
 
-@in_one_test("lock", ["apprise", "build", "oidc", "postgres", "runtime", "streams"])
+@in_one_test("lock", ["apprise", "build", "postgres", "runtime", "streams"])
 def test_locks_agree(lock: str) -> None:
     """What is tested is what is installed: same versions, same files."""
     assert pins(lock).items() <= pins(DEV).items()
@@ -105,7 +105,7 @@ def test_locks_agree(lock: str) -> None:
 def test_image_contains_what_is_needed_and_no_more() -> None:
     """The locks of the image have everything that the project requires, except what nothing imports."""
     assert set(pins("runtime")) == closure(CORE) - {*NEVER_IMPORTED, *ONLY_FOR_APPRISE}
-    for extra in ("oidc", "postgres", "streams"):
+    for extra in ("postgres", "streams"):
         assert set(pins(extra)) == closure(CORE + EXTRAS[extra]) - {*NEVER_IMPORTED, *ONLY_FOR_APPRISE}
     assert set(pins("apprise")) == closure(CORE + EXTRAS["apprise"]) - {*NEVER_IMPORTED}
     assert set(pins("build")) == closure(BACKEND)

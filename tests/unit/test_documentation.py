@@ -17,8 +17,8 @@ from actionwatch.rules.correlations import fold_cache
 from actionwatch.store import sessions, wal_checkpoints
 from actionwatch.tail import backoff, cursor
 from actionwatch.text import options, sandbox, steps, yaml_document
-from actionwatch.web import attempts, connections, filters, id_token, openid_provider, query, requests
-from actionwatch.web.console import forms, sign_in
+from actionwatch.web import attempts, connections, filters, query, requests
+from actionwatch.web.console import forms
 from tests.cases import in_one_test
 
 ROOT = Path(__file__).parents[2]
@@ -92,12 +92,8 @@ def test_limits_are_those_of_the_code() -> None:
         in text
     )
     assert f"| {attempts.MAX_ALL_ATTEMPTS} within a minute |" in text
-    most = openid_provider.MAX_RESPONSE_BYTES // mebibyte
     assert f"| {query.MAX_PARAMETERS}; {query.MAX_QUERY_BYTES // 1024} KiB; {query.MAX_PARAMETERS} |" in text
-    provider = f"{openid_provider.MAX_EXCHANGES}; {most} MiB, {id_token.MAX_KEYS} keys"
-    assert f"its responses | {provider} |" in text
-    assert f"sign-in at the provider | {sign_in.PENDING_SECONDS // 60} minutes |" in text
-    assert f"sessions of one token or person | {sessions.MAX_SESSIONS:,} |" in text
+    assert f"sessions of one token | {sessions.MAX_SESSIONS:,} |" in text
     assert f"page of the API | {filters.MAX_LIMIT} |" in text
     assert f"| {silences.MAX_MATCHERS}, of {silences.MAX_MATCHER_CHARS:,} characters |" in text
     assert f"rows of a list of the console in one decision | {forms.MAX_AT_ONCE} |" in text

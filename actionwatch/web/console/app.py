@@ -37,7 +37,7 @@ from actionwatch.web.console.forms import Fields
 from actionwatch.web.console.page import STATIC, render, static_file
 from actionwatch.web.headers import COMPRESSION, Headers
 from actionwatch.web.parts import Parts
-from actionwatch.web.paths import BEGIN_PATH, CALLBACK_PATH, SIGN_IN_PATH
+from actionwatch.web.paths import SIGN_IN_PATH
 from actionwatch.web.problems import InvalidRequest
 from actionwatch.web.query import check_parameters
 from actionwatch.web.requests import MAX_BODY_BYTES, check, check_site, read_body
@@ -60,8 +60,6 @@ _PAGES: Mapping[str, View] = {
     "/rules": rules.show_list,
     "/rules/{name}": rules.show,
     SIGN_IN_PATH: sign_in.show,
-    BEGIN_PATH: sign_in.begin,
-    CALLBACK_PATH: sign_in.finish,
 }
 _FORMS: Mapping[str, _FormView] = {
     SIGN_IN_PATH: sign_in.submit,

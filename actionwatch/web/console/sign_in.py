@@ -1,27 +1,17 @@
-"""Sign in with a token or an OpenID Connect provider, and out again."""
+"""Sign in with a token, and out again."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote, urlencode
-
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from actionwatch.web.access import COOKIE, SESSION, Access, Visitor, cookie_of
+from actionwatch.web.access import COOKIE, SESSION, Access, Visitor
 from actionwatch.web.attempts import TooManyAttempts
 from actionwatch.web.console.forms import Fields
 from actionwatch.web.console.page import link, render
 from actionwatch.web.parts import Parts
-from actionwatch.web.paths import SIGN_IN_PATH, goal_of
-from actionwatch.web.proxy import Refused
+from actionwatch.web.paths import SIGN_IN_PATH
 
-if TYPE_CHECKING:
-    from actionwatch.web.openid import RelyingParty
-
-PENDING_COOKIE = "__Host-actionwatch-openid"  # of a browser that is at the page of the provider
-PENDING_SECONDS = 600  # time to find the second factor
 _NO_COOKIE = (
     "The browser did not keep the cookie of the session: it does so only over https, or at localhost. "
     "Put a proxy with TLS in front of actionwatch, or use an SSH tunnel."
@@ -59,38 +49,6 @@ def _signed_in(request: Request, goal: str, cookie: str) -> Response:
     return answer
 
 
-def begin(request: Request, parts: Parts) -> Response:
-    """Lead the browser to the provider, with a secret in a cookie that proves later who began."""
-    openid, goal = _openid(request), _goal(request.query_params.get("next", "/"))
-    secret = openid.new_secret()
-    try:
-        answer = RedirectResponse(openid.authorization_url(secret), 303)
-    except Refused as exc:
-        return _form(request, parts, goal, f"{_sentence(exc)}.", exc.status)
-    value = f"{secret}.{quote(goal_of(goal), safe='')}"
-    _set(answer, PENDING_COOKIE, value, PENDING_SECONDS)
-    return answer
-
-
-def finish(request: Request, parts: Parts) -> Response:
-    """Begin a session of the person whom the provider names. The provider sends browsers here, each with a code."""
-    openid, access = _openid(request), request.state.access
-    secret, _, given = (cookie_of(request, PENDING_COOKIE) or "").partition(".")
-    goal = _goal(unquote(given))
-    try:
-        address = access.address_of(request)
-        cookie = access.sign_in_with_provider(openid, secret, request.query_params, address)
-    except (Refused, TooManyAttempts) as exc:
-        status = exc.status if isinstance(exc, Refused) else 429
-        answer = _form(request, parts, goal, f"{_sentence(exc)}.", status)
-    else:
-        answer = _signed_in(request, goal, cookie)
-    # Otherwise the cookie may be of a sign-in that began later, in another tab.
-    if openid.has_begun(secret, request.query_params):
-        answer.delete_cookie(PENDING_COOKIE, path="/", secure=True, httponly=True, samesite="lax")
-    return answer
-
-
 def leave(request: Request, parts: Parts, fields: Fields) -> Response:  # noqa: ARG001
     """End the session. Another site cannot cause this: browsers do not send the cookie with its forms."""
     request.state.access.sign_out(request.state.visitor)
@@ -100,17 +58,10 @@ def leave(request: Request, parts: Parts, fields: Fields) -> Response:  # noqa: 
 
 
 def _set(answer: Response, name: str, value: str, seconds: int) -> None:
-    """Let the browser keep a cookie. It sends it when a person follows a link in a message, or comes back from the provider
-    (lax), but with no form of another site.
+    """Let the browser keep a cookie. It sends it when a person follows a link in a message (lax), but with no form of another
+    site.
     """
     answer.set_cookie(name, value, seconds, path="/", secure=True, httponly=True, samesite="lax")
-
-
-def _openid(request: Request) -> RelyingParty:
-    found: RelyingParty | None = request.state.access.openid
-    if found is None:
-        raise HTTPException(404, "no provider is configured: sign in with a token")
-    return found
 
 
 def _sentence(exc: Exception) -> str:
@@ -119,9 +70,6 @@ def _sentence(exc: Exception) -> str:
 
 
 def _form(request: Request, parts: Parts, goal: str, problem: str, status: int = 200) -> Response:
-    openid: RelyingParty | None = request.state.access.openid
-    begin_url = f"{openid.begin_url}?{urlencode({'next': goal})}" if openid is not None else None
-    provider = openid.provider_name if openid is not None else None
     return render(
         request,
         "sign_in.html",
@@ -129,8 +77,6 @@ def _form(request: Request, parts: Parts, goal: str, problem: str, status: int =
         status,
         goal=goal,
         problem=problem,
-        begin_url=begin_url,
-        provider=provider,
     )
 
 

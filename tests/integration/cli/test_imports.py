@@ -302,7 +302,7 @@ def test_idle_service_imports_only_what_it_needs(folder: Path) -> None:
     """The libraries for migrations, metrics, Slack and signing in are imported only when they are needed."""
     names = (
         *("alembic", "prometheus_client", "slack_sdk", "websocket", "sqlalchemy.dialects.postgresql"),
-        *("opentelemetry", "joserfc"),
+        "opentelemetry",
     )
     assert _imported(WAIT, (*names, "sqlalchemy"), folder) == ["sqlalchemy"]
 

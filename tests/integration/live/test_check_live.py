@@ -20,7 +20,6 @@ from tests.integration.cli.conftest import Called, call
 from tests.integration.live.world import SECRETS, World, serve_world
 from tests.integration.notifiers.http_end import HttpEnd, Reply, dead_port
 from tests.integration.notifiers.smtp_end import PASSWORD, SmtpEnd
-from tests.integration.web.openid_end import OpenIdEnd
 from tests.waiting import LIMIT
 
 TOKEN = "xoxb-1-wallaby"
@@ -114,20 +113,6 @@ def test_live_checks_of_many_sources_are_counted(tmp_path: Path, world: World) -
     assert "source org-" not in called.out
     assert [line for line in called.err.splitlines() if "source org-7: key: the upstream rejected" in line]
     assert len([item for item in run(config, "check", "--live", "-o", "json").json if "live" in item["kind"]]) == 81
-
-
-def test_live_check_asks_the_provider(tmp_path: Path, world: World) -> None:
-    """What the OpenID Connect provider says about itself is checked."""
-    config = configure(tmp_path, world)
-    with OpenIdEnd() as end:
-        openid = {"issuer": end.issuer, "client_id": "a", "client_secret": "b", "readers": ["*"]}
-        web = yaml.safe_dump({"web": {"url": "https://watch.example.com", "openid": openid}})
-        config.write_text(config.read_text() + web)
-        called = run(config, "check", "--live")
-        assert (called.status, "web.openid: 127.0.0.1 can sign people in" in called.out) == (0, True), called.err
-        end.metadata["issuer"] = "https://accounts.evil.example"
-        called = run(config, "check", "--live")
-    assert (called.status, "web.openid: 127.0.0.1 cannot be used: it has another issuer" in called.err) == (1, True)
 
 
 def receivers(

@@ -30,7 +30,6 @@ from actionwatch.store.database import Database
 from actionwatch.store.record_rows import place_of
 from actionwatch.web import server
 from actionwatch.web.access import COOKIE, Access
-from actionwatch.web.openid import RelyingParty
 from actionwatch.web.parts import Configuration, Destination, Parts, ServiceState
 from actionwatch.web.proxy import TrustedProxy
 from actionwatch.web.routes import api_routes, console_routes
@@ -56,7 +55,6 @@ class Served:
     options: dict[str, Any] = field(default_factory=dict)
     open_to: AccessRole | None = AccessRole.READER
     proxy: TrustedProxy | None = None
-    openid: RelyingParty | None = None
     seconds: float = 0.0
     """The monotonic clock by which attempts to sign in are limited."""
 
@@ -96,7 +94,6 @@ class Served:
             self.clock,
             open_to=open_to,
             proxy=self.proxy,
-            openid=self.openid,
             elapsed=lambda: self.seconds,
         )
 

@@ -14,7 +14,7 @@ from actionwatch.store import alerts, delivery_transitions, records, silences
 from actionwatch.store.database import Database
 from actionwatch.web.api.app import Api
 from actionwatch.web.console.app import _FORMS, _PAGES
-from actionwatch.web.paths import SIGN_IN_PATHS
+from actionwatch.web.paths import SIGN_IN_PATH
 from tests.builders import NOON, make_alert, make_delivery, make_record
 from tests.integration.web.console_kit import form_token
 
@@ -77,7 +77,7 @@ class Sent:
     @property
     def is_open(self) -> bool:
         """Whether it is for people who have not signed in yet."""
-        return self.path in SIGN_IN_PATHS
+        return self.path == SIGN_IN_PATH
 
     def send(self, client: httpx.Client, subject: Subject, token: str = "", **headers: str) -> httpx.Response:
         """Send it, a form with the token of a page."""

@@ -83,7 +83,7 @@ PATHS = (
     "/rules?text=nothing+has+this",
     *ERRORS,
 )
-NO_PAGES = {"/news", "/sign-in", "/sign-in/openid", "/sign-in/callback"}  # of people, or not HTML
+NO_PAGES = {"/news", "/sign-in"}  # of people, or not HTML
 COMBINATIONS = list(zip(WIDTHS, SCHEMES, strict=True))  # contrast is also looked at in the other scheme
 
 

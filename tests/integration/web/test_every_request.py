@@ -33,8 +33,8 @@ from tests.unit.rules.builders import rules_in
 EVERY = [*PAGES, *OPERATIONS, *SUBMISSIONS]
 DECISIONS = [each for each in EVERY if each.is_decision]
 CHANGE_NOTHING = ("/api/v1/silences/preview", "/api/v1/alerts/{alert}/reopen")  # the alert is open
-SIGNING = {"GET /sign-in/openid": 404, "GET /sign-in/callback": 404, "POST /sign-in": 403, "POST /sign-out": 303}
-"""The status of requests about signing in: there is no provider, and nobody has the token that is sent."""
+SIGNING = {"POST /sign-in": 403, "POST /sign-out": 303}
+"""The status of requests about signing in: nobody has the token that is sent."""
 SITES = ("cross-site", "same-site", "none")
 
 

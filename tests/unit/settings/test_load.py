@@ -27,10 +27,6 @@ from tests.unit.settings.kit import SOURCE, ChatOptions, ScreenOptions, faults, 
         ("{require_token: true}", True),
         ("{proxy: {addresses: [10.0.0.5, 'fd00::/8']}}", True),
         ("{token: s3cret, require_token: false}", False),
-        (
-            "{url: 'http://localhost', openid: {issuer: 'https://a.example', client_id: a, client_secret: b, readers: ['*']}}",
-            True,
-        ),
     ],
 )
 def test_reading_needs_a_token_except_on_loopback(web: str, is_required: bool, tmp_path: Path) -> None:
@@ -61,10 +57,9 @@ def test_the_address_of_the_console_is_served_by_its_name(
 
 def test_a_missing_extra_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If an extra is not installed, the fault says what to install."""
-    monkeypatch.setitem(sys.modules, "joserfc", None)  # makes an import fail
-    openid = "{issuer: 'https://a.example', client_id: a, client_secret: b, readers: [c]}"
-    (found,) = faults(f"{SOURCE}web: {{url: 'https://w.example', openid: {openid}}}", tmp_path)
-    assert "openid: needs the package joserfc: install the project's requirements/oidc.txt" in str(found)
+    monkeypatch.setitem(sys.modules, "redis", None)  # makes an import fail
+    (found,) = faults(f"{SOURCE}streams: [{{name: lake, redis: {{url: 'redis://localhost'}}}}]", tmp_path)
+    assert "redis: needs the package redis: install the project's requirements/streams.txt" in str(found)
 
 
 def test_every_default_is_the_documented_one(tmp_path: Path) -> None:
