@@ -1,4 +1,4 @@
-"""The template filters in addition to those of Jinja. docs/templates.md describes them."""
+"""The template filters in addition to those of Jinja. docs/receivers.md describes them."""
 
 from __future__ import annotations
 

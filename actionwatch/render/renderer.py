@@ -2,7 +2,7 @@
 
 A template in the operator's folder overrides the shipped one of the same name. Printed values are escaped for the channel,
 which the end of the template's name determines. If a template fails, the shipped template of that name is used, and then a
-plain text that cannot fail. All failures are returned. Variables and filters: docs/templates.md.
+plain text that cannot fail. All failures are returned. Variables and filters: docs/receivers.md.
 """
 
 from __future__ import annotations

@@ -88,8 +88,8 @@ class Web(Options):
     If `listen` is not a loopback address, it is only checked for requests that the proxy of `proxy` signed in.
     """
     source_metrics: Flag = True
-    """`false`: `/metrics` has no metrics of each source, only the totals: for [a fleet](fleet.md), whose metrics would be too
-    many for a Prometheus.
+    """`false`: `/metrics` has no metrics of each source, only the totals: for [a fleet](operations.md#a-fleet), whose metrics
+    would be too many for a Prometheus.
     """
 
     proxy: AuthenticatingProxy | None = None

@@ -22,7 +22,7 @@ from tests.emulator.conftest import World
 from tests.emulator.faults import SHIPPED
 from tests.waiting import beside
 
-PAGE = Path(__file__).parents[2] / "docs" / "emulator.md"
+PAGE = Path(__file__).parents[2] / "docs" / "guide.md"
 
 
 # Limits

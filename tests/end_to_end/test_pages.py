@@ -86,7 +86,10 @@ def test_page_can_be_followed(page: str, post: kit.Post, webhook: HttpEnd) -> No
     slack = f"  - name: security-slack\n    webhook: {{url: '{webhook.url}/hook', signing_key: {kit.KEY}}}\n"
     post.write(webhook, slack)
     post.upstream.delete_cluster("eve@example.com")
-    shown = {"docs/proof.md": "records proof", "docs/reload.md": "status"}  # what succeeds only after the first poll
+    shown = {
+        "docs/proof.md": "records proof",
+        "docs/operations.md": "status",
+    }  # what succeeds only after the first poll
     polled = f"; until actionwatch {shown[page]}; do sleep 1; done" if page in shown else ""
     with pages.followed(page, post.folder, {}, [f"actionwatch run{polled}"]):
         pass

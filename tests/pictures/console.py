@@ -23,35 +23,27 @@ PAGES: Mapping[str, tuple[dict[str, int], str, str]] = {
     "console-phone.png": (PHONE, "dark", "/alerts?status=open"),
 }
 """The window, the colours, and the path of each picture. That of an alert shows the first one of its list."""
-FLEET_PAGES: Mapping[str, tuple[dict[str, int], str, str]] = {
-    "sources.png": (DESK, "light", "/sources"),
-    "sources-phone.png": (PHONE, "light", "/sources"),
-}
+FLEET_PAGES: Mapping[str, tuple[dict[str, int], str, str]] = {"sources.png": (DESK, "light", "/sources")}
 """The same of a service that watches 1,000 organisations, a few of which need a person."""
-FEW_PAGES: Mapping[str, tuple[dict[str, int], str, str]] = {
-    "sources-50.png": (DESK, "light", "/sources"),
-    "sources-50-phone.png": (PHONE, "light", "/sources"),
-}
-"""The same with 50 organisations."""
 FLEET = """\
 sources: {file: fleet.yml, defaults: {poll_interval: 1m, start: 12h}}
 web: {listen: '127.0.0.1:0'}
 """
+SOURCES = 1000
 ENOUGH = 12  # alerts, so that the pages are not empty
 
 
 def photograph(folder: Path) -> None:
     """Write all pictures."""
     photograph_demo(folder)
-    photograph_fleet(folder, 1000, FLEET_PAGES)
-    photograph_fleet(folder, 50, FEW_PAGES)
+    photograph_fleet(folder)
 
 
-def photograph_fleet(folder: Path, count: int, pages: Mapping[str, tuple[dict[str, int], str, str]]) -> None:
-    """Write the pictures of a fleet, as soon as nearly all sources are read and proved."""
+def photograph_fleet(folder: Path) -> None:
+    """Write the picture of a fleet, as soon as nearly all sources are read and proved."""
     with tempfile.TemporaryDirectory() as empty, contextlib.ExitStack() as stack:
         here = Path(empty)
-        organisations = ("--organisations", f"{count}", "--write-sources", "sources.yml", "--port", "0")
+        organisations = ("--organisations", f"{SOURCES}", "--write-sources", "sources.yml", "--port", "0")
         emulator = stack.enter_context(kit.started("emulator", *organisations, folder=here, stdout=subprocess.PIPE))
         assert emulator.stdout is not None
         kit.read_until(emulator.stdout, "ready")
@@ -65,9 +57,9 @@ def photograph_fleet(folder: Path, count: int, pages: Mapping[str, tuple[dict[st
         wait_until(lambda: found.search(written.read_text()) is not None, "an address", pause=1.0)
         origin = found.findall(written.read_text())[0]
         browser = stack.enter_context(chromium())
-        current = re.compile(rf"current <b>{count // 10 - 1}\d</b>")
+        current = re.compile(rf"current <b>{SOURCES // 10 - 1}\d</b>")
         wait_until(lambda: current.search(http_client.get(f"{origin}/sources").text) is not None, "sources", pause=5.0)
-        for name, (window, scheme, path) in pages.items():
+        for name, (window, scheme, path) in FLEET_PAGES.items():
             with viewing(browser, origin, viewport=window, color_scheme=scheme, timezone_id="UTC") as viewer:
                 viewer.open(path)
                 viewer.page.screenshot(path=folder / name)

@@ -16,7 +16,7 @@ PICTURES: Mapping[str, Callable[[], str]] = {
     "slack.svg": messages.draw_slack,
 }
 
-SCREENSHOTS = (*console.PAGES, *console.FLEET_PAGES, *console.FEW_PAGES)
+SCREENSHOTS = (*console.PAGES, *console.FLEET_PAGES)
 """These depend on the fonts of the machine that made them, so that no test can draw them again."""
 
 

@@ -82,7 +82,6 @@ def test_lock_has_only_pins_with_hashes(lock: str) -> None:
     [
         ("runtime", CORE),
         ("apprise", CORE + EXTRAS["apprise"]),
-        (CORE + EXTRAS["oidc"]),
         ("postgres", CORE + EXTRAS["postgres"]),
         ("streams", CORE + EXTRAS["streams"]),
         ("build", BACKEND),

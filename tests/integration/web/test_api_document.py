@@ -97,7 +97,7 @@ def test_the_document_says_what_an_operation_needs(client: httpx.Client, databas
 
 
 def test_the_page_has_every_operation() -> None:
-    """docs/api.md lists exactly the operations."""
-    page = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
+    """docs/console.md lists exactly the operations."""
+    page = (Path(__file__).parents[3] / "docs" / "console.md").read_text()
     rows = page.split("| operation | does |", 1)[1].split("\n\n", 1)[0]
     assert set(re.findall(r"`([A-Z]+) (/[^`?]*)`", rows)) == {(method.upper(), path) for path, method in OPERATIONS}

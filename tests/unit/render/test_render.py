@@ -355,7 +355,7 @@ def test_the_webhooks_message_can_be_written_as_a_template(folder: Path) -> None
 
 def test_every_variable_is_documented() -> None:
     """The documentation names every variable."""
-    page = (Path(__file__).parents[3] / "docs" / "templates.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "receivers.md").read_text(encoding="utf-8")
     assert [name for name in variables(message()) if f"`{name}`" not in page] == []
 
 

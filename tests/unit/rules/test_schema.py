@@ -42,7 +42,7 @@ def test_shipped_rules_are_valid(rule_schema: Is) -> None:
 
 def test_the_examples_of_the_documents_are_valid(rule_schema: Is) -> None:
     """The schema accepts every rule in the documentation."""
-    for name in ("rules.md", "correlation.md", "rule-tests.md", "rule-tools.md"):
+    for name in ("rules.md", "correlation.md"):
         for example in re.findall(r"```yaml\n(title.*?)```", (ROOT / "docs" / name).read_text(), re.DOTALL):
             for document in read_text(example, name):
                 assert rule_schema(document.value), example
