@@ -12,9 +12,9 @@ _SHELLS = ("bash", "zsh", "fish")
 @click.command()
 @click.argument("shell", type=click.Choice(_SHELLS))
 def command(shell: str) -> None:
-    """Print the script that makes a shell complete commands, options, and values: kinds, rules, receivers, sources, ids.
+    """Print the script that makes a shell complete commands, options, and values: kinds, rules, receivers, sources, streams.
 
-    Rules, receivers and sources are those of the configuration; ids and keys are the newest of its store.
+    All but the kinds are those of the configuration.
 
     \b
     source <(actionwatch completion bash)                             # in ~/.bashrc; bash 4.4 or newer
