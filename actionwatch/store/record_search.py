@@ -40,7 +40,7 @@ from actionwatch.store.record_keys import (
     key_time,
     timed,
 )
-from actionwatch.store.record_rows import IS_COUNTED, RECORDS, place_of, record_of
+from actionwatch.store.record_rows import RECORDS, place_of, record_of
 from actionwatch.store.record_values import Wanted, has_value_with, is_named, wanted_of
 from actionwatch.store.records import newest_id
 from actionwatch.store.statements import PageKey, stream_rows, without_index
@@ -228,13 +228,10 @@ def time_of_nth(connection: Connection, number: int, until: datetime | None) -> 
     return max((at for at in (found, *(place[0] for place in others)) if at is not None), default=None)
 
 
-def stream(connection: Connection, wanted: RecordFilter, *, is_once: bool = False) -> Iterator[Record]:
-    """Yield every record that matches a filter, in the order stored, without holding them all in memory.
-
-    `is_once`: yield each action once, even if several sources read it.
-    """
+def stream(connection: Connection, wanted: RecordFilter) -> Iterator[Record]:
+    """Yield every record that matches a filter, in the order stored, without holding them all in memory."""
     within = _ids_within(connection, wanted.since, wanted.until)
-    statement = _matching(wanted).where(*within, *[IS_COUNTED] if is_once else []).order_by(RECORD.c.id)
+    statement = _matching(wanted).where(*within).order_by(RECORD.c.id)
     return map(record_of, stream_rows(connection, statement))
 
 

@@ -28,7 +28,6 @@ from sqlalchemy import (
 
 from actionwatch.base.clock import TIMES_END
 from actionwatch.base.model import Record
-from actionwatch.base.unicode import canonical
 from actionwatch.store import record_blocks, record_hints
 from actionwatch.store.record_keys import IN_TIME, timed
 from actionwatch.store.record_rows import (
@@ -293,14 +292,16 @@ def stream_since(
     up_to_id: int,
     *,
     until: datetime | None = None,
-    only: Iterable[tuple[str, Collection[str | None]]] = (),
+    kinds: Collection[str] = (),
 ) -> Iterator[Record]:
     """Yield the records since a time (None: all) up to an id, in the order of time, without holding them all in memory.
 
-    Each action occurs once, even if several sources read it. `only`: columns, and the texts that a record must have there.
+    Each action occurs once, even if several sources read it. `kinds`: only records of these; empty: of all.
     """
-    # With the index by id, SQLite would sort all rows, including the raw objects.
-    stored = RECORDS.where(without_index(RECORD.c.id) <= up_to_id, *(_has_any(*each) for each in only))
+    # With the index by id or by kind, SQLite would sort all rows, including the raw objects.
+    stored = RECORDS.where(without_index(RECORD.c.id) <= up_to_id)
+    if kinds:
+        stored = stored.where(without_index(RECORD.c.action_kind).in_(kinds))
     stored = stored.where(counted_up_to(up_to_id))
     others = stored.where(HAS_OTHER_KEY, *_occurred(since, until))
     statements = (
@@ -308,23 +309,6 @@ def stream_since(
         others.order_by(RECORD.c.occurred_at, *IN_TIME),
     )
     return heapq.merge(*(map(record_of, stream_rows(connection, each)) for each in statements), key=place_of)
-
-
-def read_spellings(
-    connection: Connection, column: str, values: Collection[str | None], since: datetime, until: datetime
-) -> set[str | None]:
-    """Return the texts of a column, of records within these times, that are in NFC one of the values; None: it is absent."""
-    texts = select(RECORD.c[column]).distinct()
-    statements = texts.where(*timed(since, until)), texts.where(HAS_OTHER_KEY, *_occurred(since, until))
-    stored = {text for each in statements for text in connection.execute(each).scalars()}
-    return {text for text in stored if (text if text is None else canonical(text)) in values}
-
-
-def _has_any(column: str, texts: Collection[str | None]) -> ColumnElement[bool]:
-    """Return the condition for records that have one of these texts in a column; None: it is absent."""
-    its = without_index(RECORD.c[column])  # the index by source has no order of time across sources
-    is_text = its.in_([text for text in texts if text is not None])
-    return or_(is_text, its.is_(None)) if None in texts else is_text
 
 
 def _occurred(since: datetime | None, until: datetime | None) -> list[ColumnElement[bool]]:
@@ -348,14 +332,6 @@ def oldest_time_after(connection: Connection, position: int) -> datetime | None:
     statement = select(func.min(RECORD.c.occurred_at)).where(RECORD.c.id > position)
     oldest: datetime | None = connection.execute(statement).scalar()
     return oldest
-
-
-def oldest_in_time_after(connection: Connection, position: int) -> dict[str, datetime]:
-    """Return by source the oldest time of the records after a local id that may alert and did not appear late."""
-    is_it = (RECORD.c.id > position, ~RECORD.c.is_backlog, RECORD.c.is_time_readable, RECORD.c.late_by.is_(None))
-    source = without_index(RECORD.c.source)  # its index has all records, and few are after a position
-    oldest = select(source.label("source"), func.min(RECORD.c.occurred_at).label("at")).where(*is_it).group_by(source)
-    return {row.source: row.at for row in connection.execute(oldest)}
 
 
 def has_any_that_may_alert(connection: Connection, after_id: int) -> bool:

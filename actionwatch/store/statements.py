@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -112,20 +111,6 @@ def count_of_each(
     statement = f"SELECT given.column{name + 1}, {counted} FROM ({given}) AS given"  # noqa: S608  # nosec
     for row in connection.exec_driver_sql(statement, parameters):
         yield row[0], row[1]
-
-
-@contextlib.contextmanager
-def reading_any_text(connection: Connection) -> Iterator[None]:
-    """Read text that is not UTF-8, which another program can store in SQLite, with a surrogate for each wrong byte."""
-    driver: Any = connection.connection.driver_connection
-    if is_postgresql(connection):
-        yield
-        return
-    driver.text_factory = functools.partial(str, encoding="utf-8", errors="surrogateescape")
-    try:
-        yield
-    finally:
-        driver.text_factory = str
 
 
 def stream_rows(

@@ -140,9 +140,8 @@ def _stored(
 
     owners = marks.owners(connection, marks.read_all(connection) if source is None else [source])
     if source is None:
-        only = [("action_kind", about.kinds)] if about.kinds else []
         newest = records.newest_id(connection)
-        found = records.stream_since(connection, span.since, newest, until=span.until, only=only)
+        found = records.stream_since(connection, span.since, newest, until=span.until, kinds=about.kinds or ())
     else:
         wanted = RecordFilter(kinds=about.kinds or (), since=span.since, until=span.until)
         found = record_search.stream(connection, wanted)

@@ -262,17 +262,3 @@ def _field_reader(step: Step, name: str, *, by_name: bool = False) -> _FieldRead
     if field is None:
         raise LookupError(f"unknown field '{word}'")  # the loader refuses it
     return _FieldReader(name, field.read, field.slot, field.attribute)
-
-
-def grouping_attributes(rule: Correlation) -> dict[str, str]:
-    """Return, for group fields of a rule that counts records, the path to their value in a record, if its values repeat.
-
-    Fields that another step reads elsewhere, or that are not one attribute, are left out.
-    """
-    found: dict[str, str] = {}
-    for name in rule.group_fields:
-        readers = [_field_reader(step, name, by_name=rule.is_absence) for step in rule.steps]
-        (attribute, *others) = {each.attribute if each.slot is not None else None for each in readers}
-        if attribute is not None and not others:
-            found[name] = attribute
-    return found
