@@ -72,7 +72,7 @@ def take_snapshot(
         opened = [each for each in self_alerts.read_all(connection) if each.subject not in others]
         roster = store.peers.roster()
         is_running = bool(roster.hosts)
-        late = late_polls(chosen, sources, is_running=is_running, now=now)
+        late = late_polls(chosen, sources, is_running=is_running, last_owner=roster.last, now=now)
         known = {trouble.trouble for trouble in opened}
         around = [each for each in (*late, *(full_disk(store.path) if store.path else ())) if each.trouble not in known]
         troubles = [*around, *opened]

@@ -22,7 +22,7 @@ from psycopg import sql
 
 from actionwatch.base.clock import SharedClock, seconds_passed
 from actionwatch.base.errors import StoreClosed, StoreError, StoreOwned
-from actionwatch.store.membership import Place, Roster
+from actionwatch.store.membership import ENDED, Place, Roster, last_owner
 
 SPAN = timedelta(seconds=6)  # after a death, another replica takes over within this time and its next look
 _FORGOTTEN_AFTER = timedelta(days=1)
@@ -52,7 +52,13 @@ ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, term = held.term + 1
 WHERE held.owner NOT IN (SELECT id FROM replica WHERE id <> %(owner)s AND until > clock_timestamp()) RETURNING name, term
 """
 _HAND_OVER = "UPDATE role SET owner = '' WHERE owner = %(owner)s AND name = ANY (%(roles)s)"
-_LEAVE = "DELETE FROM replica WHERE id = %(owner)s OR until < clock_timestamp() - %(forgotten)s"
+# A service leaves its row for a day, so that `status` knows how it ended.
+_END = "UPDATE replica SET until = least(until, clock_timestamp()), note = %(note)s WHERE id = %(owner)s"
+_LEAVE = """
+DELETE FROM replica WHERE id = %(owner)s AND note = '' OR until < clock_timestamp() - %(forgotten)s
+"""
+_FORGET = "DELETE FROM replica WHERE until <= clock_timestamp()"
+_LAST = "SELECT note FROM replica WHERE until <= clock_timestamp() ORDER BY until DESC LIMIT 1"
 _NOTE = "UPDATE replica SET note = %(note)s WHERE id = %(owner)s"
 _CHECK = """
 SELECT name FROM role JOIN replica ON id = owner WHERE (name, term) IN ({held}) AND id = {owner} AND until > clock_timestamp()
@@ -118,11 +124,14 @@ class Leases:
                 raise StoreOwned(
                     f"another actionwatch runs on {self._name}, on {other[0]}: stop it, or give this one its own store.url"
                 )
+            if alone:
+                connection.execute(_FORGET)
             connection.execute(_JOIN, self._values())
         self._place = self._place.taken(began, seconds_passed(), alone=alone)
         self._has_joined, self._session.has_ended = True, False
         try:
             yield self
+            self._note = ENDED if self._note else b""
         finally:
             self._leave()
 
@@ -201,6 +210,7 @@ class Leases:
         with self._session.ending():  # a renewal that ends later would join again
             self._terms.clear()
             with contextlib.suppress(StoreError), opened(self._connect, self._failure) as connection:
+                connection.execute(_END, self._values())
                 connection.execute(_LEAVE, self._values())
 
     def _values(self, roles: Sequence[str] = ()) -> dict[str, Any]:
@@ -269,12 +279,14 @@ def roster(connection: Connection, mine: str = "", roles: Collection[str] = ()) 
     """Return which replicas live, and who has which role. `mine` is the id of this process; it knows that it has `roles`."""
     living = connection.execute(_LIVING).fetchall()
     held = connection.execute(_HELD).fetchall()
+    last = None if living else connection.execute(_LAST).fetchone()
     return Roster(
         mine,
         hosts={row[0]: row[1] for row in living},
         notes={row[0]: bytes(row[2]) for row in living},
         digests={row[0]: row[3] for row in living},
         holders={name: owner for name, owner in held if owner != mine or name in roles},
+        last=last_owner(bytes(last[0]) if last else b""),
     )
 
 

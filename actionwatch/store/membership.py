@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Protocol
 
 from sqlalchemy import Connection
@@ -32,6 +33,26 @@ def stream_role(stream: str) -> str:
     return f"stream {stream}"
 
 
+class LastOwner(StrEnum):
+    """The process that worked on a store last, where none does now."""
+
+    ROUND = "round"
+    """A round of `run --once` or a command, or nobody."""
+    SERVICE = "service"
+    """A service that ended by itself."""
+    KILLED = "killed"
+    """A service that did not end by itself."""
+
+
+ENDED = b"ended"
+"""The note that a service leaves when it ends by itself. A round has no note."""
+
+
+def last_owner(note: bytes) -> LastOwner:
+    """Return who left this note."""
+    return LastOwner.SERVICE if note == ENDED else LastOwner.KILLED if note else LastOwner.ROUND
+
+
 @dataclass(frozen=True, slots=True)
 class Roster:
     """The replicas that live, oldest first: the host and the note of each, by id.
@@ -47,6 +68,8 @@ class Roster:
     digests: Mapping[str, str] = field(default_factory=dict)
     """The digest of what a replica runs with, by id; empty until the replica says it."""
 
+    last: LastOwner = LastOwner.ROUND
+    """Who worked on the store last, if nobody does now."""
     frozen_writers: int = 0
     """How many sessions of silent processes this renewal has ended, because they held the write lock."""
 

@@ -21,7 +21,7 @@ from sqlalchemy import Connection
 from actionwatch.base.clock import machine_now
 from actionwatch.base.errors import StoreBusy, StoreError
 from actionwatch.base.files import read_regular
-from actionwatch.store.membership import Roster
+from actionwatch.store.membership import ENDED, Roster, last_owner
 
 _LOCK_SECONDS = 1.0  # a command that checks whether a service runs holds the lock for an instant
 _LOCK_STEP = 0.02
@@ -35,12 +35,19 @@ class Ownership:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._roles: dict[str, None] = {}
+        self._has_note = False
 
     def write(self, note: bytes) -> None:
         """Replace the note for commands. A reader sees all of it, or for an instant none."""
+        self._has_note = bool(note)
         with contextlib.suppress(OSError):  # a full disk, which `disk` reports: a note must not end the service
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, note, 0)
+
+    def end(self) -> None:
+        """Say that a service ends by itself."""
+        if self._has_note:
+            self.write(ENDED)
 
     def publish(self, digest: str) -> None:
         """Do nothing: there are no other replicas."""
@@ -77,12 +84,12 @@ class Owner:
         return machine_now()
 
     def roster(self) -> Roster:
-        """Return the process that holds the lock, and its note, which may be empty."""
-        if not _is_owned(self._path):
-            return Roster("", {})
+        """Return the process that holds the lock, and its note, which may be empty; or who held it last."""
         note = b""
         with contextlib.suppress(OSError):
             note = read_regular(lock_path(self._path), _MAX_NOTE_BYTES)
+        if not _is_owned(self._path):
+            return Roster("", {}, last=last_owner(note))
         return Roster("", {_ONLY: socket.gethostname()}, {_ONLY: note})
 
     def read_senders(self, connection: Connection) -> Collection[str]:
@@ -121,6 +128,7 @@ def owning(path: Path) -> Iterator[Ownership]:
         ownership = Ownership(descriptor)
         ownership.write(b"")
         yield ownership
+        ownership.end()
     finally:
         os.close(descriptor)
 

@@ -187,6 +187,33 @@ def test_between_two_runs_of_cron(desk: Desk) -> None:
         assert desk.call("status").status == status, ago
 
 
+def test_a_service_that_was_killed_is_missed_at_once(desk: Desk) -> None:
+    """A service that did not end by itself is a trouble at once; one that did, after 3 intervals and 10 s; then a round waits."""
+    desk.write(poll_interval="10m")
+    assert desk.call("run", "--once").status == 0
+    database = app.open_store(configuration.read_settings(desk.config))
+    with contextlib.closing(database):
+        with contextlib.suppress(KeyError), database.joined() as membership:
+            membership.write(b"note of a service")
+            raise KeyError
+        killed = desk.call("status", "-o", "json")
+        assert [trouble["trouble"] for trouble in killed.json["troubles"]] == ["service_stopped"]
+        assert (
+            "no service is running on this store, and the last one did not end by itself"
+            in killed.json["troubles"][0]["what"]
+        )
+        with database.joined() as membership:
+            membership.write(b"note of a service")
+        for ago, status in ((timedelta(0), 0), (timedelta(minutes=30), 0), (timedelta(minutes=30, seconds=11), 1)):
+            polled(desk, ago)
+            assert desk.call("status").status == status, ago
+        with contextlib.suppress(KeyError), database.joined() as membership:
+            membership.write(b"note of a service")
+            raise KeyError
+    assert desk.call("run", "--once").status == 0
+    assert desk.call("status").status == 0
+
+
 def test_source_that_waits_after_failures(desk: Desk) -> None:
     """`status` shows how a source fails and when it is polled again, and takes no wait of a running service for a hang."""
     desk.faults.set("rate_limited:20m")
