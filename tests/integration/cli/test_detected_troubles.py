@@ -188,7 +188,7 @@ def test_between_two_runs_of_cron(desk: Desk) -> None:
 
 
 def test_a_service_that_was_killed_is_missed_at_once(desk: Desk) -> None:
-    """A service that did not end by itself is a trouble at once; one that did, after 3 intervals and 10 s; then a round waits."""
+    """A service that did not end by itself is missed at once; one that did, after 3 intervals and 10 s; then a round waits."""
     desk.write(poll_interval="10m")
     assert desk.call("run", "--once").status == 0
     database = app.open_store(configuration.read_settings(desk.config))
